@@ -1,0 +1,109 @@
+"""mmkit: make markets, or trade off the order book, on crypto exchanges.
+
+What a plugin or a notebook needs is importable from here; each name is loaded when it is first used,
+so that ``import mmkit`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
+    from mmkit.events import Side
+    from mmkit.hookspecs import hookimpl
+    from mmkit.instruments import ContractKind, Instrument, InstrumentSpec
+    from mmkit.interfaces import (
+        NO_QUOTES,
+        Context,
+        DataSource,
+        ExecutionVenue,
+        MarketView,
+        PluginConfig,
+        Provider,
+        Quotes,
+        RiskCheck,
+        RiskView,
+        Service,
+        Strategy,
+        StrategyConfig,
+        Target,
+        Wake,
+        WireFormat,
+    )
+    from mmkit.tape import Tape
+    from mmkit.units import Distance, Duration, Exact
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CancelOrder": "commands",
+    "SubmitOrder": "commands",
+    "TimeInForce": "commands",
+    "Side": "events",
+    "hookimpl": "hookspecs",
+    "ContractKind": "instruments",
+    "Instrument": "instruments",
+    "InstrumentSpec": "instruments",
+    "NO_QUOTES": "interfaces",
+    "Context": "interfaces",
+    "DataSource": "interfaces",
+    "ExecutionVenue": "interfaces",
+    "MarketView": "interfaces",
+    "PluginConfig": "interfaces",
+    "Provider": "interfaces",
+    "Quotes": "interfaces",
+    "RiskCheck": "interfaces",
+    "RiskView": "interfaces",
+    "Service": "interfaces",
+    "Strategy": "interfaces",
+    "StrategyConfig": "interfaces",
+    "Target": "interfaces",
+    "Wake": "interfaces",
+    "WireFormat": "interfaces",
+    "Tape": "tape",
+    "Distance": "units",
+    "Duration": "units",
+    "Exact": "units",
+}
+
+__all__ = [
+    "NO_QUOTES",
+    "CancelOrder",
+    "Context",
+    "ContractKind",
+    "DataSource",
+    "Distance",
+    "Duration",
+    "Exact",
+    "ExecutionVenue",
+    "Instrument",
+    "InstrumentSpec",
+    "MarketView",
+    "PluginConfig",
+    "Provider",
+    "Quotes",
+    "RiskCheck",
+    "RiskView",
+    "Service",
+    "Side",
+    "Strategy",
+    "StrategyConfig",
+    "SubmitOrder",
+    "Tape",
+    "Target",
+    "TimeInForce",
+    "Wake",
+    "WireFormat",
+    "__version__",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mmkit' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"mmkit.{home}"), name)

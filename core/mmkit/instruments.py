@@ -1,0 +1,197 @@
+"""What is traded: the grid of prices and quantities, and what a contract is worth.
+
+The only place where decimals become integers and integers become decimals.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+import msgspec
+
+from mmkit.errors import OffGrid
+
+
+class ContractKind(StrEnum):
+    """How profit is settled."""
+
+    SPOT = "spot"
+    """The base currency itself changes hands; profit is in the quote currency."""
+    LINEAR = "linear"
+    """A contract on the base currency, settled in the quote currency."""
+    INVERSE = "inverse"
+    """A contract worth a fixed amount of quote currency, settled in the base currency."""
+
+
+class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user wrote under ``instrument:``; data or venue fill in the rest.
+
+    Attributes:
+        venue: ccxt's exchange id, such as ``binance``.
+        market: ``spot``, ``usdm`` or ``coinm``.
+        symbol: ccxt's unified symbol, such as ``BTC/USDT`` or ``BTC/USDT:USDT``.
+        tick: Smallest price step, or `None` to take the venue's word.
+        lot: Smallest quantity step, or `None` to take the venue's word.
+        contract_size: Value of one contract, or `None` for the venue's word (1 for spot and linear).
+    """
+
+    venue: str
+    market: str
+    symbol: str
+    tick: Decimal | None = None
+    lot: Decimal | None = None
+    contract_size: Decimal | None = None
+
+    @property
+    def base(self) -> str:
+        """Base currency: ``BTC`` of ``BTC/USDT:USDT``."""
+        return self.symbol.partition("/")[0]
+
+    @property
+    def quote(self) -> str:
+        """Quote currency: ``USDT`` of ``BTC/USDT:USDT``."""
+        return self.symbol.partition("/")[2].partition(":")[0]
+
+    @property
+    def kind(self) -> ContractKind:
+        """Spot without a settlement currency; inverse when it settles in the base currency."""
+        settle = self.symbol.partition(":")[2]
+        if not settle:
+            return ContractKind.SPOT
+        return ContractKind.INVERSE if settle == self.base else ContractKind.LINEAR
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """One tradable thing on one venue, with its grid.
+
+    Attributes:
+        venue: ccxt's exchange id, such as ``binance``.
+        market: ``spot``, ``usdm`` or ``coinm``.
+        symbol: ccxt's unified symbol, such as ``BTC/USDT:USDT``.
+        native: The venue's own name, such as ``BTCUSDT``.
+        base: Base currency.
+        quote: Quote currency.
+        kind: How profit is settled.
+        tick: Smallest price step, in quote currency.
+        lot: Smallest quantity step, in base currency (contracts if inverse).
+        contract_size: Base currency per unit of quantity (linear, spot), or quote currency per
+            contract (inverse).
+    """
+
+    venue: str
+    market: str
+    symbol: str
+    native: str
+    base: str
+    quote: str
+    kind: ContractKind
+    tick: Decimal
+    lot: Decimal
+    contract_size: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        for name, step in (
+            ("tick", self.tick),
+            ("lot", self.lot),
+            ("contract_size", self.contract_size),
+        ):
+            if not step.is_finite() or step <= 0:
+                raise OffGrid(f"{self.symbol}: {name} must be above zero, found {step}")
+
+    @property
+    def settle(self) -> str:
+        """The currency profit and fees are counted in."""
+        return self.base if self.kind is ContractKind.INVERSE else self.quote
+
+    def ticks(self, price: Decimal | str) -> int:
+        """Return `price` as a whole number of ticks.
+
+        Raises:
+            OffGrid: if it is not one; the message names both neighbours.
+        """
+        return self._units(price, self.tick, "price", "tick")
+
+    def lots(self, quantity: Decimal | str) -> int:
+        """Return `quantity` as a whole number of lots.
+
+        Raises:
+            OffGrid: if it is not one; the message names both neighbours.
+        """
+        return self._units(quantity, self.lot, "quantity", "lot")
+
+    def floor_ticks(self, price: Decimal | Fraction | float) -> int:
+        """Return the last whole tick at or below `price`: how a bid is rounded."""
+        return _floor(Fraction(price) / Fraction(self.tick))
+
+    def ceil_ticks(self, price: Decimal | Fraction | float) -> int:
+        """Return the first whole tick at or above `price`: how an ask is rounded."""
+        return -_floor(-(Fraction(price) / Fraction(self.tick)))
+
+    def floor_lots(self, quantity: Decimal | Fraction | float) -> int:
+        """Return the last whole lot at or below `quantity`."""
+        return _floor(Fraction(quantity) / Fraction(self.lot))
+
+    def price(self, ticks: int) -> Decimal:
+        """Return ticks as a price in quote currency; exact."""
+        return self.tick * ticks
+
+    def quantity(self, lots: int) -> Decimal:
+        """Return lots as a quantity; exact."""
+        return self.lot * lots
+
+    def _units(self, value: Decimal | str, step: Decimal, what: str, unit: str) -> int:
+        number = Decimal(value)
+        if not number.is_finite():
+            raise OffGrid(f"{self.symbol}: {what} must be a number, found {value}")
+        count = number / step
+        whole = count.to_integral_value(ROUND_FLOOR)
+        if whole * step != number:
+            below, above = whole * step, count.to_integral_value(ROUND_CEILING) * step
+            raise OffGrid(
+                f"{self.symbol}: {what} {number} is not a multiple of the {unit} {step}; "
+                f"the nearest are {below} and {above}"
+            )
+        return int(whole)
+
+
+def _floor(value: Fraction) -> int:
+    return value.numerator // value.denominator
+
+
+class GridParser:
+    """Turns one venue's decimal strings into whole ticks or lots, exactly and quickly.
+
+    Equal to ``Decimal(text) / step`` for every text that is a whole number of steps; other texts
+    raise. Holds no state but the step.
+    """
+
+    def __init__(self, step: Decimal, what: str, symbol: str) -> None:
+        exponent = step.normalize().as_tuple().exponent
+        assert isinstance(exponent, int)  # a finite step, as `Instrument` has checked
+        self._places = max(0, -exponent)
+        self._step = int(step.scaleb(self._places))
+        self._what, self._symbol, self._decimal_step = what, symbol, step
+
+    def __call__(self, text: str) -> int:
+        """Return `text` in whole steps.
+
+        Raises:
+            OffGrid: if `text` is no plain decimal number or no whole number of steps.
+        """
+        whole, _, fraction = text.partition(".")
+        places = self._places
+        digits = fraction[:places]
+        try:
+            units = int(whole + digits + "0" * (places - len(digits)))
+        except ValueError:
+            raise OffGrid(
+                f"{self._symbol}: {self._what} must be a decimal number, found {text!r}"
+            ) from None
+        steps, rest = divmod(units, self._step)
+        if rest or fraction[places:].strip("0"):
+            raise OffGrid(
+                f"{self._symbol}: {self._what} {text} is not a multiple of {self._decimal_step}"
+            )
+        return steps

@@ -1,0 +1,522 @@
+"""What a plugin hands over: the objects whose methods do the work of a run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from mmkit.clock import Clock
+from mmkit.commands import AnyCommand, SubmitOrder
+from mmkit.errors import UsageError
+from mmkit.events import AnyEvent, OrderEvent, Side
+from mmkit.instruments import Instrument, InstrumentSpec
+from mmkit.settings import SimSettings
+from mmkit.tape import NEVER, FeedStats, Row, Tape
+from mmkit.units import Duration
+
+if TYPE_CHECKING:
+    from mmkit.book import Book
+
+C = TypeVar("C", bound="PluginConfig")
+P = TypeVar("P", covariant=True)
+
+
+class PluginConfig(BaseModel):
+    """What the user may write beside ``plugin:``. Frozen; a key it does not know is a mistake.
+
+    Keys and passwords are `pydantic.SecretStr`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Provider(Generic[C, P]):
+    """One thing a plugin offers.
+
+    Attributes:
+        name: How the YAML asks for it.
+        config: What may be written beside ``plugin:``.
+        build: Makes it, from its config and a context. Called only if it was chosen.
+        summary: One line for ``mmkit plugins``.
+        requires: Modules that must be importable, such as ``("ccxt",)``.
+        install: What to install when one of them is missing, such as ``"mmkit[ccxt]"``.
+    """
+
+    name: str
+    config: type[C]
+    build: Callable[[C, Any], P]
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+    install: str = ""
+
+
+# --- what a plugin is built with ------------------------------------------------------------------
+
+
+class WireFormats(Protocol):
+    """Finds the wire format of a venue among the loaded plugins."""
+
+    def __call__(self, instrument: Instrument, streams: Sequence[str]) -> WireFormat:
+        """Return a new decoder.
+
+        Raises:
+            PluginError: if no plugin offers one for ``instrument.venue``.
+        """
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """What a data source is built with.
+
+    Attributes:
+        spec: What the user wrote under ``instrument:``.
+        clock: The run's clock.
+        userdir: The user's folder, usually ``user_data``.
+        wire_formats: Finds a venue's wire format.
+        endpoints: Addresses that running services offer, by service: ``{"sandbox": "http://127.0.0.1:8787"}``.
+    """
+
+    spec: InstrumentSpec
+    clock: Clock
+    userdir: Path
+    wire_formats: WireFormats
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServiceContext:
+    """What a service is built with.
+
+    Attributes:
+        spec: What the user wrote under ``instrument:``.
+        clock: The run's clock.
+        userdir: The user's folder, usually ``user_data``.
+    """
+
+    spec: InstrumentSpec
+    clock: Clock
+    userdir: Path
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a strategy, a risk check or an execution venue is built with.
+
+    Attributes:
+        instrument: What is traded, with its grid.
+        sim: How a simulated exchange behaves; a real venue has no use for it.
+    """
+
+    instrument: Instrument
+    sim: SimSettings = field(default_factory=SimSettings)
+
+
+# --- market data ----------------------------------------------------------------------------------
+
+
+class WireFormat(ABC):
+    """Turns one venue's raw messages about one instrument into rows. No I/O, no clock.
+
+    Keeps the state of the synchronisation between updates and snapshot. Built by a provider with
+    `WireFormatContext`.
+    """
+
+    stats: FeedStats
+    """What has been found so far."""
+
+    @abstractmethod
+    def message(self, raw: bytes | str, ts_local: int) -> list[Row]:
+        """Take in one message of the venue's stream; return the rows it makes.
+
+        Rows of updates that wait for a snapshot come out once it has arrived. The list is empty for
+        messages of other instruments, control messages and messages that change nothing.
+
+        Raises:
+            FeedError: if the message is not of this venue's format; it says what was found.
+        """
+
+    @abstractmethod
+    def snapshot(self, raw: bytes | str, ts_local: int) -> list[Row]:
+        """Take in the venue's answer to a request for a snapshot of the book.
+
+        Raises:
+            FeedError: if it is no snapshot.
+        """
+
+    @abstractmethod
+    def lost(self, reason: int, ts_local: int) -> list[Row]:
+        """Say that messages may have been missed (`mmkit.tape.GapReason`); synchronisation starts anew."""
+
+    @property
+    @abstractmethod
+    def wants_snapshot(self) -> bool:
+        """Whether a snapshot must be requested before the book can be known."""
+
+
+@dataclass(frozen=True)
+class WireFormatContext:
+    """What a wire format is built with.
+
+    Attributes:
+        instrument: What the rows are about; messages of others are ignored.
+        streams: Which streams become rows, in the venue's words, such as ``("depth", "trade")``.
+    """
+
+    instrument: Instrument
+    streams: tuple[str, ...]
+
+
+class DataSource(ABC):
+    """Where market data of one instrument comes from: live (`stream`), recorded (`tape`), or both."""
+
+    stats: FeedStats
+    """What has been found so far."""
+
+    @abstractmethod
+    async def instrument(self) -> Instrument:
+        """Return the instrument with its grid, asking the venue if need be. Called before the others.
+
+        Raises:
+            VenueError: if the venue cannot be asked.
+            ConfigError: if neither data nor venue can tell tick or lot.
+        """
+
+    def stream(self) -> AsyncIterator[list[Row]]:
+        """Yield rows as they arrive, for ever; reconnects by itself.
+
+        ``ts_local`` is read from the context's clock when the message is received, and nothing is
+        awaited between that and the yield, so that rows reach the engine in order of time. A loss is
+        a GAP row, told at once.
+
+        Raises:
+            FeedError: if there is no hope of data without the user doing something.
+        """
+        raise UsageError(
+            f"the data source '{type(self).__name__}' holds recorded data; 'mmkit backtest' reads it, "
+            "'mmkit trade' needs a live one"
+        )
+
+    async def tape(self) -> Tape:
+        """Return everything there is.
+
+        Raises:
+            DataError: if the recorded data cannot be used.
+        """
+        raise UsageError(
+            f"the data source '{type(self).__name__}' is live; 'mmkit trade' listens to it, "
+            "'mmkit backtest' needs recorded data, such as 'data: {plugin: capture, paths: [...]}'"
+        )
+
+    async def close(self) -> None:
+        """Let go of connections and files."""
+
+
+# --- strategies -----------------------------------------------------------------------------------
+
+Level = tuple[int, int]
+"""``(price, quantity)`` in ticks and lots."""
+
+
+class Quotes:
+    """What a strategy wants to have on the book; the quoter sees to it.
+
+    ``Quotes(bid=(price, quantity), ask=None)`` for one level a side, ``Quotes(bids=[...], asks=[...])``
+    for any number. What is not wanted is canceled.
+    """
+
+    __slots__ = ("asks", "bids")
+
+    def __init__(
+        self,
+        bid: Level | None = None,
+        ask: Level | None = None,
+        *,
+        bids: Iterable[Level] = (),
+        asks: Iterable[Level] = (),
+    ) -> None:
+        self.bids = (*((bid,) if bid else ()), *bids)
+        self.asks = (*((ask,) if ask else ()), *asks)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Quotes) and (self.bids, self.asks) == (other.bids, other.asks)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Quotes(bids={self.bids}, asks={self.asks})"
+
+
+NO_QUOTES = Quotes()
+"""Nothing on the book."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A position to be reached by taking, at the best price there is.
+
+    Attributes:
+        position: In lots; negative is short.
+    """
+
+    position: int
+
+
+class WorkingOrder(Protocol):
+    """One of our orders, as a strategy sees it. Prices in ticks, quantities in lots."""
+
+    @property
+    def order_id(self) -> int:
+        """Ours."""
+
+    @property
+    def side(self) -> Side:
+        """Buy or sell."""
+
+    @property
+    def price(self) -> int:
+        """In ticks."""
+
+    @property
+    def quantity(self) -> int:
+        """As submitted, in lots."""
+
+    @property
+    def remaining(self) -> int:
+        """Not yet filled, in lots."""
+
+
+class MarketView(Protocol):
+    """What a strategy may look at while it decides. Read-only; valid during the call."""
+
+    @property
+    def now(self) -> int:
+        """The time of the run, ns since the epoch."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """Converts ticks and lots to decimals and back."""
+
+    @property
+    def book(self) -> Book:
+        """The book as it is known here. Known whenever `Strategy.quote` is called."""
+
+    @property
+    def best_bid(self) -> int | None:
+        """In ticks, or `None` if there is no bid."""
+
+    @property
+    def best_ask(self) -> int | None:
+        """In ticks, or `None` if there is no ask."""
+
+    @property
+    def position(self) -> int:
+        """In lots; negative is short. Counts the fills that have been reported."""
+
+    @property
+    def orders(self) -> Sequence[WorkingOrder]:
+        """Our orders that may still trade, in order of submission."""
+
+    @property
+    def equity(self) -> Decimal:
+        """Profit since the start at mid, fees taken off, in the settlement currency."""
+
+
+class Wake(msgspec.Struct, frozen=True, kw_only=True):
+    """When a strategy wants to be asked.
+
+    Attributes:
+        every: At this interval from the start of the run, in ns; `None` for not at all.
+        on_best: When the best bid or ask has another price.
+        on_trade: On every message that holds a trade.
+        on_fill: When one of our orders was filled, canceled or rejected.
+    """
+
+    every: int | None = None
+    on_best: bool = False
+    on_trade: bool = False
+    on_fill: bool = False
+
+
+class StrategyConfig(PluginConfig):
+    """The keys every strategy has."""
+
+    every: Duration | None = Field(None, description="Ask the strategy at this interval.", gt=0)
+    on: tuple[Literal["best", "trade", "fill"], ...] = Field(
+        (),
+        description="Ask the strategy besides on a change of the best prices, on trades, on own fills.",
+    )
+
+
+class Strategy(ABC):
+    """Decides what to have in the market. One instance per run."""
+
+    Config: ClassVar[type[StrategyConfig]] = StrategyConfig
+    """What may be written under ``strategy:``."""
+
+    def __init__(self, config: Any, context: Context) -> None:
+        self.config = config
+        self.context = context
+
+    @property
+    def wake(self) -> Wake:
+        """When to be asked; from ``every`` and ``on`` unless overridden. 100 ms if neither is given."""
+        config: StrategyConfig = self.config
+        every = config.every
+        if every is None and not config.on:
+            every = 100_000_000
+        return Wake(
+            every=every,
+            on_best="best" in config.on,
+            on_trade="trade" in config.on,
+            on_fill="fill" in config.on,
+        )
+
+    @abstractmethod
+    def quote(self, view: MarketView) -> Quotes | Target:
+        """Return what to have in the market now.
+
+        Called on the engine's thread, only while the book is known. An exception stops the run and
+        pulls every quote.
+        """
+
+    def on_event(self, event: AnyEvent) -> None:
+        """Take notice of what happened to an order or to the feed, as it becomes known."""
+
+
+# --- where orders go ------------------------------------------------------------------------------
+
+
+class ExecutionVenue(ABC):
+    """Where orders go. One instance per run.
+
+    A simulated venue is driven: it is handed the market data and says when it has something to tell.
+    A real one reports through `take` whenever its connection has delivered something.
+    """
+
+    def open(self, now_ns: int) -> None:
+        """Begin a run at `now_ns`."""
+
+    @abstractmethod
+    def send(self, command: AnyCommand) -> None:
+        """Hand over a command; returns at once. What came of it arrives as events."""
+
+    def market(self, rows: Sequence[Row], now_ns: int) -> None:
+        """Take in market data; a real venue has its own and ignores it."""
+
+    def next_ns(self) -> int:
+        """Return when `take` will next have something by itself; `NEVER` if that is not known."""
+        return NEVER
+
+    @abstractmethod
+    def take(self, now_ns: int) -> list[OrderEvent]:
+        """Return the events that have reached us by `now_ns`, in order; each is returned once."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+# --- risk -----------------------------------------------------------------------------------------
+
+
+class RiskView(Protocol):
+    """What a risk check may look at. Prices in ticks, quantities in lots, money in settlement currency."""
+
+    @property
+    def now(self) -> int:
+        """The time of the run, ns since the epoch."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """What is traded."""
+
+    @property
+    def best_bid(self) -> int | None:
+        """In ticks, or `None`."""
+
+    @property
+    def best_ask(self) -> int | None:
+        """In ticks, or `None`."""
+
+    @property
+    def position(self) -> int:
+        """In lots."""
+
+    @property
+    def exposure(self) -> tuple[int, int]:
+        """Lots that open buys, and open sells, may still add, commands under way included."""
+
+    @property
+    def equity(self) -> Decimal:
+        """Profit since the start at mid, fees taken off."""
+
+    @property
+    def peak_equity(self) -> Decimal:
+        """The highest `equity` so far; never below 0."""
+
+    @property
+    def last_data_ns(self) -> int:
+        """When market data last arrived, by the run's clock."""
+
+
+class RiskCheck(ABC):
+    """Forbids. A check never changes an order and never makes one."""
+
+    def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
+        """Return why this order must not be sent, or `None` if it may."""
+        return None
+
+    def pull(self, view: RiskView) -> str | None:
+        """Return why nothing may be on the book now, or `None`. Asked whenever time has moved."""
+        return None
+
+    def halt(self, view: RiskView) -> str | None:
+        """Return why the run must stop for good, or `None`. Asked whenever money has moved."""
+        return None
+
+    def next_ns(self, view: RiskView) -> int:
+        """Return when `pull` may change its mind by time alone; `NEVER` if it will not."""
+        return NEVER
+
+
+# --- services, runs -------------------------------------------------------------------------------
+
+
+class Service(ABC):
+    """Something that runs beside a run: a local exchange, a dashboard."""
+
+    @abstractmethod
+    async def start(self) -> str:
+        """Start; return the address it can be reached at, or an empty string.
+
+        Raises:
+            VenueError: if it cannot, such as a port in use; it says what to do.
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop; return when everything it started has ended."""
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One run, as plugins are told of it.
+
+    Attributes:
+        run_id: Name of the run folder, such as ``20261121-101500-trade``.
+        command: ``trade``, ``backtest`` or ``parity``.
+        folder: The run folder.
+        instrument: What is traded.
+        strategy: Name of the strategy.
+    """
+
+    run_id: str
+    command: str
+    folder: str
+    instrument: Instrument
+    strategy: str

@@ -1,0 +1,156 @@
+"""Durations and distances as people write them in YAML."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from mmkit.instruments import Instrument
+
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|m|h|d)\s*")
+_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+
+
+def parse_duration(text: Any) -> int:
+    """Return ``"100ms"``, ``"2s"``, ``"1.5h"`` in nanoseconds.
+
+    Raises:
+        ValueError: if there is no number, no unit, or the unit is unknown.
+    """
+    if isinstance(text, int) and not isinstance(text, bool) and text == 0:
+        return 0
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(
+            f"a duration with its unit, such as 100ms, 5s or 2h, was expected; found {text!r}"
+        )
+    return int(Decimal(match[1]) * _NS[match[2]])
+
+
+def format_duration(ns: int) -> str:
+    """Return nanoseconds in the largest unit that keeps them whole: ``100ms``."""
+    for unit in ("d", "h", "m", "s", "ms", "us"):
+        if ns and ns % _NS[unit] == 0:
+            return f"{ns // _NS[unit]}{unit}"
+    return f"{ns}ns" if ns else "0s"
+
+
+def _duration(value: Any) -> int:
+    # Already parsed: a default, or a model built in Python from nanoseconds.
+    return value if isinstance(value, _Nanoseconds) else _Nanoseconds(parse_duration(value))
+
+
+class _Nanoseconds(int):
+    """An `int` that says it has been through `parse_duration`."""
+
+
+class _DurationSchema:
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "pattern": _DURATION.pattern, "examples": ["100ms", "5s", "2h"]}
+
+
+Duration = Annotated[int, BeforeValidator(_duration), _DurationSchema]
+"""A span of time in ns; written ``100ms``, ``5s``, ``2h`` in YAML."""
+
+
+class Distance(msgspec.Struct, frozen=True):
+    """How far from a price, as people say it: ``5bps``, ``1%``, ``3ticks``, or ``"0.5"`` in quote currency.
+
+    Attributes:
+        amount: The number.
+        unit: ``bps`` (1/10,000 of the price), ``%``, ``ticks`` or ``quote``.
+    """
+
+    amount: Decimal
+    unit: str
+
+    @classmethod
+    def parse(cls, text: Any) -> Distance:
+        """Return the distance that `text` says.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        if isinstance(text, Distance):
+            return text
+        problem = ValueError(
+            f'a distance such as 5bps, 1%, 3ticks or "0.5" (quote currency) was expected; found {text!r}'
+        )
+        if not isinstance(text, str):
+            raise problem
+        stripped = text.strip()
+        for suffix, unit in (
+            ("bps", "bps"),
+            ("bp", "bps"),
+            ("%", "%"),
+            ("ticks", "ticks"),
+            ("tick", "ticks"),
+            ("", "quote"),
+        ):
+            if stripped.endswith(suffix):
+                number = stripped.removesuffix(suffix).strip()
+                break
+        try:
+            amount = Decimal(number)
+        except InvalidOperation:
+            raise problem from None
+        if not amount.is_finite() or amount < 0:
+            raise problem
+        return cls(amount, unit)
+
+    def ticks(self, price: float, instrument: Instrument) -> float:
+        """Return the distance in ticks at a price given in ticks."""
+        if self.unit == "bps":
+            return float(self.amount) * price / 10_000
+        if self.unit == "%":
+            return float(self.amount) * price / 100
+        if self.unit == "ticks":
+            return float(self.amount)
+        return float(self.amount / instrument.tick)
+
+    def __str__(self) -> str:
+        return f"{self.amount}" if self.unit == "quote" else f"{self.amount}{self.unit}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "examples": ["5bps", "1%", "3ticks", "0.5"]}
+
+
+def _decimal(value: Any) -> Any:
+    # A YAML float has already been rounded to binary; only its author knows what was meant.
+    if isinstance(value, float):
+        raise ValueError(
+            f'a decimal in quotes was expected, such as "{value!r}"; found the float {value!r}'
+        )
+    if isinstance(value, bool):
+        raise ValueError(f"a decimal in quotes was expected; found {value!r}")
+    return value
+
+
+Exact = Annotated[Decimal, BeforeValidator(_decimal)]
+"""A price, size or amount of money: a decimal in quotes, or a whole number."""
