@@ -116,7 +116,7 @@ class Context:
     """
 
     instrument: Instrument
-    sim: SimSettings = field(default_factory=SimSettings)
+    sim: SimSettings = SimSettings()
 
 
 # --- market data ----------------------------------------------------------------------------------

@@ -59,9 +59,9 @@ class FillReports(StrEnum):
 class SimSettings(_Section):
     """Everything under ``sim:``."""
 
-    latency: LatencySettings = Field(default_factory=LatencySettings)
-    queue: QueueSettings = Field(default_factory=QueueSettings)
-    fees: FeeSettings = Field(default_factory=FeeSettings)
+    latency: LatencySettings = LatencySettings()
+    queue: QueueSettings = QueueSettings()
+    fees: FeeSettings = FeeSettings()
     partial_fills: bool = Field(True, description="Whether a trade may fill a part of an order.")
     fill_reports: FillReports = Field(
         FillReports.PLAIN,
