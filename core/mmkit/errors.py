@@ -83,7 +83,7 @@ class DataError(MmkitError):
     exit_code = 4
 
 
-class OffGrid(DataError):
+class OffGrid(DataError):  # noqa: N818 - a state of the data, in the field's own words
     """A price or quantity that is no whole number of ticks or lots."""
 
 

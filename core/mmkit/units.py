@@ -70,6 +70,9 @@ Duration = Annotated[int, BeforeValidator(_duration), _DurationSchema]
 """A span of time in ns; written ``100ms``, ``5s``, ``2h`` in YAML."""
 
 
+_DISTANCES = {"bps": "bps", "bp": "bps", "%": "%", "ticks": "ticks", "tick": "ticks"}
+
+
 class Distance(msgspec.Struct, frozen=True):
     """How far from a price, as people say it: ``5bps``, ``1%``, ``3ticks``, or ``"0.5"`` in quote currency.
 
@@ -96,17 +99,8 @@ class Distance(msgspec.Struct, frozen=True):
         if not isinstance(text, str):
             raise problem
         stripped = text.strip()
-        for suffix, unit in (
-            ("bps", "bps"),
-            ("bp", "bps"),
-            ("%", "%"),
-            ("ticks", "ticks"),
-            ("tick", "ticks"),
-            ("", "quote"),
-        ):
-            if stripped.endswith(suffix):
-                number = stripped.removesuffix(suffix).strip()
-                break
+        suffix = next((suffix for suffix in _DISTANCES if stripped.endswith(suffix)), "")
+        number, unit = stripped.removesuffix(suffix).strip(), _DISTANCES.get(suffix, "quote")
         try:
             amount = Decimal(number)
         except InvalidOperation:

@@ -1,0 +1,174 @@
+"""From what a strategy wants to the fewest commands that get there."""
+
+from __future__ import annotations
+
+import operator
+from collections import deque
+from collections.abc import Sequence
+
+from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
+from mmkit.errors import StrategyError
+from mmkit.events import Side
+from mmkit.interfaces import Level, Quotes, Target
+from mmkit.orders import Order
+
+ORDERS_PER_10S = 300
+"""Binance's order count limit of USD-M futures, 300 in 10 s; cancels do not count.
+Source: Binance USD-M REST, exchangeInfo ``rateLimits``."""
+_WINDOW_NS = 10_000_000_000
+
+
+class Quoter:
+    """Compares wanted and working orders; remembers only how many orders were sent lately.
+
+    - A working order at a wanted price and quantity stays, and keeps its place in the queue. One that
+      was filled in part stays too.
+    - Any other working order is canceled, and its replacement is sent in the same breath.
+    - While a side has a command under way whose answer is not known, nothing is added to it: what the
+      answer brings may be what was wanted.
+    - Past the venue's rate limit new orders wait; cancels never do.
+    """
+
+    def __init__(self, orders_per_10s: int = ORDERS_PER_10S) -> None:
+        self._limit = orders_per_10s
+        self._sent: deque[int] = deque()
+        self._next_id = 1
+        self.held_back = 0
+        """Orders not sent because of the rate limit."""
+
+    def towards(
+        self,
+        wanted: Quotes | Target,
+        working: Sequence[Order],
+        position: int,
+        touch: tuple[int | None, int | None],
+        now: int,
+    ) -> list[AnyCommand]:
+        """Return the commands that lead from `working` to `wanted`; cancels first.
+
+        Args:
+            wanted: What the strategy returned.
+            working: Our orders that may still trade.
+            position: In lots.
+            touch: Best bid and best ask in ticks; what a `Target` takes from.
+            now: The time of the run, ns since the epoch.
+
+        Raises:
+            StrategyError: if a price or quantity cannot be quoted.
+        """
+        if isinstance(wanted, Target):
+            return self._reach(wanted, working, position, touch, now)
+        if not isinstance(wanted, Quotes):
+            raise StrategyError(
+                f"quote() must return Quotes or Target, found {type(wanted).__name__}; "
+                "return NO_QUOTES for nothing"
+            )
+        bids = _levels(wanted.bids, "bid")
+        asks = _levels(wanted.asks, "ask")
+        if bids and asks and max(bids) >= min(asks):
+            raise StrategyError(
+                f"quote() returned a bid at {max(bids)} and an ask at {min(asks)} ticks: "
+                "they would trade with each other"
+            )
+        cancels: list[AnyCommand] = []
+        submits: list[AnyCommand] = []
+        for side, levels in ((Side.BUY, bids), (Side.SELL, asks)):
+            blocked = False
+            for order in working:
+                if order.side is not side:
+                    continue
+                if order.in_flight:
+                    blocked = True
+                elif levels.get(order.price) == order.quantity:
+                    del levels[order.price]
+                else:
+                    cancels.append(CancelOrder(ts_local=now, order_id=order.order_id))
+            if not blocked:
+                submits.extend(
+                    self._submit(side, price, quantity, TimeInForce.POST_ONLY, now)
+                    for price, quantity in levels.items()
+                    if self._may_send(now)
+                )
+        return cancels + submits
+
+    def pull(self, working: Sequence[Order], now: int) -> list[AnyCommand]:
+        """Return cancels of everything that can be canceled now."""
+        return [
+            CancelOrder(ts_local=now, order_id=order.order_id)
+            for order in working
+            if not order.in_flight
+        ]
+
+    def _reach(
+        self,
+        wanted: Target,
+        working: Sequence[Order],
+        position: int,
+        touch: tuple[int | None, int | None],
+        now: int,
+    ) -> list[AnyCommand]:
+        commands = self.pull(working, now)
+        missing = _whole(wanted.position, "target position") - position
+        if not missing or any(order.in_flight for order in working):
+            return commands
+        side = Side.BUY if missing > 0 else Side.SELL
+        price = touch[1] if side is Side.BUY else touch[0]
+        if price is not None and self._may_send(now):
+            commands.append(self._submit(side, price, abs(missing), TimeInForce.IOC, now))
+        return commands
+
+    def _submit(
+        self, side: Side, price: int, quantity: int, time_in_force: TimeInForce, now: int
+    ) -> SubmitOrder:
+        command = SubmitOrder(
+            ts_local=now,
+            order_id=self._next_id,
+            side=side,
+            price=price,
+            quantity=quantity,
+            time_in_force=time_in_force,
+        )
+        self._next_id += 1
+        self._sent.append(now)
+        return command
+
+    def _may_send(self, now: int) -> bool:
+        sent = self._sent
+        while sent and sent[0] <= now - _WINDOW_NS:
+            sent.popleft()
+        if len(sent) < self._limit:
+            return True
+        self.held_back += 1
+        return False
+
+
+def _levels(levels: Sequence[Level], name: str) -> dict[int, int]:
+    wanted: dict[int, int] = {}
+    for level in levels:
+        try:
+            price, quantity = level
+        except (TypeError, ValueError):
+            raise StrategyError(
+                f"quote() returned the {name} {level!r}; a pair (price in ticks, quantity in lots) was expected"
+            ) from None
+        price, quantity = _whole(price, f"{name} price"), _whole(quantity, f"{name} quantity")
+        if price <= 0 or quantity <= 0:
+            raise StrategyError(
+                f"quote() returned a {name} of {quantity} lots at {price} ticks; both must be above 0"
+            )
+        if price in wanted:
+            raise StrategyError(
+                f"quote() returned two {name}s at {price} ticks; add their quantities up"
+            )
+        wanted[price] = quantity
+    return wanted
+
+
+def _whole(value: object, what: str) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise StrategyError(
+            f"quote() returned the {what} {value!r}; a whole number of ticks or lots was expected "
+            "(use instrument.floor_ticks for bids, instrument.ceil_ticks for asks, instrument.lots for sizes)"
+        ) from None

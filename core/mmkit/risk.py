@@ -1,0 +1,192 @@
+"""What forbids orders: the checks that ship, and the gate that every order passes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from pydantic import Field
+
+from mmkit.commands import SubmitOrder
+from mmkit.events import Side
+from mmkit.hookspecs import hookimpl
+from mmkit.interfaces import Context, PluginConfig, Provider, RiskCheck, RiskView
+from mmkit.tape import NEVER
+from mmkit.units import Distance, Duration, Exact
+
+
+class RiskApproved(msgspec.Struct, frozen=True):
+    """An order that has passed every check. Only `RiskGate.approve` makes one, so that none is sent unchecked."""
+
+    order: SubmitOrder
+
+
+class QuantityLimit(PluginConfig):
+    """A limit in base currency, or contracts."""
+
+    limit: Exact = Field(gt=0, description="Quantity, a decimal in quotes.")
+
+
+class MaxPosition(RiskCheck):
+    """No order that could take the position beyond the limit if everything open on its side were filled."""
+
+    def __init__(self, config: QuantityLimit, context: Context) -> None:
+        self._limit = context.instrument.floor_lots(config.limit)
+
+    def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
+        """Refuse what would pass the limit; an order that only brings the position down is free."""
+        buys, sells = view.exposure
+        reach = (
+            view.position + buys + order.quantity
+            if order.side is Side.BUY
+            else sells + order.quantity - view.position
+        )
+        return (
+            None
+            if reach <= self._limit
+            else f"position could reach {reach} lots, limit {self._limit}"
+        )
+
+
+class MaxOrder(RiskCheck):
+    """No single order above the limit."""
+
+    def __init__(self, config: QuantityLimit, context: Context) -> None:
+        self._limit = context.instrument.floor_lots(config.limit)
+
+    def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
+        """Refuse what is larger."""
+        return (
+            None
+            if order.quantity <= self._limit
+            else f"order of {order.quantity} lots, limit {self._limit}"
+        )
+
+
+class DistanceLimit(PluginConfig):
+    """A limit on the distance from mid."""
+
+    limit: Distance = Field(description='How far from mid, such as 1%, 50bps, 20ticks or "12.5".')
+
+
+class PriceBand(RiskCheck):
+    """No order further from mid than the limit, on either side."""
+
+    def __init__(self, config: DistanceLimit, context: Context) -> None:
+        self._limit, self._instrument = config.limit, context.instrument
+
+    def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
+        """Refuse what is further away, and everything while there is no mid."""
+        if view.best_bid is None or view.best_ask is None:
+            return "there is no mid price to compare with"
+        mid = (view.best_bid + view.best_ask) / 2
+        band = self._limit.ticks(mid, self._instrument)
+        away = abs(order.price - mid)
+        return None if away <= band else f"{away:g} ticks from mid, limit {band:g}"
+
+
+class MoneyLimit(PluginConfig):
+    """A limit in the settlement currency."""
+
+    limit: Exact = Field(gt=0, description="Money in the settlement currency, a decimal in quotes.")
+
+
+class MaxDrawdown(RiskCheck):
+    """Stop for good once equity is so far below its peak."""
+
+    def __init__(self, config: MoneyLimit, context: Context) -> None:
+        self._limit = config.limit
+
+    def halt(self, view: RiskView) -> str | None:
+        """Halt at or beyond the limit."""
+        drawdown = view.peak_equity - view.equity
+        return (
+            None
+            if drawdown < self._limit
+            else f"drawdown {drawdown:.8f} reached the limit {self._limit}"
+        )
+
+
+class TimeLimit(PluginConfig):
+    """A limit in time."""
+
+    limit: Duration = Field(gt=0, description="How long, such as 5s.")
+
+
+class StaleAfter(RiskCheck):
+    """Nothing on the book while market data is older than the limit."""
+
+    def __init__(self, config: TimeLimit, context: Context) -> None:
+        self._limit = config.limit
+
+    def pull(self, view: RiskView) -> str | None:
+        """Pull once the last data is as old as the limit."""
+        age = view.now - view.last_data_ns
+        return None if age < self._limit else f"no market data for {age / 1e9:.3f} s"
+
+    def next_ns(self, view: RiskView) -> int:
+        """The moment at which the last data becomes too old."""
+        return (
+            view.last_data_ns + self._limit if view.last_data_ns + self._limit > view.now else NEVER
+        )
+
+
+class RiskGate:
+    """All checks of a run; every order passes here before it leaves."""
+
+    def __init__(self, checks: Sequence[tuple[str, RiskCheck]] = ()) -> None:
+        self._checks = tuple(checks)
+        self.vetoes: Counter[str] = Counter()
+        """How often each check refused an order."""
+
+    def approve(self, order: SubmitOrder, view: RiskView) -> RiskApproved | None:
+        """Return the order as approved, or `None` if a check refused it."""
+        for name, check in self._checks:
+            if check.veto(order, view) is not None:
+                self.vetoes[name] += 1
+                return None
+        return RiskApproved(order)
+
+    def pull(self, view: RiskView) -> str | None:
+        """Return the first reason why nothing may be on the book now, or `None`."""
+        return _first((name, check.pull(view)) for name, check in self._checks)
+
+    def halt(self, view: RiskView) -> str | None:
+        """Return the first reason why the run must stop for good, or `None`."""
+        return _first((name, check.halt(view)) for name, check in self._checks)
+
+    def next_ns(self, view: RiskView) -> int:
+        """Return when `pull` may change by time alone."""
+        return min((check.next_ns(view) for _, check in self._checks), default=NEVER)
+
+
+def _first(reasons: Iterable[tuple[str, str | None]]) -> str | None:
+    return next((f"{name}: {reason}" for name, reason in reasons if reason is not None), None)
+
+
+@hookimpl
+def register_risk_checks() -> list[Provider[Any, RiskCheck]]:
+    """The checks that ship."""
+    return [
+        Provider(
+            "max_position",
+            QuantityLimit,
+            MaxPosition,
+            "No order that could take the position beyond the limit",
+        ),
+        Provider("max_order", QuantityLimit, MaxOrder, "No single order above the limit"),
+        Provider(
+            "price_band", DistanceLimit, PriceBand, "No order further from mid than the limit"
+        ),
+        Provider(
+            "max_drawdown",
+            MoneyLimit,
+            MaxDrawdown,
+            "Stop for good once equity is so far below its peak",
+        ),
+        Provider(
+            "stale_after", TimeLimit, StaleAfter, "Nothing on the book while market data is older"
+        ),
+    ]
