@@ -122,6 +122,24 @@ class Context:
 # --- market data ----------------------------------------------------------------------------------
 
 
+class MessageInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a raw message says about itself, read without taking it in.
+
+    Attributes:
+        symbol: The venue's own name of the instrument; empty if the message does not say.
+        stream: In the venue's words, such as ``depth``; ``snapshot`` for a requested one.
+        ts_exchange: The time its rows would have, ns since the epoch; `None` if it carries none.
+        prices: The decimals in it that are prices; empty unless asked for.
+        quantities: The decimals in it that are quantities; empty unless asked for.
+    """
+
+    symbol: str
+    stream: str
+    ts_exchange: int | None = None
+    prices: tuple[str, ...] = ()
+    quantities: tuple[str, ...] = ()
+
+
 class WireFormat(ABC):
     """Turns one venue's raw messages about one instrument into rows. No I/O, no clock.
 
@@ -159,6 +177,18 @@ class WireFormat(ABC):
     @abstractmethod
     def wants_snapshot(self) -> bool:
         """Whether a snapshot must be requested before the book can be known."""
+
+    def describe(self, raw: bytes | str, numbers: bool = False) -> MessageInfo | None:
+        """Return what a message of any instrument is about; changes nothing.
+
+        A reader of recorded data asks it first: for the recorder's clock offset, the symbols and
+        streams that are there and, with `numbers`, the grid. `None` for what is no market data; a
+        format that always returns `None` cannot be read from a capture.
+
+        Raises:
+            FeedError: if the message is not of this venue's format.
+        """
+        return None
 
 
 @dataclass(frozen=True)
