@@ -74,12 +74,13 @@ class Book:
         self.known = False
         self._filling = False
 
-    def apply(self, row: Row) -> None:
-        """Take one row in. Kinds that do not concern the book change nothing."""
+    def apply(self, row: Row) -> int:
+        """Take one row in; return the quantity that a LEVEL row replaced, 0 for other kinds."""
         kind = row[2]
         what = kind & KIND
+        before = 0
         if what == Kind.LEVEL:
-            (self.asks if kind & SELL else self.bids).set(row[3], row[4])
+            before = (self.asks if kind & SELL else self.bids).set(row[3], row[4])
         elif what == Kind.SNAPSHOT:
             self.bids.clear()
             self.asks.clear()
@@ -91,6 +92,7 @@ class Book:
         if kind & LAST and self._filling:
             self._filling = False
             self.known = True
+        return before
 
     @property
     def best_bid(self) -> int | None:

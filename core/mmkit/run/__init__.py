@@ -1,0 +1,1 @@
+"""The thin loops, one per way of running, and what they share."""

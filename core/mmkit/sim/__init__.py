@@ -1,0 +1,1 @@
+"""The only pretend exchange in the core: matching, queue position, latency, fees."""

@@ -1,0 +1,256 @@
+"""All state of one run. Synchronous; no I/O, no clock, no randomness: the same calls give the same commands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+
+from mmkit.book import Book
+from mmkit.commands import AnyCommand, SubmitOrder
+from mmkit.errors import StrategyError
+from mmkit.events import (
+    AnyEvent,
+    FeedLost,
+    FeedRestored,
+    Liquidity,
+    OrderEvent,
+    OrderFilled,
+    OrderRejected,
+)
+from mmkit.instruments import Instrument
+from mmkit.interfaces import Quotes, Strategy, Target
+from mmkit.orders import Order, Orders
+from mmkit.portfolio import Portfolio
+from mmkit.quoter import Quoter
+from mmkit.risk import RiskGate
+from mmkit.tape import KIND, LAST, NEVER, GapReason, Kind, Row
+
+
+class Engine:
+    """Book, orders, position and decisions of one run.
+
+    The loop around it hands in what happens, in order of time: `on_row`, `on_event`, and `wake` when
+    `next_ns` has come. After each it takes what is to be done from `commands`, and what is worth
+    noting besides from `notices`.
+
+    It is also what strategies and risk checks look at (`MarketView`, `RiskView`).
+
+    Args:
+        instrument: What is traded.
+        strategy: Decides what to have in the market.
+        risk: Every order passes it.
+        start_ns: When the run begins; the first regular wake is one interval later.
+    """
+
+    def __init__(
+        self, instrument: Instrument, strategy: Strategy, risk: RiskGate, start_ns: int
+    ) -> None:
+        self.instrument = instrument
+        self.book = Book()
+        self.portfolio = Portfolio(instrument)
+        self.now = start_ns
+        self.last_data_ns = start_ns
+        self.halted: str | None = None
+        """Why nothing will be quoted any more, or `None`."""
+        self.pulled: str | None = None
+        """Why nothing is on the book for now, or `None`."""
+        self.commands: list[AnyCommand] = []
+        """Decided and not yet taken by the loop."""
+        self.notices: list[AnyEvent] = []
+        """Feed events, not yet taken by the loop."""
+        self.counts: Counter[str] = Counter()
+        """Rows, trades, orders, fills and the like, by name."""
+        self.quoter = Quoter()
+        self.risk = risk
+        self.peak_equity = Decimal(0)
+        self.max_drawdown = Decimal(0)
+        self._strategy = strategy
+        self._wake = strategy.wake
+        self._orders = Orders()
+        self._next_wake = start_ns + self._wake.every if self._wake.every else NEVER
+        self._best: tuple[int | None, int | None] = (None, None)
+        self._trade_in_message = False
+        self._stopping = False
+        self._left_alone = False
+
+    # --- what strategies and risk checks see ---
+
+    @property
+    def best_bid(self) -> int | None:
+        """In ticks, or `None` if there is no bid."""
+        return self.book.best_bid
+
+    @property
+    def best_ask(self) -> int | None:
+        """In ticks, or `None` if there is no ask."""
+        return self.book.best_ask
+
+    @property
+    def position(self) -> int:
+        """In lots; negative is short."""
+        return self.portfolio.position
+
+    @property
+    def orders(self) -> Sequence[Order]:
+        """Our orders that may still trade, in order of submission."""
+        return self._orders.active
+
+    @property
+    def exposure(self) -> tuple[int, int]:
+        """Lots that open buys, and open sells, may still add."""
+        return self._orders.exposure()
+
+    @property
+    def equity(self) -> Decimal:
+        """Profit since the start at mid, fees taken off, in the settlement currency."""
+        return self.portfolio.equity(self.book.best_bid, self.book.best_ask)
+
+    # --- what happens ---
+
+    def on_row(self, row: Row) -> None:
+        """Take in a row of market data at its ``ts_local``."""
+        kind = row[2]
+        what = kind & KIND
+        self.now = self.last_data_ns = row[1]
+        if what == Kind.TRADE:
+            self._trade_in_message = True
+            self.counts["trades"] += 1
+        elif what == Kind.GAP:
+            self._feed_lost(row)
+        was_known = self.book.known
+        self.book.apply(row)
+        if kind & LAST:
+            if not was_known and self.book.known:
+                self._tell(FeedRestored(ts_exchange=row[0], ts_local=row[1]))
+            self._on_message()
+
+    def on_event(self, event: OrderEvent) -> None:
+        """Take in what happened to an order, at its ``ts_local``."""
+        self.now = max(self.now, event.ts_local)
+        order = self._orders.apply(event)
+        if isinstance(event, OrderFilled) and order is not None:
+            self.portfolio.apply(order.side, event)
+            self.counts["fills"] += 1
+            self.counts["maker_fills" if event.liquidity is Liquidity.MAKER else "taker_fills"] += 1
+            self._mark_to_market()
+        elif isinstance(event, OrderRejected):
+            self.counts["rejected"] += 1
+        self._strategy_hears(event)
+        if self._wake.on_fill:
+            self._decide()
+        elif not self._may_quote or self.pulled:
+            # What has just been accepted could not be canceled while it was on the way.
+            self._pull()
+
+    def next_ns(self) -> int:
+        """Return when the engine next wants to be woken by time alone."""
+        if self.halted or self._stopping:
+            return NEVER
+        if self.pulled:
+            return self._next_wake
+        return min(self._next_wake, self.risk.next_ns(self))
+
+    def wake(self, now_ns: int) -> None:
+        """Decide, because `next_ns` has come."""
+        self.now = now_ns
+        every = self._wake.every
+        if self._next_wake <= now_ns and every:
+            self._next_wake += every * ((now_ns - self._next_wake) // every + 1)
+            self.counts["wakes"] += 1
+        self._mark_to_market()
+        self._decide()
+
+    def stop(self, now_ns: int) -> None:
+        """Pull every quote and never quote again."""
+        self.now = max(self.now, now_ns)
+        self._stopping = True
+        self._pull()
+
+    def stop_asking(self) -> None:
+        """Leave the quotes as they are and decide nothing more: the data has ended."""
+        self._stopping = self._left_alone = True
+
+    # --- decisions ---
+
+    def _on_message(self) -> None:
+        best = (self.book.best_bid, self.book.best_ask)
+        moved, self._best = best != self._best, best
+        traded, self._trade_in_message = self._trade_in_message, False
+        # A risk check that pulled for want of data may let go as soon as there is some.
+        if (moved and self._wake.on_best) or (traded and self._wake.on_trade) or self.pulled:
+            self._decide()
+
+    def _decide(self) -> None:
+        if not self._may_quote:
+            self._pull()
+            return
+        self.pulled = self.risk.pull(self)
+        if self.pulled:
+            self._pull()
+            return
+        wanted = self._ask_strategy()
+        touch = (self.book.best_bid, self.book.best_ask)
+        for command in self.quoter.towards(wanted, self.orders, self.position, touch, self.now):
+            if isinstance(command, SubmitOrder):
+                approved = self.risk.approve(command, self)
+                if approved is None:
+                    continue
+                self.counts["orders"] += 1
+            self._send(command)
+
+    @property
+    def _may_quote(self) -> bool:
+        return self.halted is None and not self._stopping and self.book.known
+
+    def _pull(self) -> None:
+        if self._left_alone:
+            return
+        for command in self.quoter.pull(self.orders, self.now):
+            self._send(command)
+
+    def _send(self, command: AnyCommand) -> None:
+        if not isinstance(command, SubmitOrder):
+            self.counts["cancels"] += 1
+        self._orders.sent(command)
+        self.commands.append(command)
+
+    def _feed_lost(self, row: Row) -> None:
+        reason = GapReason(row[3])
+        if self.book.known:
+            self.counts["gaps"] += 1
+        self._tell(FeedLost(ts_exchange=row[0], ts_local=row[1], reason=reason.name.lower()))
+        self._pull()
+
+    def _mark_to_market(self) -> None:
+        equity = self.equity
+        if equity > self.peak_equity:
+            self.peak_equity = equity
+        elif self.peak_equity - equity > self.max_drawdown:
+            self.max_drawdown = self.peak_equity - equity
+        if self.halted is None:
+            self.halted = self.risk.halt(self)
+            if self.halted:
+                self._pull()
+
+    def _tell(self, event: FeedLost | FeedRestored) -> None:
+        self.notices.append(event)
+        self._strategy_hears(event)
+
+    # --- foreign code ---
+
+    def _ask_strategy(self) -> Quotes | Target:
+        try:
+            return self._strategy.quote(self)
+        except Exception as error:
+            raise self._strategy_failed("quote", error) from error
+
+    def _strategy_hears(self, event: AnyEvent) -> None:
+        try:
+            self._strategy.on_event(event)
+        except Exception as error:
+            raise self._strategy_failed("on_event", error) from error
+
+    def _strategy_failed(self, method: str, error: Exception) -> StrategyError:
+        name = type(self._strategy).__name__
+        return StrategyError(f"{name}.{method} raised {type(error).__name__}: {error}")

@@ -1,0 +1,243 @@
+"""A run's folder: what it saw, what it decided, what came of it. Enough to replay it.
+
+=============  =====================================================================================
+file           content
+=============  =====================================================================================
+run.json       `RunRecord`: what was run, when it began, was stopped and ended
+config.yml     the configuration with every default filled in and every secret masked
+market.rows    the market data as it was received, `mmkit.tape.RECORD` after `RECORD` (dry runs)
+journal.jsonl  one command or event a line, in the order in which they happened
+report.json    the results (`mmkit.report.Report`)
+=============  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import msgspec
+
+import mmkit
+from mmkit.commands import AnyCommand
+from mmkit.errors import RunError
+from mmkit.events import AnyEvent
+from mmkit.instruments import Instrument
+from mmkit.interfaces import RunInfo
+from mmkit.tape import FeedStats, Row, Tape, records, tape_from_records
+
+_ENCODER = msgspec.json.Encoder()
+_ENTRY: msgspec.json.Decoder[AnyCommand | AnyEvent] = msgspec.json.Decoder(AnyCommand | AnyEvent)
+
+
+class RunRecord(msgspec.Struct, kw_only=True):
+    """What was run. Times in ns since the epoch, by the run's clock.
+
+    Attributes:
+        info: Name, command, instrument, strategy.
+        version: Of mmkit.
+        start_ns: When it began; regular wakes count from here.
+        stop_ns: When it was told to stop; `None` if it never was.
+        end_ns: When it had ended; `None` if it did not get that far.
+    """
+
+    info: RunInfo
+    version: str = mmkit.__version__
+    start_ns: int = 0
+    stop_ns: int | None = None
+    end_ns: int | None = None
+
+
+class NullJournal:
+    """Notes nothing; for runs that leave no folder."""
+
+    def note(self, entry: AnyCommand | AnyEvent) -> None:
+        """Forget `entry`."""
+
+    def market(self, rows: Sequence[Row]) -> None:
+        """Forget `rows`."""
+
+
+class Journal:
+    """Writes a run's folder while the run goes on.
+
+    Lines are collected in memory and reach the file at every `flush`; the run loop flushes once a second
+    and at the end.
+
+    Raises:
+        RunError: from every method, if the folder cannot be written; the run must stop then, and
+            everything written so far is intact.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lines: list[bytes] = []
+        self._rows: list[Row] = []
+        self._journal = self._open("journal.jsonl")
+        self._market: IO[bytes] | None = None
+
+    def note(self, entry: AnyCommand | AnyEvent) -> None:
+        """Note one command or event."""
+        self._lines.append(_ENCODER.encode(entry))
+        if len(self._lines) >= 5_000:
+            self.flush()
+
+    def market(self, rows: Sequence[Row]) -> None:
+        """Note market data as it was received."""
+        self._rows.extend(rows)
+
+    def flush(self) -> None:
+        """Hand everything noted so far to the operating system."""
+        with _explained(self.folder):
+            if self._rows:
+                self._market = self._market or self._open("market.rows")
+                self._market.write(records(self._rows))
+                self._market.flush()
+                self._rows.clear()
+            if self._lines:
+                self._journal.write(b"\n".join(self._lines) + b"\n")
+                self._journal.flush()
+                self._lines.clear()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a whole file of the folder; it appears there whole or not at all."""
+        with _explained(self.folder):
+            unfinished = self.folder / f"{name}.part"
+            try:
+                unfinished.write_bytes(content)
+                unfinished.replace(self.folder / name)
+            finally:
+                unfinished.unlink(missing_ok=True)
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write ``run.json``."""
+        self.write("run.json", msgspec.json.format(_ENCODER.encode(record), indent=2) + b"\n")
+
+    def close(self) -> None:
+        """Flush, and let go of the files."""
+        try:
+            self.flush()
+        finally:
+            self._journal.close()
+            if self._market:
+                self._market.close()
+
+    def _open(self, name: str) -> IO[bytes]:
+        with _explained(self.folder):
+            return (self.folder / name).open("wb", buffering=0)
+
+
+class _explained:  # noqa: N801 - reads as a word of the `with` statement
+    """Turns an `OSError` into words."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise RunError(
+                f"{self._folder}: the disk is full ({error.strerror}); quotes were pulled and what was "
+                "written before is intact. Free some space, or put 'results' on another disk"
+            ) from error
+        raise RunError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
+
+
+def new_run_folder(userdir: Path, command: str, now_ns: int) -> Path:
+    """Create and return ``userdir/results/20261121-101500-trade``, with a number added if it exists.
+
+    Raises:
+        RunError: if it cannot be created.
+    """
+    moment = datetime.datetime.fromtimestamp(now_ns / 1e9, tz=datetime.UTC)
+    stem = f"{moment:%Y%m%d-%H%M%S}-{command}"
+    results = userdir / "results"
+    with _explained(results):
+        results.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1_000):
+            folder = results / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    raise RunError(f"{results}: a thousand runs began in the same second")
+
+
+class RecordedRun:
+    """A run folder, read back.
+
+    Raises:
+        RunError: if it is none, is of another version, or lacks a file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = self._decode("run.json", RunRecord)
+        if self.record.version != mmkit.__version__:
+            raise RunError(
+                f"{folder}: recorded by mmkit {self.record.version}, this is {mmkit.__version__}; "
+                "replay it with the version that recorded it"
+            )
+
+    @property
+    def instrument(self) -> Instrument:
+        """What was traded."""
+        return self.record.info.instrument
+
+    def tape(self) -> Tape:
+        """Return the market data as it was received."""
+        return tape_from_records(self.instrument, self._read("market.rows"), FeedStats())
+
+    def entries(self) -> list[AnyCommand | AnyEvent]:
+        """Return every command and event, in order."""
+        entries = []
+        for number, line in enumerate(self._read("journal.jsonl").splitlines(), 1):
+            try:
+                entries.append(_ENTRY.decode(line))
+            except msgspec.MsgspecError as error:
+                raise RunError(f"{self.folder / 'journal.jsonl'}:{number}: {error}") from error
+        return entries
+
+    def config(self) -> dict[str, Any]:
+        """Return the resolved configuration, secrets masked."""
+        import yaml
+
+        loaded = yaml.safe_load(self._read("config.yml"))
+        if not isinstance(loaded, dict):
+            raise RunError(f"{self.folder / 'config.yml'}: a mapping was expected")
+        return loaded
+
+    def _decode(self, name: str, kind: type[RunRecord]) -> RunRecord:
+        try:
+            return msgspec.json.decode(self._read(name), type=kind)
+        except msgspec.MsgspecError as error:
+            raise RunError(f"{self.folder / name}: {error}") from error
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: no '{name}' in it ({error.strerror}); name a folder under "
+                "'user_data/results' that 'mmkit trade' has written"
+            ) from error
+
+
+def results_size(folder: Path) -> int:
+    """Return the bytes a run folder takes."""
+    return sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file())

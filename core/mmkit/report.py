@@ -1,0 +1,205 @@
+"""The results of a run: as a value, as JSON, as text."""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+
+import msgspec
+
+from mmkit.engine import Engine
+from mmkit.interfaces import RunInfo
+from mmkit.tape import FeedStats
+from mmkit.units import format_duration
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run did and what came of it. Money is in the settlement currency.
+
+    Attributes:
+        run_id: Name of the run folder.
+        command: ``trade``, ``backtest`` or ``parity``.
+        folder: The run folder; empty if there is none.
+        strategy: Name of the strategy.
+        symbol: What was traded.
+        currency: The settlement currency.
+        start_ns: When it began, ns since the epoch.
+        end_ns: When it ended, ns since the epoch.
+        events: Rows of market data handed to the engine.
+        trades: Market trades among them.
+        orders: Orders sent.
+        cancels: Cancels sent.
+        rejected: Orders the venue refused, such as post-only orders that would have taken.
+        fills: Times one of our orders was filled, in whole or in part.
+        maker_fills: Those that rested.
+        taker_fills: Those that took.
+        volume: Quantity traded.
+        turnover: Value traded.
+        fees: Paid; negative if rebates outweigh them.
+        position: At the end.
+        equity: Profit with the position valued at mid, fees taken off.
+        realized_pnl: Profit of what was closed, at average entry price, before fees.
+        unrealized_pnl: Profit of what is open, at mid, before fees.
+        max_drawdown: Largest fall of equity from its peak, seen at wakes and fills.
+        gaps: Times the book became unknown.
+        vetoes: How often each risk check refused an order.
+        held_back: Orders not sent because of the rate limit.
+        halted: Why the run stopped quoting for good; empty if it did not.
+        feed: What reading the feed found.
+        wall_s: How long the run took, seconds.
+        events_per_s: ``events / wall_s``.
+    """
+
+    run_id: str
+    command: str
+    folder: str
+    strategy: str
+    symbol: str
+    currency: str
+    start_ns: int
+    end_ns: int
+    events: int
+    trades: int
+    orders: int
+    cancels: int
+    rejected: int
+    fills: int
+    maker_fills: int
+    taker_fills: int
+    volume: Decimal
+    turnover: Decimal
+    fees: Decimal
+    position: Decimal
+    equity: Decimal
+    realized_pnl: Decimal
+    unrealized_pnl: Decimal
+    max_drawdown: Decimal
+    gaps: int
+    vetoes: dict[str, int]
+    held_back: int
+    halted: str
+    feed: FeedStats
+    wall_s: float
+    events_per_s: float
+
+
+_DIGITS = Context(prec=60)
+# Decimals as JSON numbers with all their digits; a reader that wants floats gets floats.
+_JSON = msgspec.json.Encoder(decimal_format="number")
+
+
+def report_of(
+    engine: Engine, run: RunInfo, feed: FeedStats, *, start_ns: int, events: int, wall_s: float
+) -> Report:
+    """Return the results of a run that has ended."""
+    instrument, portfolio, counts = engine.instrument, engine.portfolio, engine.counts
+    equity = engine.equity
+    return Report(
+        run_id=run.run_id,
+        command=run.command,
+        folder=run.folder,
+        strategy=run.strategy,
+        symbol=instrument.symbol,
+        currency=instrument.settle,
+        start_ns=start_ns,
+        end_ns=engine.now,
+        events=events,
+        trades=counts["trades"],
+        orders=counts["orders"],
+        cancels=counts["cancels"],
+        rejected=counts["rejected"],
+        fills=counts["fills"],
+        maker_fills=counts["maker_fills"],
+        taker_fills=counts["taker_fills"],
+        volume=_plain(instrument.quantity(portfolio.volume)),
+        turnover=_plain(portfolio.turnover),
+        fees=_plain(portfolio.fees),
+        position=_plain(instrument.quantity(portfolio.position)),
+        equity=_plain(equity),
+        realized_pnl=_plain(portfolio.realized_pnl),
+        unrealized_pnl=_plain(
+            _DIGITS.subtract(_DIGITS.add(equity, portfolio.fees), portfolio.realized_pnl)
+        ),
+        max_drawdown=_plain(engine.max_drawdown),
+        gaps=counts["gaps"],
+        vetoes=dict(engine.risk.vetoes),
+        held_back=engine.quoter.held_back,
+        halted=engine.halted or "",
+        feed=feed,
+        wall_s=round(wall_s, 3),
+        events_per_s=round(events / wall_s, 1) if wall_s > 0 else 0.0,
+    )
+
+
+def report_json(report: Report) -> bytes:
+    """Return the report as one JSON object on one line; decimals are numbers with all their digits."""
+    return _JSON.encode(report)
+
+
+def report_text(report: Report) -> str:
+    """Return the report for people."""
+    money = f" {report.currency}"
+    rows = [
+        ("strategy", f"{report.strategy} on {report.symbol}"),
+        ("time", format_span(report.end_ns - report.start_ns)),
+        ("events", f"{report.events:,} rows, {report.trades:,} trades, {report.gaps} gaps"),
+        (
+            "orders",
+            f"{report.orders:,} sent, {report.cancels:,} canceled, {report.rejected:,} rejected",
+        ),
+        ("fills", f"{report.fills:,} ({report.maker_fills:,} maker, {report.taker_fills:,} taker)"),
+        ("volume", f"{report.volume:,f} (value {_money(report.turnover)}{money})"),
+        ("position", f"{report.position:,f}"),
+        ("realized", _money(report.realized_pnl) + money),
+        ("unrealized", _money(report.unrealized_pnl) + money),
+        ("fees", _money(report.fees) + money),
+        ("equity", _money(report.equity) + money),
+        ("max drawdown", _money(report.max_drawdown) + money),
+    ]
+    feed = report.feed
+    if feed.clock_offset_ns:
+        offsets = ", ".join(f"{offset / 1e6:,.3f} ms" for offset in feed.clock_offset_ns)
+        rows.append(("clock offset", f"{offsets} added to the recorder's clock"))
+    if feed.tickers_compared:
+        rows.append(
+            (
+                "book check",
+                f"{feed.tickers_compared:,} best prices compared, {feed.tickers_different} different",
+            )
+        )
+    rows += [("vetoed", f"{count:,} orders by {name}") for name, count in report.vetoes.items()]
+    if report.held_back:
+        rows.append(("held back", f"{report.held_back:,} orders by the rate limit"))
+    if report.halted:
+        rows.append(("HALTED", report.halted))
+    rows += [("note", note) for note in feed.notes]
+    rows.append(("speed", f"{report.wall_s:.2f} s, {report.events_per_s:,.0f} rows/s"))
+    if report.folder:
+        rows.append(("folder", report.folder))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def format_span(ns: int) -> str:
+    """Return a span of time for people: ``1h 02m 03s``, or seconds with their fraction below a minute."""
+    if ns < 60_000_000_000:
+        return (
+            format_duration(ns // 1_000_000 * 1_000_000)
+            if ns % 1_000_000_000 == 0
+            else f"{ns / 1e9:.3f}s"
+        )
+    seconds = ns // 1_000_000_000
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return (f"{hours}h " if hours else "") + f"{minutes:02}m {seconds % 60:02}s"
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount:,.8f}".rstrip("0").rstrip(".")
+
+
+def _plain(amount: Decimal) -> Decimal:
+    """Return the same number without trailing zeros or an exponent."""
+    if not amount:
+        return Decimal(0)
+    return (
+        amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount.normalize()
+    )

@@ -1,0 +1,54 @@
+"""Builds the parts of a run from the configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from mmkit.engine import Engine
+from mmkit.errors import ConfigError, Mistake
+from mmkit.instruments import Instrument
+from mmkit.interfaces import Context, ExecutionVenue, RiskCheck, Strategy
+from mmkit.risk import RiskGate
+from mmkit.run.session import Recorder, Session
+from mmkit.settings import FillReports, SimSettings
+
+if TYPE_CHECKING:
+    from mmkit.config import Config
+
+
+def assemble(
+    config: Config,
+    instrument: Instrument,
+    recorder: Recorder,
+    start_ns: int,
+    fill_reports: FillReports | None = None,
+) -> Session:
+    """Return a session that begins at `start_ns`.
+
+    Args:
+        config: Names strategy, venue and risk checks.
+        instrument: What is traded.
+        recorder: Is told of every command and event.
+        start_ns: ns since the epoch.
+        fill_reports: Overrides the configuration's; a dry run can only know what it has received.
+    """
+    sim: SimSettings = config.sim
+    if fill_reports is not None:
+        sim = sim.model_copy(update={"fill_reports": fill_reports})
+    context = Context(instrument, sim)
+    checks = [(chosen.name, cast(RiskCheck, chosen.build(context))) for chosen in config.risk]
+    strategy = cast(Strategy, config.strategy.build(context))
+    engine = Engine(instrument, strategy, RiskGate(checks), start_ns)
+    return Session(engine, cast(ExecutionVenue, config.venue.build(context)), recorder)
+
+
+def require_paper(config: Config) -> None:
+    """Refuse what is not built yet: a dry run and a backtest go to the simulated exchange.
+
+    Raises:
+        ConfigError: if another execution venue is asked for.
+    """
+    if config.venue.name != "paper":
+        raise ConfigError(
+            [Mistake("", "venue.plugin", f"'paper' was expected, found '{config.venue.name}'")]
+        )

@@ -1,0 +1,228 @@
+"""Matching of our own orders against recorded or live market data, which they do not change.
+
+A resting order is filled, at its own price, as soon as one of these is seen:
+
+1. a trade at a worse price than its own: the aggressor would have met us first;
+2. a trade at its price, once the queue model says that everything ahead has traded;
+3. a level of the other side at or through its price: the market moved through it.
+
+Without partial fills the whole order trades at once; with them, rule 2 trades no more than came through.
+A taking order trades at the prices on the book, which it does not remove. These are hftbacktest's rules
+for its no-partial-fill and partial-fill exchanges, but for one: of two own orders at one price the
+earlier one is filled first, and what filled it does not fill the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mmkit.book import Book
+from mmkit.commands import SubmitOrder, TimeInForce
+from mmkit.events import Liquidity, Side
+from mmkit.sim.queue import QueueModel, QueuePosition
+from mmkit.tape import KIND, SELL, Kind, Row
+
+
+class Resting:
+    """One of our orders on the book. Prices in ticks, quantities in lots."""
+
+    __slots__ = ("arrived", "order_id", "position", "price", "remaining", "side")
+
+    def __init__(self, order: SubmitOrder, remaining: int, arrived: int, front: int) -> None:
+        self.order_id = order.order_id
+        self.side = order.side
+        self.price = order.price
+        self.remaining = remaining
+        self.arrived = arrived
+        """When it reached the venue, by the venue's clock, ns."""
+        self.position = QueuePosition(float(front))
+
+
+class Fill(NamedTuple):
+    """A trade of one of our orders.
+
+    Attributes:
+        order_id: Ours.
+        side: The order's.
+        price: In ticks.
+        quantity: In lots.
+        remaining: What the order has left, in lots.
+        liquidity: Maker or taker.
+    """
+
+    order_id: int
+    side: Side
+    price: int
+    quantity: int
+    remaining: int
+    liquidity: Liquidity
+
+
+class Arrival(NamedTuple):
+    """What became of an order when it reached the venue.
+
+    Attributes:
+        fills: What it took at once.
+        rejected: Why it was refused, or `None`.
+        resting: Whether it, or the rest of it, is on the book now.
+    """
+
+    fills: list[Fill]
+    rejected: str | None
+    resting: bool
+
+
+class SimExchange:
+    """The book of market data with our orders in it.
+
+    Args:
+        queue: How our orders move up.
+        partial_fills: Whether a trade may fill a part of an order.
+    """
+
+    def __init__(self, queue: QueueModel, *, partial_fills: bool) -> None:
+        self._queue = queue
+        self._partial = partial_fills
+        self.book = Book()
+        self._orders: dict[int, Resting] = {}
+        # Of the two sides, by price; the orders of one price in order of arrival.
+        self._bids: dict[int, list[Resting]] = {}
+        self._asks: dict[int, list[Resting]] = {}
+        # Totals by price before a snapshot began: what the queue models compare the snapshot with.
+        self._before: tuple[dict[int, int], dict[int, int]] | None = None
+
+    def on_row(self, row: Row) -> list[Fill]:
+        """Take in one row of market data; return what it filled.
+
+        A row that is older than an order, by the venue's clock, cannot fill it.
+        """
+        what = row[2] & KIND
+        if what == Kind.LEVEL:
+            return self._on_level(row)
+        if what == Kind.TRADE:
+            return self._on_trade(row)
+        if what == Kind.SNAPSHOT:
+            self._before = (dict(self.book.bids.levels), dict(self.book.asks.levels))
+        self.book.apply(row)
+        return []
+
+    def arrive(self, order: SubmitOrder, at: int) -> Arrival:
+        """Take in an order that reaches the venue at `at`, by the venue's clock, ns."""
+        if not self.book.known:
+            return Arrival(
+                [], "the book is unknown at this moment, so nothing can be matched", resting=False
+            )
+        buy = order.side is Side.BUY
+        touch = self.book.best_ask if buy else self.book.best_bid
+        crosses = touch is not None and (order.price >= touch if buy else order.price <= touch)
+        if crosses and order.time_in_force is TimeInForce.POST_ONLY:
+            return Arrival([], "post-only order would have taken", resting=False)
+        fills = list(self._take(order)) if crosses else []
+        remaining = fills[-1].remaining if fills else order.quantity
+        if not remaining or order.time_in_force is TimeInForce.IOC:
+            return Arrival(fills, None, resting=False)
+        ladder = self.book.bids if buy else self.book.asks
+        resting = Resting(order, remaining, at, ladder.levels.get(order.price, 0))
+        self._orders[order.order_id] = resting
+        self._side(order.side).setdefault(order.price, []).append(resting)
+        return Arrival(fills, None, resting=True)
+
+    def cancel(self, order_id: int) -> bool:
+        """Take an order off the book; return whether it was there."""
+        resting = self._orders.get(order_id)
+        if resting is None:
+            return False
+        self._remove(resting)
+        return True
+
+    def _take(self, order: SubmitOrder) -> Iterable[Fill]:
+        ladder, buy = (self.book.asks, True) if order.side is Side.BUY else (self.book.bids, False)
+        if not self._partial:
+            best = ladder.best
+            assert best is not None  # it crosses, so there is one
+            yield Fill(order.order_id, order.side, best, order.quantity, 0, Liquidity.TAKER)
+            return
+        remaining = order.quantity
+        for price, quantity in ladder.top(len(ladder.levels)):
+            if not remaining or (price > order.price if buy else price < order.price):
+                return
+            taken = min(remaining, quantity)
+            remaining -= taken
+            yield Fill(order.order_id, order.side, price, taken, remaining, Liquidity.TAKER)
+
+    def _on_level(self, row: Row) -> list[Fill]:
+        ts_exchange, _, kind, price, quantity = row
+        ask = kind & SELL
+        before = self.book.apply(row)
+        if self._before is not None:
+            before = self._before[1 if ask else 0].get(price, 0)
+        if self._orders:
+            for resting in (self._asks if ask else self._bids).get(price, ()):
+                self._queue.level(resting.position, before, quantity)
+        if self.book.known:
+            self._before = None
+        if not quantity or not self._orders:
+            return []
+        # Rule 3: a level of the other side at or through our price.
+        others = self._bids if ask else self._asks
+        crossed = [
+            resting
+            for own_price, orders in others.items()
+            if (own_price >= price if ask else own_price <= price)
+            for resting in orders
+            if resting.arrived <= ts_exchange
+        ]
+        return [self._fill(resting, resting.remaining) for resting in crossed]
+
+    def _on_trade(self, row: Row) -> list[Fill]:
+        ts_exchange, _, kind, price, quantity = row
+        sold = kind & SELL
+        ours = self._bids if sold else self._asks
+        if not ours:
+            return []
+        fills = []
+        for own_price in list(ours):
+            orders = [resting for resting in ours[own_price] if resting.arrived <= ts_exchange]
+            if own_price == price:
+                fills += self._on_trade_at(orders, quantity)
+            elif own_price > price if sold else own_price < price:
+                fills += [self._fill(resting, resting.remaining) for resting in orders]
+        return fills
+
+    def _on_trade_at(self, orders: list[Resting], quantity: int) -> list[Fill]:
+        """Rule 2 for our orders at one price, earliest first."""
+        fills = []
+        used = 0
+        for resting in orders:
+            self._queue.trade(resting.position, quantity)
+            through = self._queue.fillable(resting.position) - used
+            if through <= 0:
+                continue
+            filled = min(through, resting.remaining) if self._partial else resting.remaining
+            used += filled
+            fills.append(self._fill(resting, filled))
+        return fills
+
+    def _fill(self, resting: Resting, quantity: int) -> Fill:
+        resting.remaining -= quantity
+        if not resting.remaining:
+            self._remove(resting)
+        return Fill(
+            resting.order_id,
+            resting.side,
+            resting.price,
+            quantity,
+            resting.remaining,
+            Liquidity.MAKER,
+        )
+
+    def _remove(self, resting: Resting) -> None:
+        del self._orders[resting.order_id]
+        side = self._side(resting.side)
+        side[resting.price].remove(resting)
+        if not side[resting.price]:
+            del side[resting.price]
+
+    def _side(self, side: Side) -> dict[int, list[Resting]]:
+        return self._bids if side is Side.BUY else self._asks

@@ -1,0 +1,141 @@
+"""The execution venue `paper`: a `SimExchange` at the far end of a line with latency.
+
+Backtest and dry run share it; they differ in the order in which they can hand it market data, and so in
+what a report may overtake (`mmkit.settings.FillReports`):
+
+``plain``
+    Market data comes in order of ``ts_exchange``, commands are matched when they arrive, and a report
+    takes the response latency. A report may overtake the market data that caused it.
+``after_data``
+    Market data comes as it is received. A command that arrives at X is matched as soon as data from
+    after X has been received, or, where the market is quiet, ``data_wait`` after its answer would have
+    been due. No report comes before the data that decided it. This needs no knowledge of the future, so
+    it is what a dry run does, and a backtest that is compared with one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from mmkit.commands import AnyCommand, SubmitOrder, TimeInForce
+from mmkit.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderEvent,
+    OrderFilled,
+    OrderRejected,
+)
+from mmkit.hookspecs import hookimpl
+from mmkit.interfaces import Context, ExecutionVenue, PluginConfig, Provider
+from mmkit.settings import FillReports, SimSettings
+from mmkit.sim.exchange import Fill, SimExchange
+from mmkit.sim.fees import Fees
+from mmkit.sim.latency import Latency
+from mmkit.sim.queue import queue_model
+from mmkit.tape import NEVER, Row
+
+
+class PaperConfig(PluginConfig):
+    """`paper` has no keys of its own; how it behaves is under ``sim:``."""
+
+
+class PaperVenue(ExecutionVenue):
+    """Simulated money on real market data. Deterministic: the same calls give the same events."""
+
+    def __init__(self, config: PaperConfig, context: Context) -> None:
+        settings: SimSettings = context.sim
+        self._exchange = SimExchange(
+            queue_model(settings.queue), partial_fills=settings.partial_fills
+        )
+        self._latency = Latency(settings.latency)
+        self._fees = Fees(settings.fees, context.instrument)
+        self._wait = settings.data_wait if settings.fill_reports is FillReports.AFTER_DATA else None
+        # (arrives at the venue, matched at the latest, command); both in order, as on one connection.
+        self._arriving: deque[tuple[int, int, AnyCommand]] = deque()
+        self._reports: deque[OrderEvent] = deque()
+
+    def send(self, command: AnyCommand) -> None:
+        """Put the command on the line."""
+        arrives = command.ts_local + self._latency.entry(command.ts_local)
+        if self._arriving:
+            arrives = max(arrives, self._arriving[-1][0])
+        deadline = arrives
+        if self._wait is not None:
+            deadline += self._latency.response(arrives) + self._wait
+        self._arriving.append((arrives, deadline, command))
+
+    def market(self, rows: Sequence[Row], now_ns: int) -> None:
+        """Take in market data, matching what had arrived before each row by the venue's clock."""
+        for row in rows:
+            while self._arriving and self._arriving[0][0] < row[0]:
+                self._match(now_ns)
+            for fill in self._exchange.on_row(row):
+                self._report_fill(fill, row[0], now_ns)
+
+    def next_ns(self) -> int:
+        """When a command must be matched or a report reaches us, whichever is first."""
+        deadline = self._arriving[0][1] if self._arriving else NEVER
+        return min(deadline, self._reports[0].ts_local) if self._reports else deadline
+
+    def take(self, now_ns: int) -> list[OrderEvent]:
+        """Match what is due and return the reports that have reached us."""
+        while self._arriving and self._arriving[0][1] <= now_ns:
+            self._match(now_ns)
+        events = []
+        while self._reports and self._reports[0].ts_local <= now_ns:
+            events.append(self._reports.popleft())
+        return events
+
+    def _match(self, now_ns: int) -> None:
+        at, _, command = self._arriving.popleft()
+        order_id = command.order_id
+        times = self._times(at, now_ns)
+        if isinstance(command, SubmitOrder):
+            arrival = self._exchange.arrive(command, at)
+            if arrival.rejected is not None:
+                self._reports.append(
+                    OrderRejected(order_id=order_id, reason=arrival.rejected, **times)
+                )
+                return
+            for fill in arrival.fills:
+                self._report_fill(fill, at, now_ns)
+            if arrival.resting:
+                self._reports.append(OrderAccepted(order_id=order_id, **times))
+            elif not arrival.fills or arrival.fills[-1].remaining:
+                assert command.time_in_force is TimeInForce.IOC  # others rest
+                self._reports.append(OrderCanceled(order_id=order_id, **times))
+        elif self._exchange.cancel(order_id):
+            self._reports.append(OrderCanceled(order_id=order_id, **times))
+        else:
+            self._reports.append(
+                CancelRejected(order_id=order_id, reason="the order is not on the book", **times)
+            )
+
+    def _report_fill(self, fill: Fill, at: int, now_ns: int) -> None:
+        self._reports.append(
+            OrderFilled(
+                order_id=fill.order_id,
+                price=fill.price,
+                quantity=fill.quantity,
+                remaining=fill.remaining,
+                liquidity=fill.liquidity,
+                fee=self._fees.of(fill.price, fill.quantity, fill.liquidity),
+                **self._times(at, now_ns),
+            )
+        )
+
+    def _times(self, at: int, now_ns: int) -> dict[str, int]:
+        """Return when it happened and when we learn of it: not before now, not before an earlier report."""
+        ts_local = max(at + self._latency.response(at), now_ns)
+        if self._reports:
+            ts_local = max(ts_local, self._reports[-1].ts_local)
+        return {"ts_exchange": at, "ts_local": ts_local}
+
+
+@hookimpl
+def register_execution_venues() -> list[Provider[Any, ExecutionVenue]]:
+    """Offer `paper`."""
+    return [Provider("paper", PaperConfig, PaperVenue, "Simulated money on real market data")]

@@ -1,0 +1,113 @@
+"""How far a resting order has come in the queue at its price, seen from market data alone.
+
+The venue tells the total at each price, not who is ahead of whom. The models differ in what they make of
+a total that shrinks without a trade: somebody canceled, ahead of us or behind.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+from mmkit.settings import QueueSettings
+
+
+class QueuePosition:
+    """Where one order stands. Quantities in lots."""
+
+    __slots__ = ("front", "traded")
+
+    def __init__(self, front: float) -> None:
+        self.front = front
+        """Thought to be ahead of us; below zero by what has traded beyond it."""
+        self.traded = 0.0
+        """Traded at this price since the book last told its total there."""
+
+
+class QueueModel(ABC):
+    """Moves orders up in their queues. Stateless: the state is in `QueuePosition`."""
+
+    def trade(self, position: QueuePosition, quantity: int) -> None:
+        """Take in a trade of `quantity` lots at the order's price, against its side."""
+        position.front -= quantity
+        position.traded += quantity
+
+    @abstractmethod
+    def level(self, position: QueuePosition, before: int, after: int) -> None:
+        """Take in that the total at the order's price went from `before` to `after` lots."""
+
+    def fillable(self, position: QueuePosition) -> int:
+        """Return the lots that have traded beyond everything ahead, and start counting anew."""
+        lots = math.floor(-position.front + 0.5)
+        if lots <= 0:
+            return 0
+        position.front = 0.0
+        return lots
+
+
+class RiskAverse(QueueModel):
+    """Every cancellation was behind us: only trades move us up, until the total is smaller than our front."""
+
+    def level(self, position: QueuePosition, before: int, after: int) -> None:
+        """Cap the front at the new total."""
+        position.front = min(position.front, after)
+
+
+class Probabilistic(QueueModel):
+    """A cancellation was ahead of us with a probability that depends on where we stand.
+
+    Of a shrinkage that trades do not explain, the share ``f(back) / (f(back) + f(front))`` is thought to
+    have happened behind us. After E. Rigtorp, "Estimating Order Queue Position", 2013, and the
+    discussion at quant.stackexchange.com/questions/3782; the same rule as hftbacktest's
+    ProbQueueModel, so that results can be compared.
+    """
+
+    def level(self, position: QueuePosition, before: int, after: int) -> None:
+        """Share an unexplained shrinkage between front and back."""
+        shrunk = before - after - position.traded
+        # The trades since the last total are in this one.
+        position.traded = 0.0
+        front = position.front
+        if shrunk < 0:
+            position.front = min(front, after)
+            return
+        back = before - front
+        behind = self._behind(front, back)
+        moved = front - (1.0 - behind) * shrunk + min(back - behind * shrunk, 0.0)
+        position.front = min(moved, after)
+
+    def _behind(self, front: float, back: float) -> float:
+        # Half a lot below zero is how far `fillable` lets the front go.
+        weight_back, weight_front = self._weight(max(back, 0.0)), self._weight(abs(front))
+        weights = weight_back + weight_front
+        return weight_back / weights if weights else 0.0
+
+    @abstractmethod
+    def _weight(self, quantity: float) -> float:
+        """Return f(quantity); `quantity` is not below zero."""
+
+
+class Power(Probabilistic):
+    """``f(x) = x ** exponent``."""
+
+    def __init__(self, exponent: float) -> None:
+        self._exponent = exponent
+
+    def _weight(self, quantity: float) -> float:
+        return float(quantity**self._exponent)
+
+
+class Log(Probabilistic):
+    """``f(x) = log(1 + x)``, x in lots."""
+
+    def _weight(self, quantity: float) -> float:
+        return math.log1p(quantity)
+
+
+def queue_model(settings: QueueSettings) -> QueueModel:
+    """Return the model that the settings name."""
+    if settings.model == "risk_averse":
+        return RiskAverse()
+    if settings.model == "log":
+        return Log()
+    return Power(settings.exponent)
