@@ -1,0 +1,22 @@
+"""Binance spot and USD-M futures: the wire format, and market data live from the venue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from mmkit.interfaces import Provider, WireFormat
+
+
+@hookimpl
+def register_wire_formats() -> list[Provider[Any, WireFormat]]:
+    """Offer Binance's wire format, also for Binance US, which speaks spot's."""
+    from mmkit.interfaces import Provider
+    from mmkit_binance.wire import BinanceConfig, BinanceWire
+
+    return [
+        Provider(name, BinanceConfig, BinanceWire, summary="Binance spot and USD-M messages")
+        for name in ("binance", "binanceus")
+    ]

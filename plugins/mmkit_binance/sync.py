@@ -1,0 +1,220 @@
+"""Keeping a local book in step with Binance: which update may follow which, and when a snapshot fits.
+
+Pure: no I/O, no clock. Recorded and live data go through the same object. Rules: Binance's "How to
+manage a local order book correctly", for spot (corrected 2025-11-12) and for USD-M futures.
+
+Both are told here in one vocabulary. An update covers the ids after `Update.before` up to and
+including `Update.last`; on spot ``before`` is ``U - 1``, on USD-M it is ``pu``. A snapshot is the book
+at `Snapshot.last`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple, TypeAlias
+
+from mmkit.tape import LAST, FeedStats, GapReason, Kind, Row
+
+LevelRow: TypeAlias = tuple[int, int, int]
+"""``(kind, price, quantity)``: a row without its times."""
+
+Step: TypeAlias = tuple[int | None, list[Row]]
+"""The book's update id after some rows, and the rows; `None` when the book is unknown after them."""
+
+BUFFERED_UPDATES = 10_000
+"""Updates kept while no snapshot fits: a quarter of an hour of ``depth@100ms``."""
+
+REPEATS = 20
+"""Old updates in a row that are taken for repetitions. More of them: the venue began to count anew."""
+
+
+class Update(NamedTuple):
+    """One message of the diff stream. Times in ns."""
+
+    before: int
+    last: int
+    ts_exchange: int
+    levels: list[LevelRow]
+
+
+class Snapshot(NamedTuple):
+    """The whole book at one update id. `ts_exchange` is `None` on spot, which does not tell it."""
+
+    last: int
+    ts_exchange: int | None
+    levels: list[LevelRow]
+
+
+class SpotRules:
+    """Binance spot: ids are consecutive."""
+
+    @staticmethod
+    def continues(update: Update, last: int) -> bool:
+        """Whether nothing is missing between `last` and the update: ``U <= last + 1``."""
+        return update.before <= last
+
+    @staticmethod
+    def covered(update: Update, snapshot: int) -> bool:
+        """Whether a snapshot already holds the update: ``u <= lastUpdateId``."""
+        return update.last <= snapshot
+
+
+class UsdmRules:
+    """Binance USD-M: ids jump, and each update names the one before it."""
+
+    @staticmethod
+    def continues(update: Update, last: int) -> bool:
+        """Whether nothing is missing between `last` and the update: ``pu == last``."""
+        return update.before == last
+
+    @staticmethod
+    def covered(update: Update, snapshot: int) -> bool:
+        """Whether a snapshot already holds the update: ``u < lastUpdateId``, strictly.
+
+        An update with ``u == lastUpdateId`` is the bridge, and the next one's ``pu`` is its ``u``.
+        """
+        return update.last < snapshot
+
+
+class BookSync:
+    """The state of one local book: waiting for a snapshot that fits, or synchronised.
+
+    A snapshot fits if it is not older than the first update kept: ``before <= lastUpdateId``. On spot
+    that is ``U <= lastUpdateId + 1``; on USD-M it takes in both ``U <= lastUpdateId <= u`` and
+    ``pu == lastUpdateId``, and is right for the same reason: what the update covers begins where the
+    snapshot's knowledge has not yet ended, and quantities are absolute.
+
+    In the order of ``ts_exchange`` the rows of the book keep the order in which they come out here:
+    a row's ``ts_exchange`` is never before that of the book row before it. In practice this only
+    moves what comes out together with a snapshot.
+
+    Args:
+        rules: `SpotRules` or `UsdmRules`.
+        stats: Counted into: gaps, snapshots, stale_snapshots, ignored.
+    """
+
+    def __init__(self, rules: type[SpotRules | UsdmRules], stats: FeedStats) -> None:
+        self._rules, self._stats = rules, stats
+        self._buffer: deque[Update] = deque(maxlen=BUFFERED_UPDATES)
+        self._chain: int | None = None  # last id of the newest update seen, applied or not
+        self._book: int | None = None  # the book's update id; None while it is unknown
+        self._spare: Snapshot | None = None  # newest snapshot that was not needed when it came
+        self._repeats = 0  # updates in a row that were older than the chain
+        self._floor = 0  # ts_exchange of the newest book row
+        self._started = False
+        self.seen = 0
+        """Largest ts_exchange of any message so far, ns; whoever reads other streams raises it."""
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether the book is known."""
+        return self._book is not None
+
+    @property
+    def buffering(self) -> bool:
+        """Whether updates are waiting for a snapshot."""
+        return bool(self._buffer)
+
+    def start(self, ts_exchange: int, ts_local: int) -> list[Row]:
+        """Say that a message has arrived; before the first the book is unknown, which is a GAP row."""
+        self.seen = max(self.seen, ts_exchange)
+        if self._started:
+            return []
+        return self._gap(GapReason.START, ts_exchange, ts_local)
+
+    def update(self, update: Update, ts_local: int) -> list[Step]:
+        """Take in an update of the diff stream."""
+        self.seen = max(self.seen, update.ts_exchange)
+        chain = self._chain
+        if chain is not None:
+            if update.last <= chain and self._repeats < REPEATS:
+                self._repeats += 1
+                self._stats.ignored += 1  # it repeats what has been seen
+                return []
+            if update.last <= chain or not self._rules.continues(update, chain):
+                return self._missed(update, ts_local)
+        elif self._book is not None and update.before > self._book:
+            # The snapshot came before any update, and was older than the stream.
+            return self._missed(update, ts_local)
+        self._chain = update.last
+        self._repeats = 0
+        if self._book is None:
+            self._buffer.append(update)
+            return []
+        if self._rules.covered(update, self._book):
+            return []
+        self._book = update.last
+        return [(update.last, self._rows(update.levels, update.ts_exchange, ts_local))]
+
+    def snapshot(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
+        """Take in a snapshot; if it fits, it and the updates that follow it come out."""
+        if self._book is not None:
+            self._spare = snapshot
+            self._stats.ignored += 1
+            return []
+        if not self._fits(snapshot):
+            self._stats.stale_snapshots += 1
+            return []
+        return self._synchronise(snapshot, ts_local)
+
+    def replace(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
+        """Take in a partial book: each tells everything it knows anew and needs no updates."""
+        self._book = snapshot.last
+        self._stats.snapshots += 1
+        return [(snapshot.last, self._opened(snapshot, snapshot.ts_exchange or ts_local, ts_local))]
+
+    def lost(self, reason: int, ts_local: int) -> list[Row]:
+        """Say that updates may have been missed; everything starts anew."""
+        if self._book is not None:
+            self._stats.gaps += 1
+        self._forget()
+        return self._gap(reason, self.seen or ts_local, ts_local)
+
+    def _fits(self, snapshot: Snapshot) -> bool:
+        return not self._buffer or self._buffer[0].before <= snapshot.last
+
+    def _missed(self, update: Update, ts_local: int) -> list[Step]:
+        spare = self._spare
+        self._stats.gaps += 1
+        self._forget()
+        self._chain = update.last
+        self._buffer.append(update)
+        steps: list[Step] = [(None, self._gap(GapReason.SEQUENCE, update.ts_exchange, ts_local))]
+        if spare is not None and self._fits(spare):
+            steps += self._synchronise(spare, ts_local)
+        return steps
+
+    def _forget(self) -> None:
+        self._repeats = 0
+        self._chain = self._book = self._spare = None
+        self._buffer.clear()
+
+    def _synchronise(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
+        self._stats.snapshots += 1
+        kept = [u for u in self._buffer if not self._rules.covered(u, snapshot.last)]
+        self._buffer.clear()
+        self._spare = None
+        time = snapshot.ts_exchange
+        if time is None:
+            # Spot does not tell. The update that bridges it was sent within 100 ms of it.
+            time = kept[0].ts_exchange if kept else self.seen or ts_local
+        steps: list[Step] = [(snapshot.last, self._opened(snapshot, time, ts_local))]
+        steps += [(u.last, self._rows(u.levels, u.ts_exchange, ts_local)) for u in kept]
+        self._book = kept[-1].last if kept else snapshot.last
+        return steps
+
+    def _opened(self, snapshot: Snapshot, ts_exchange: int, ts_local: int) -> list[Row]:
+        return self._rows([(Kind.SNAPSHOT, 0, 0), *snapshot.levels], ts_exchange, ts_local)
+
+    def _gap(self, reason: int, ts_exchange: int, ts_local: int) -> list[Row]:
+        self._started = True
+        return self._rows([(Kind.GAP, reason, 0)], ts_exchange, ts_local)
+
+    def _rows(self, levels: list[LevelRow], ts_exchange: int, ts_local: int) -> list[Row]:
+        if not levels:
+            return []
+        self._floor = time = max(self._floor, ts_exchange)
+        rows = [(time, ts_local, kind, price, quantity) for kind, price, quantity in levels]
+        kind, price, quantity = levels[-1]
+        rows[-1] = (time, ts_local, kind | LAST, price, quantity)
+        return rows

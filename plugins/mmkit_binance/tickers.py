@@ -1,0 +1,73 @@
+"""The cross-check of the rebuilt book against the venue's own best prices."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from mmkit.book import Book
+from mmkit.tape import FeedStats, Row
+
+WAITING = 20_000
+"""Tickers kept that are ahead of the book. BTCUSDT sends about 200 a second, so 100 s of them."""
+
+
+class Best(NamedTuple):
+    """Best prices in ticks and their quantities in lots; an empty side is 0, 0."""
+
+    bid: int
+    bid_quantity: int
+    ask: int
+    ask_quantity: int
+
+
+class TickerCheck:
+    """Compares every ``bookTicker`` with a book of its own whenever both are at the same update id.
+
+    A ticker often arrives before the update that contains it, so those ahead of the book wait for it.
+
+    Args:
+        stats: Counted into: tickers_compared, tickers_different.
+    """
+
+    def __init__(self, stats: FeedStats) -> None:
+        self._stats = stats
+        self._book = Book()
+        self._at: int | None = None
+        self._waiting: deque[tuple[int, Best]] = deque(maxlen=WAITING)
+
+    def applied(self, update_id: int | None, rows: list[Row]) -> None:
+        """Follow the book; `update_id` is where it stands after `rows`, `None` if it is unknown."""
+        apply = self._book.apply
+        for row in rows:
+            apply(row)
+        self._at = update_id
+        if update_id is None:
+            return
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= update_id:
+            at, best = waiting.popleft()
+            if at == update_id:
+                self._compare(best)
+
+    def ticker(self, update_id: int, best: Best) -> None:
+        """Take in a ticker."""
+        if self._at is None or update_id > self._at:
+            self._waiting.append((update_id, best))
+        elif update_id == self._at:
+            self._compare(best)
+
+    def _compare(self, best: Best) -> None:
+        self._stats.tickers_compared += 1
+        if self._best() != best:
+            self._stats.tickers_different += 1
+
+    def _best(self) -> Best:
+        bids, asks = self._book.bids, self._book.asks
+        bid, ask = bids.best, asks.best
+        return Best(
+            bid or 0,
+            0 if bid is None else bids.levels[bid],
+            ask or 0,
+            0 if ask is None else asks.levels[ask],
+        )

@@ -1,0 +1,345 @@
+"""Binance's messages about one instrument as rows of the tape, spot and USD-M."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+from mmkit.errors import ConfigError, FeedError, Mistake
+from mmkit.instruments import GridParser, Instrument
+from mmkit.interfaces import MessageInfo, PluginConfig, WireFormat, WireFormatContext
+from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
+from mmkit_binance import messages
+from mmkit_binance.messages import Head, decode, nanoseconds
+from mmkit_binance.sync import BookSync, LevelRow, Snapshot, SpotRules, Step, Update, UsdmRules
+from mmkit_binance.tickers import Best, TickerCheck
+
+PARTIAL = ("depth5", "depth10", "depth20")
+"""Streams that tell the top of the book anew with every message."""
+BOOK = ("depth", *PARTIAL)
+TRADES = ("trade", "aggTrade")
+STREAMS = (*BOOK, *TRADES, "bookTicker", "markPrice")
+"""Streams that can become rows."""
+
+_EVENTS = {
+    "depthUpdate": "depth",
+    "trade": "trade",
+    "aggTrade": "aggTrade",
+    "bookTicker": "bookTicker",
+    "markPriceUpdate": "markPrice",
+}
+_ON_BOOK = "MARKET"  # a USD-M trade's X; others are INSURANCE_FUND, ADL, NA
+_CACHED_TEXTS = 200_000  # decimals remembered with their integers: some 20 MB at most
+
+
+class BinanceConfig(PluginConfig):
+    """A wire format needs nothing but its context."""
+
+
+class BinanceWire(WireFormat):
+    """Decodes, synchronises and cross-checks one instrument's messages.
+
+    ``ts_exchange`` is ``T`` where a message has one (USD-M depth, trades), else ``E``; spot's partial
+    depth and spot's ``bookTicker`` have neither and take ``ts_local``.
+
+    Raises:
+        ConfigError: if the market or a stream is unknown, or two streams tell the same thing.
+    """
+
+    def __init__(self, config: BinanceConfig, context: WireFormatContext) -> None:
+        instrument, streams = context.instrument, context.streams
+        _refuse_unknown(instrument, streams)
+        self.stats = FeedStats()
+        self._native = instrument.native
+        self._prefix = instrument.native.lower()
+        self._streams = frozenset(streams)
+        self._partial = next((name for name in streams if name in PARTIAL), None)
+        self._usdm = instrument.market == "usdm"
+        self._sync = BookSync(UsdmRules if self._usdm else SpotRules, self.stats)
+        self._check = TickerCheck(self.stats)
+        self._ticks = _cached(GridParser(instrument.tick, "price", instrument.symbol))
+        self._lots = _cached(GridParser(instrument.lot, "quantity", instrument.symbol))
+        self._handlers: dict[str, Callable[[msgspec.Raw | bytes | str, int], list[Row]]] = {
+            "depth": self._depth,
+            "snapshot": self._snapshot,
+            "trade": self._trade,
+            "aggTrade": self._trade,
+            "bookTicker": self._ticker,
+            "markPrice": self._mark,
+            **dict.fromkeys(PARTIAL, self._partial_depth),
+        }
+
+    @property
+    def wants_snapshot(self) -> bool:
+        """Whether a snapshot must be requested: only the diff stream needs one."""
+        return "depth" in self._streams and not self._sync.synchronised
+
+    @property
+    def buffering(self) -> bool:
+        """Whether updates are waiting for a snapshot."""
+        return self._sync.buffering
+
+    def message(self, raw: bytes | str, ts_local: int) -> list[Row]:
+        """Take in one message, in the combined-stream envelope or bare."""
+        symbol, stream, payload = self._identify(raw)
+        if symbol and symbol != self._native:
+            self.stats.ignored += 1
+            return []
+        if stream in self._streams or (stream == "snapshot" and "depth" in self._streams):
+            self.stats.messages += 1
+            return self._handlers[stream](payload, ts_local)
+        if stream == "bookTicker":
+            self._ticker(payload, ts_local)
+        if stream:
+            self.stats.ignored += 1
+        return []
+
+    def snapshot(self, raw: bytes | str, ts_local: int) -> list[Row]:
+        """Take in the REST answer of ``depth``."""
+        found = decode(messages.head, raw, "a snapshot of the book")
+        _refuse_error(found)
+        self.stats.messages += 1
+        return self._snapshot(raw, ts_local)
+
+    def lost(self, reason: int, ts_local: int) -> list[Row]:
+        """Say that messages may have been missed; the book is unknown until a snapshot fits."""
+        rows = self._sync.lost(reason, ts_local)
+        self._check.applied(None, rows)
+        return rows
+
+    def describe(self, raw: bytes | str, numbers: bool = False) -> MessageInfo | None:
+        """Return what a message is about; changes nothing."""
+        symbol, stream, payload = self._identify(raw)
+        if not stream:
+            return None
+        prices: tuple[str, ...] = ()
+        quantities: tuple[str, ...] = ()
+        time: int | None = None
+        if stream in self._handlers:
+            found = decode(messages.times, payload, f"a {stream} message")
+            # A mark price's T is the time of the next funding.
+            time = found.event_time if stream == "markPrice" or not found.time else found.time
+            if numbers:
+                prices, quantities = _numbers(stream, payload)
+        return MessageInfo(
+            symbol=symbol,
+            stream=stream,
+            ts_exchange=nanoseconds(time) if time else None,
+            prices=prices,
+            quantities=quantities,
+        )
+
+    def _identify(self, raw: bytes | str) -> tuple[str, str, msgspec.Raw | bytes | str]:
+        """Return symbol, stream and payload; an empty stream for what is no market data."""
+        head = decode(messages.head, raw, "a message of a market stream")
+        if head.stream is None:
+            return self._identify_bare(head, raw)
+        symbol, separator, rest = head.stream.partition("@")
+        if not separator or symbol.startswith("!"):
+            # All-market streams name the symbol inside; those that send arrays are not read.
+            payload = bytes(head.data)
+            if not payload.startswith(b"{"):
+                return "", head.stream, payload
+            return self._identify_bare(decode(messages.head, payload, "a payload"), payload)
+        return symbol.upper(), rest.partition("@")[0], head.data
+
+    def _identify_bare(self, head: Head, raw: bytes | str) -> tuple[str, str, bytes | str]:
+        symbol = head.symbol or ""
+        if head.event is not None:
+            stream = _EVENTS.get(head.event, head.event)
+            if stream == "depth" and "depth" not in self._streams and self._partial:
+                stream = self._partial  # USD-M: both are depthUpdate, and no envelope tells
+            return symbol, "" if stream == "serverShutdown" else stream, raw
+        if head.last_update_id is not None:
+            # Spot's partial depth looks like a snapshot; whoever asked for the one means the one.
+            return "", self._partial or "snapshot", raw
+        if head.update_id:
+            return symbol, "bookTicker", raw
+        _refuse_error(head)
+        return "", "" if head.result else "unknown", raw
+
+    def _started(self, ts_exchange: int, ts_local: int) -> list[Row]:
+        rows = self._sync.start(ts_exchange, ts_local)
+        if rows:
+            self._check.applied(None, rows)
+        return rows
+
+    def _followed(self, rows: list[Row], steps: list[Step]) -> list[Row]:
+        for update_id, made in steps:
+            self._check.applied(update_id, made)
+            rows += made
+        return rows
+
+    def _levels(self, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> list[LevelRow]:
+        ticks, lots = self._ticks, self._lots
+        bid, ask = int(Kind.LEVEL), Kind.LEVEL | SELL
+        levels = [(bid, ticks(price), lots(quantity)) for price, quantity in bids]
+        levels += [(ask, ticks(price), lots(quantity)) for price, quantity in asks]
+        return levels
+
+    def _depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        found = decode(messages.depth_update, payload, "a depth update")
+        if self._usdm and found.previous is None:
+            raise FeedError(
+                "Binance USD-M: a depth update with 'pu' was expected; found one without, as spot "
+                "sends them; is 'instrument.market' right?"
+            )
+        time = nanoseconds(found.time if found.time is not None else found.event_time)
+        before = found.previous if self._usdm and found.previous is not None else found.first - 1
+        rows = self._started(time, ts_local)
+        update = Update(before, found.last, time, self._levels(found.bids, found.asks))
+        return self._followed(rows, self._sync.update(update, ts_local))
+
+    def _snapshot(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        found = decode(messages.depth_snapshot, payload, "a snapshot of the book")
+        time = found.time if found.time is not None else found.event_time
+        at = nanoseconds(time) if time is not None else None
+        rows = self._started(ts_local if at is None else at, ts_local)
+        snapshot = Snapshot(found.last, at, self._levels(found.bids, found.asks))
+        return self._followed(rows, self._sync.snapshot(snapshot, ts_local))
+
+    def _partial_depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        what = "a partial depth"
+        if self._usdm:
+            update = decode(messages.depth_update, payload, what)
+            time = nanoseconds(update.time if update.time is not None else update.event_time)
+            last, bids, asks = update.last, update.bids, update.asks
+        else:
+            partial = decode(messages.depth_snapshot, payload, what)
+            time, last, bids, asks = ts_local, partial.last, partial.bids, partial.asks
+        rows = self._started(time, ts_local)
+        snapshot = Snapshot(last, time, self._levels(bids, asks))
+        return self._followed(rows, self._sync.replace(snapshot, ts_local))
+
+    def _trade(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        found = decode(messages.trade, payload, "a trade")
+        time = nanoseconds(found.time)
+        kind = int(Kind.TRADE)
+        if found.reason != _ON_BOOK:
+            kind = int(Kind.OFF_BOOK)
+            self.stats.off_book += 1
+        kind |= LAST | (SELL if found.buyer_is_maker else 0)
+        rows = self._started(time, ts_local)
+        rows.append((time, ts_local, kind, self._ticks(found.price), self._lots(found.quantity)))
+        return rows
+
+    def _ticker(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        found = decode(messages.book_ticker, payload, "a bookTicker")
+        best = Best(
+            self._ticks(found.bid),
+            self._lots(found.bid_quantity),
+            self._ticks(found.ask),
+            self._lots(found.ask_quantity),
+        )
+        self._check.ticker(found.update_id, best)
+        if "bookTicker" not in self._streams:
+            return []
+        sent = found.time if found.time is not None else found.event_time
+        time = ts_local if sent is None else nanoseconds(sent)
+        rows = self._started(time, ts_local)
+        rows.append((time, ts_local, int(Kind.BEST), best.bid, best.bid_quantity))
+        rows.append((time, ts_local, Kind.BEST | SELL | LAST, best.ask, best.ask_quantity))
+        return rows
+
+    def _mark(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        found = decode(messages.mark_price, payload, "a mark price")
+        time = nanoseconds(found.event_time)
+        rows = self._started(time, ts_local)
+        price = _scaled(found.price)
+        if not found.rate:  # a contract without funding
+            rows.append((time, ts_local, Kind.MARK | LAST, 0, price))
+            return rows
+        due = nanoseconds(found.next_funding) // 1_000_000_000
+        rows.append((time, ts_local, int(Kind.MARK), 0, price))
+        rows.append((time, ts_local, Kind.FUNDING | LAST, due, _scaled(found.rate)))
+        return rows
+
+
+def _refuse_unknown(instrument: Instrument, streams: tuple[str, ...]) -> None:
+    mistakes = []
+    if instrument.market not in ("spot", "usdm"):
+        mistakes.append(
+            Mistake(
+                "",
+                "instrument.market",
+                f"'spot' or 'usdm' was expected of '{instrument.venue}'; found '{instrument.market}'",
+            )
+        )
+    if unknown := [name for name in streams if name not in STREAMS]:
+        mistakes.append(
+            Mistake(
+                "",
+                "data.streams",
+                f"unknown: {', '.join(map(repr, unknown))}",
+                f"there are {', '.join(STREAMS)}",
+            )
+        )
+    for group, what in ((BOOK, "the book"), (TRADES, "trades")):
+        if len(twice := [name for name in streams if name in group]) > 1:
+            mistakes.append(
+                Mistake(
+                    "",
+                    "data.streams",
+                    f"{' and '.join(map(repr, twice))} both tell {what}, so it would be told twice",
+                    "keep one of them",
+                )
+            )
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
+def _refuse_error(head: Head) -> None:
+    if head.error or head.code:
+        found = messages.excerpt(head.error or head.code)
+        words = f" {messages.excerpt(head.msg)}" if head.msg else ""
+        raise FeedError(f"Binance answered with an error: {found.strip(chr(39))}{words}")
+
+
+def _cached(parse: GridParser) -> Callable[[str], int]:
+    """Return `parse` with a memory: the same few decimals come again and again."""
+    known: dict[str, int] = {}
+    look_up = known.get
+
+    def cached(text: str) -> int:
+        value = look_up(text)
+        if value is None:
+            if len(known) >= _CACHED_TEXTS:
+                known.clear()
+            value = known[text] = parse(text)
+        return value
+
+    return cached
+
+
+def _scaled(text: str) -> int:
+    """Return a decimal of at most 8 places times `SCALE`, exactly."""
+    try:
+        value = Decimal(text) * SCALE
+    except InvalidOperation:
+        raise FeedError(f"Binance: a decimal number was expected; found {text!r}") from None
+    if value != value.to_integral_value():
+        raise FeedError(f"Binance: a number of at most 8 decimals was expected; found {text!r}")
+    return int(value)
+
+
+def _numbers(
+    stream: str, payload: msgspec.Raw | bytes | str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if stream in TRADES:
+        trade = decode(messages.trade, payload, "a trade")
+        return (trade.price,), (trade.quantity,)
+    if stream == "bookTicker":
+        ticker = decode(messages.book_ticker, payload, "a bookTicker")
+        return (ticker.bid, ticker.ask), (ticker.bid_quantity, ticker.ask_quantity)
+    if stream == "markPrice":
+        return (), ()  # not on the tick grid
+    levels: list[tuple[str, str]]
+    try:
+        update = messages.depth_update.decode(payload)
+        levels = update.bids + update.asks
+    except msgspec.ValidationError:
+        snapshot = decode(messages.depth_snapshot, payload, "a snapshot of the book")
+        levels = snapshot.bids + snapshot.asks
+    return tuple(price for price, _ in levels), tuple(quantity for _, quantity in levels)

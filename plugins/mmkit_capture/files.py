@@ -1,0 +1,164 @@
+"""Capture files: how they are packed, and what a line of one looks like.
+
+A line is one of::
+
+    1723161255030314667 {"stream":...}                      local time, message
+    1633998512.0633569: {"stream":...}                      the same, as cryptofeed writes it
+    https://host/depth?symbol=X -> 1633998512.3: {...}      a REST answer
+    wss://host/stream?streams=... <-> 1633998511.1          a connection: nothing to read
+
+Local time is in seconds, milliseconds, microseconds or nanoseconds, told apart by its size.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+from mmkit.errors import CaptureError
+
+_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
+_EXCERPT = 80
+_HEADERS = (b"wss://", b"ws://", b"https://", b"http://", b"configuration:")
+_URLS = (b"https://", b"http://")
+
+
+class Line(NamedTuple):
+    """One line that carries a message.
+
+    Attributes:
+        number: Counted from 1.
+        ts_local: The recorder's clock, ns since the epoch.
+        url: Where a REST answer came from; empty for a streamed message.
+        body: The message as it was received.
+    """
+
+    number: int
+    ts_local: int
+    url: str
+    body: bytes
+
+
+class CaptureFile:
+    """One raw capture, plain, gz or xz. Reading it again starts anew.
+
+    Attributes:
+        path: Where it is.
+        skipped: Lines of the last reading that carry no message.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.skipped = 0
+
+    def lines(self) -> Iterator[Line]:
+        """Yield the lines that carry a message.
+
+        Raises:
+            CaptureError: if the file is missing, cut short or damaged, if a line cannot be read, or
+                if local time goes back.
+        """
+        self.skipped = 0
+        last = 0
+        for number, raw in self._raw_lines():
+            line = self._parse(number, raw)
+            if line is None:
+                self.skipped += 1
+                continue
+            if line.ts_local < last:
+                raise CaptureError(
+                    f"{self.path}:{number}: local time goes back by {last - line.ts_local} ns, from "
+                    f"{last} to {line.ts_local}; a capture is in the order in which it was received"
+                )
+            last = line.ts_local
+            yield line
+
+    def _raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        number, packing = 0, ""
+        try:
+            with self.path.open("rb") as probe:
+                packing, file = _unpack(probe)
+                for raw in file:
+                    number += 1
+                    yield number, raw
+        except FileNotFoundError as error:
+            raise CaptureError(
+                f"{self.path}: there is no such file; check 'data.paths', which is relative to the "
+                "folder mmkit is started in"
+            ) from error
+        except IsADirectoryError as error:
+            raise CaptureError(
+                f"{self.path}: a capture file was expected; found a folder; name its files, such as "
+                f"'{self.path}/*.gz'"
+            ) from error
+        except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+            raise CaptureError(
+                f"{self.path}: the {packing} data is damaged or cut short after line {number} "
+                f"({error}); check it with '{packing} -t {self.path.name}' and copy it anew"
+            ) from error
+        except OSError as error:
+            raise CaptureError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+
+    def _parse(self, number: int, raw: bytes) -> Line | None:
+        text = raw.strip()
+        if not text:
+            return None
+        url = ""
+        if not text[:1].isdigit():
+            if not text.startswith(_HEADERS):
+                raise self._broken(number, text)
+            head, arrow, rest = text.partition(b" -> ")
+            if not arrow:
+                return None
+            if head.startswith(_URLS):
+                url = head.decode("utf-8", "replace")
+            text = rest
+        stamp, _, body = text.partition(b" ")
+        ts_local = _nanoseconds(stamp.removesuffix(b":"))
+        body = body.lstrip()
+        if ts_local is None or not body:
+            raise self._broken(number, text)
+        if not body.isascii():
+            try:
+                body.decode()
+            except UnicodeDecodeError as error:
+                raise CaptureError(
+                    f"{self.path}:{number}: UTF-8 was expected; found byte "
+                    f"0x{body[error.start]:02x} at position {error.start} of the message; is this a "
+                    "raw capture?"
+                ) from error
+        return Line(number, ts_local, url, body)
+
+    def _broken(self, number: int, text: bytes) -> CaptureError:
+        shown = text[:_EXCERPT].decode("utf-8", "backslashreplace")
+        return CaptureError(
+            f"{self.path}:{number}: '<local time> <json>' was expected; found {shown!r}; if the line "
+            "was cut when the recorder stopped, remove it"
+        )
+
+
+def _unpack(file: IO[bytes]) -> tuple[str, IO[bytes]]:
+    start = file.read(len(_XZ))
+    file.seek(0)
+    if start.startswith(_GZIP):
+        return "gzip", cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if start == _XZ:
+        return "xz", cast("IO[bytes]", lzma.LZMAFile(file))
+    return "plain", file
+
+
+def _nanoseconds(text: bytes) -> int | None:
+    """Return a local time in ns, exactly; `None` if it is none.
+
+    Seconds of this century have 10 digits, milliseconds 13, microseconds 16, nanoseconds 19.
+    """
+    whole, _, fraction = text.partition(b".")
+    if not whole.isdigit() or (fraction and not fraction.isdigit()):
+        return None
+    digits = len(whole)
+    places = 9 if digits <= 11 else 6 if digits <= 14 else 3 if digits <= 17 else 0
+    return int(whole + fraction[:places].ljust(places, b"0"))

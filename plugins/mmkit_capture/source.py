@@ -1,0 +1,294 @@
+"""Raw capture files as a data source."""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import logging
+import time
+from collections import Counter
+from collections.abc import Generator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from pydantic import BeforeValidator, Field
+
+from mmkit.errors import CaptureError, ConfigError, Mistake
+from mmkit.instruments import Instrument, InstrumentSpec
+from mmkit.interfaces import DataSource, PluginConfig, SourceContext
+from mmkit.tape import FeedStats, Tape
+from mmkit.units import Duration
+from mmkit_capture import cache
+from mmkit_capture.build import VERSION, Source, build
+from mmkit_capture.files import CaptureFile
+from mmkit_capture.survey import FileSurvey, Numbers, common_step, survey
+
+_log = logging.getLogger("mmkit.capture")
+T = TypeVar("T")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+"""One name, or a list of them."""
+
+
+class CaptureConfig(PluginConfig):
+    """What may be written beside ``plugin: capture``."""
+
+    paths: Names = Field(
+        min_length=1,
+        description="Raw capture files, plain, gz or xz; relative to the working folder; * and ~ work.",
+    )
+    streams: Names | None = Field(
+        None,
+        description="Which streams become rows; by default the book and the trades that are there.",
+    )
+    clock_offset: Literal["auto"] | Duration = Field(
+        "auto",
+        description="What is added to the recorder's clock; auto: what it takes for no message to "
+        "arrive before it was sent.",
+    )
+
+
+class CaptureSource(DataSource):
+    """Market data from raw capture files: one message a line, as it was received."""
+
+    def __init__(self, config: CaptureConfig, context: SourceContext) -> None:
+        self._config, self._context = config, context
+        self.stats = FeedStats()
+
+    async def instrument(self) -> Instrument:
+        """Return the instrument; a capture tells neither tick nor lot, so the user must.
+
+        Raises:
+            ConfigError: if ``tick`` or ``lot`` is missing; it proposes what fits the capture.
+            CaptureError: if the files cannot be read, or the symbol is not in them.
+        """
+        spec = self._context.spec
+        if spec.tick is None or spec.lot is None:
+            raise ConfigError([await self._propose_grid()])
+        return _instrument(spec, spec.tick, spec.lot)
+
+    async def tape(self) -> Tape:
+        """Return the whole capture; built once, then kept beside the first file.
+
+        Raises:
+            ConfigError: as `instrument`.
+            CaptureError: if a file cannot be read, or the book is never known.
+            OffGrid: if a price or quantity does not fit the grid.
+        """
+        instrument, paths = await self.instrument(), self._paths()
+        config = self._config.model_dump(mode="json", include={"streams", "clock_offset"})
+        key = cache.digest(
+            paths, msgspec.json.encode([VERSION, instrument, config, [path.name for path in paths]])
+        )
+        kept = cache.place(paths[0], key, self._context.userdir)
+        tape = cache.load(kept)
+        if tape is None:
+            begun = time.perf_counter()
+            tape = await self._build(instrument, paths)
+            cache.keep(tape, kept)
+            _log.info(
+                "tape built rows=%d seconds=%.1f path=%s",
+                len(tape),
+                time.perf_counter() - begun,
+                kept,
+            )
+        self.stats = tape.stats
+        return tape
+
+    async def _build(self, instrument: Instrument, paths: Sequence[Path]) -> Tape:
+        surveys = await self._survey(instrument, paths)
+        streams = self._streams(surveys)
+        _refuse_bookless(surveys, streams)
+        offsets = _offsets(surveys, streams, self._config.clock_offset)
+        sources = [Source(found, offset) for found, offset in zip(surveys, offsets, strict=True)]
+        wire = self._context.wire_formats(instrument, streams)
+        tape = await _run(build(instrument, sources, wire))
+        if "depth" in streams and not tape.stats.snapshots:
+            raise CaptureError(
+                f"{_names(paths)}: no snapshot of the book fits its updates ({tape.stats.stale_snapshots} "
+                "found, all older than the first update kept), so the book is never known; the "
+                "recorder must request one after the stream has begun"
+            )
+        _note_offsets(tape.stats, sources)
+        if skipped := sum(source.survey.file.skipped for source in sources):
+            tape.stats.notes.append(f"{skipped} lines carry no message and were skipped")
+        return tape
+
+    async def _survey(
+        self, instrument: Instrument, paths: Sequence[Path], numbers: Numbers | None = None
+    ) -> list[FileSurvey]:
+        """Read every file once; return them in order of their first local time."""
+        wire = self._context.wire_formats(instrument, self._config.streams or ())
+        native = instrument.native
+        surveys = [await _run(survey(CaptureFile(path), wire, native, numbers)) for path in paths]
+        symbols: Counter[str] = sum((found.symbols for found in surveys), Counter())
+        if symbols and native not in symbols:
+            there = ", ".join(sorted(symbols)[:20])
+            raise CaptureError(
+                f"{_names(paths)}: messages of '{native}' were expected; found those of {there}; "
+                "change 'instrument.symbol' or 'data.paths'"
+            )
+        if not symbols:
+            raise CaptureError(
+                f"{_names(paths)}: messages of '{native}' were expected; found no market data that "
+                f"'{instrument.venue}' sends; is 'instrument.venue' right?"
+            )
+        for found in surveys:
+            if found.nameless and len(found.books) > 1:
+                raise CaptureError(
+                    f"{found.file.path}:{found.nameless}: a snapshot that says whose it is was "
+                    f"expected, as the file holds the books of {', '.join(sorted(found.books))}; "
+                    "found one without an address; record one symbol a file"
+                )
+        return sorted(surveys, key=lambda found: found.first_local)
+
+    def _streams(self, surveys: Sequence[FileSurvey]) -> tuple[str, ...]:
+        if self._config.streams:
+            return self._config.streams
+        there: Counter[str] = sum((found.streams for found in surveys), Counter())
+        # The deepest book there is; single trades rather than aggregated ones.
+        books = [name for name in ("depth", "depth20", "depth10", "depth5") if name in there]
+        trades = [name for name in ("trade", "aggTrade") if name in there]
+        if not books:
+            found = ", ".join(sorted(there))
+            hint = (
+                "; if these snapshots are a partial depth stream, say which: 'streams: [depth20, trade]'"
+                if there["snapshot"] > 1
+                else ""
+            )
+            raise CaptureError(
+                f"{_names([s.file.path for s in surveys])}: updates of the book were expected; "
+                f"found only {found}{hint}"
+            )
+        return (*books[:1], *trades[:1])
+
+    async def _propose_grid(self) -> Mistake:
+        spec, numbers = self._context.spec, Numbers()
+        # Only to ask what messages are about; no row is made on this grid.
+        stand_in = _instrument(spec, Decimal(1), Decimal(1))
+        await self._survey(stand_in, self._paths(), numbers)
+        words, keys = [], []
+        for key, given, what, texts in (
+            ("tick", spec.tick, "price", numbers.prices),
+            ("lot", spec.lot, "quantity", numbers.quantities),
+        ):
+            step = common_step(texts)
+            if given is None and step is not None:
+                words.append(f"every {what} in it is a multiple of {step:f}")
+                keys.append(f'{key}: "{step:f}"')
+        return Mistake(
+            "",
+            "instrument",
+            f"a capture does not carry tick and lot; {' and '.join(words)}",
+            f"add {', '.join(keys)} under instrument",
+        )
+
+    def _paths(self) -> list[Path]:
+        found: dict[Path, None] = {}
+        for pattern in self._config.paths:
+            path = Path(pattern).expanduser()
+            if path.exists() or not glob.has_magic(pattern):
+                found[path] = None
+                continue
+            matches = sorted(glob.glob(str(path)))
+            if not matches:
+                raise CaptureError(f"{path}: no file matches; check 'data.paths'")
+            found.update((Path(match), None) for match in matches if not match.endswith(".tape"))
+        for path in found:
+            if not path.is_file():
+                # Says which of the many ways of not being a file it is.
+                next(CaptureFile(path).lines(), None)
+        return list(found)
+
+
+def _instrument(spec: InstrumentSpec, tick: Decimal, lot: Decimal) -> Instrument:
+    return Instrument(
+        venue=spec.venue,
+        market=spec.market,
+        symbol=spec.symbol,
+        native=spec.base + spec.quote,
+        base=spec.base,
+        quote=spec.quote,
+        kind=spec.kind,
+        tick=tick,
+        lot=lot,
+        contract_size=spec.contract_size or Decimal(1),
+    )
+
+
+def _refuse_bookless(surveys: Sequence[FileSurvey], streams: Sequence[str]) -> None:
+    there: Counter[str] = sum((found.streams for found in surveys), Counter())
+    names = _names([found.file.path for found in surveys])
+    if not any(there[name] for name in streams):
+        raise CaptureError(
+            f"{names}: messages of {', '.join(streams)} were expected; found {', '.join(sorted(there))}; "
+            "change 'data.streams'"
+        )
+    if "depth" in streams and not there["snapshot"]:
+        raise CaptureError(
+            f"{names}: holds no snapshot of the book, so the book is never known from its "
+            f"{there['depth']} updates; if an earlier file of the same recording holds it, list both "
+            "under 'data.paths'"
+        )
+
+
+def _offsets(
+    surveys: Sequence[FileSurvey], streams: Sequence[str], configured: str | int
+) -> list[int]:
+    """Return what to add to each file's local times, ns.
+
+    Files whose times overlap are one recording by one clock and share an estimate. A clock that is
+    ahead cannot be told from latency and stays as it is.
+    """
+    if isinstance(configured, int):
+        return [configured] * len(surveys)
+    wanted = {*streams, "snapshot"}
+    groups: list[list[FileSurvey]] = []
+    end = -1
+    for found in surveys:
+        if found.first_local <= end:
+            groups[-1].append(found)
+        else:
+            groups.append([found])
+        end = max(end, found.last_local)
+    offsets = []
+    for group in groups:
+        distances = [
+            distance
+            for found in group
+            for stream, distance in found.nearest.items()
+            if stream in wanted
+        ]
+        offsets += [max(0, -min(distances, default=0))] * len(group)
+    return offsets
+
+
+def _note_offsets(stats: FeedStats, sources: Sequence[Source]) -> None:
+    for source in sources:
+        if source.offset:
+            stats.notes.append(
+                f"{source.survey.file.path.name}: {source.offset} ns were added to the recorder's "
+                "clock, which was behind the venue's by at least that"
+            )
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in paths)
+
+
+async def _run(steps: Generator[None, None, T]) -> T:
+    """Do the work, giving way now and then so that Ctrl-C is heard."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        await asyncio.sleep(0)
