@@ -13,12 +13,11 @@ report.json    the results (`mmkit.report.Report`)
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import msgspec
@@ -76,6 +75,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.broken = False
+        """Whether writing has failed; what was noted since is lost, what was written before is not."""
         self._lines: list[bytes] = []
         self._rows: list[Row] = []
         self._journal = self._open("journal.jsonl")
@@ -93,7 +94,7 @@ class Journal:
 
     def flush(self) -> None:
         """Hand everything noted so far to the operating system."""
-        with _explained(self.folder):
+        with self._writing():
             if self._rows:
                 self._market = self._market or self._open("market.rows")
                 self._market.write(records(self._rows))
@@ -106,7 +107,7 @@ class Journal:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a whole file of the folder; it appears there whole or not at all."""
-        with _explained(self.folder):
+        with self._writing():
             unfinished = self.folder / f"{name}.part"
             try:
                 unfinished.write_bytes(content)
@@ -121,40 +122,39 @@ class Journal:
     def close(self) -> None:
         """Flush, and let go of the files."""
         try:
-            self.flush()
+            if not self.broken:
+                self.flush()
         finally:
             self._journal.close()
             if self._market:
                 self._market.close()
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with _explained(self.folder):
+                yield
+        except RunError:
+            self.broken = True
+            raise
+
     def _open(self, name: str) -> IO[bytes]:
-        with _explained(self.folder):
+        with self._writing():
             return (self.folder / name).open("wb", buffering=0)
 
 
-class _explained:  # noqa: N801 - reads as a word of the `with` statement
-    """Turns an `OSError` into words."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not isinstance(error, OSError):
-            return
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn an `OSError` into words."""
+    try:
+        yield
+    except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise RunError(
-                f"{self._folder}: the disk is full ({error.strerror}); quotes were pulled and what was "
+                f"{folder}: the disk is full ({error.strerror}); quotes were pulled and what was "
                 "written before is intact. Free some space, or put 'results' on another disk"
             ) from error
-        raise RunError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def new_run_folder(userdir: Path, command: str, now_ns: int) -> Path:
@@ -236,8 +236,3 @@ class RecordedRun:
                 f"{self.folder}: no '{name}' in it ({error.strerror}); name a folder under "
                 "'user_data/results' that 'mmkit trade' has written"
             ) from error
-
-
-def results_size(folder: Path) -> int:
-    """Return the bytes a run folder takes."""
-    return sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file())

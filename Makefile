@@ -1,0 +1,47 @@
+# The two commands of the README: `make trade` and `make test`. Both create what they need, once.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help trade test test-slow lint clean
+
+help:
+	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
+	@echo "make trade DURATION=30s     the same, ends by itself"
+	@echo "make test                   install everything and run the tests"
+	@echo "make test-slow              run the tests that take minutes"
+	@echo "make lint                   ruff, mypy, import-linter"
+	@echo "make clean                  remove the virtual environment"
+
+trade: $(VENV)/.installed
+	$(BIN)/mmkit trade -c user_data/config.yml $(if $(DURATION),--duration $(DURATION)) $(ARGS)
+
+test: $(VENV)/.installed-all
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/.installed-all
+	$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+
+lint: $(VENV)/.installed-all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mmkit needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[all,dev]"
+	@touch $@ $(VENV)/.installed

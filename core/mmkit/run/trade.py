@@ -1,0 +1,303 @@
+"""A strategy on the live feed with simulated money (dry run)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, cast
+
+from mmkit.clock import Clock, SystemClock
+from mmkit.commands import AnyCommand
+from mmkit.errors import MmkitError
+from mmkit.events import AnyEvent, FeedLost, FeedRestored, OrderFilled, OrderRejected
+from mmkit.instruments import Instrument
+from mmkit.interfaces import DataSource, RunInfo, Service, ServiceContext, SourceContext
+from mmkit.journal import Journal, RunRecord, new_run_folder
+from mmkit.report import Report, report_of
+from mmkit.run.assembly import assemble
+from mmkit.run.backtest import write_run
+from mmkit.run.session import Session
+from mmkit.settings import FillReports
+from mmkit.tape import NEVER, Row
+
+if TYPE_CHECKING:
+    from mmkit.config import Config
+
+_log = logging.getLogger("mmkit.trade")
+
+_ANSWERS_WAIT_S = 0.6
+"""How long the end of a run waits for the answers to its last cancels: the default latency and
+``sim.data_wait`` together are 0.27 s, and Ctrl-C is to take less than a second."""
+
+
+class LiveRun:
+    """What a dry run shows while it goes on; the screen and the log read it.
+
+    Attributes:
+        run: Name, instrument, strategy.
+        session: Engine and venue.
+        source: Where the data comes from.
+        clock: The run's clock.
+        start_ns: When it began.
+        events: Rows received so far.
+        messages: Messages received so far.
+        feed_latency_ns: ``ts_local - ts_exchange`` of the last message.
+        recent: The last events worth a line, oldest first.
+    """
+
+    def __init__(
+        self, run: RunInfo, session: Session, source: DataSource, clock: Clock, start_ns: int
+    ) -> None:
+        self.run, self.session, self.source, self.clock = run, session, source, clock
+        self.start_ns = start_ns
+        self.events = 0
+        self.messages = 0
+        self.feed_latency_ns = 0
+        self.recent: list[tuple[int, str]] = []
+
+    def remember(self, ts_local: int, line: str) -> None:
+        """Keep `line` among the last few."""
+        self.recent.append((ts_local, line))
+        del self.recent[:-8]
+
+
+Watcher = Callable[[LiveRun], contextlib.AbstractAsyncContextManager[None]]
+"""Shows a run while it goes on."""
+
+
+class _Notes:
+    """The journal, and a line in the log for what changes the state of the run."""
+
+    def __init__(self, journal: Journal, instrument: Instrument) -> None:
+        self._journal, self._instrument = journal, instrument
+        self.live: LiveRun | None = None
+
+    def note(self, entry: AnyCommand | AnyEvent) -> None:
+        self._journal.note(entry)
+        line = self._line(entry)
+        if line is None:
+            return
+        _log.info("%s", line)
+        if self.live is not None:
+            self.live.remember(entry.ts_local, line)
+
+    def _line(self, entry: AnyCommand | AnyEvent) -> str | None:
+        instrument = self._instrument
+        match entry:
+            case OrderFilled():
+                return (
+                    f"fill order={entry.order_id} quantity={instrument.quantity(entry.quantity)} "
+                    f"price={instrument.price(entry.price)} {entry.liquidity} fee={entry.fee.normalize():f}"
+                )
+            case OrderRejected():
+                return f"rejected order={entry.order_id} reason='{entry.reason}'"
+            case FeedLost():
+                return f"feed_lost reason={entry.reason}; quotes pulled"
+            case FeedRestored():
+                return "feed_restored; the book is known"
+            case _:
+                return None
+
+
+async def trade(
+    config: Config, *, duration_ns: int | None = None, watcher: Watcher | None = None
+) -> tuple[Report, MmkitError | None, bool]:
+    """Run until `duration_ns` has passed, Ctrl-C, SIGTERM, or a failure.
+
+    Returns:
+        The results; what ended the run early, if something did; and whether it was interrupted.
+
+    Raises:
+        MmkitError: if the run could not begin.
+    """
+    clock = SystemClock()
+    async with _services(config, clock) as endpoints:
+        context = SourceContext(
+            spec=config.spec,
+            clock=clock,
+            userdir=config.userdir,
+            wire_formats=config.plugins.wire_formats,
+            endpoints=endpoints,
+        )
+        source = cast(DataSource, config.data.build(context))
+        try:
+            return await _trade(config, source, clock, duration_ns, watcher)
+        finally:
+            await source.close()
+
+
+async def _trade(
+    config: Config,
+    source: DataSource,
+    clock: Clock,
+    duration_ns: int | None,
+    watcher: Watcher | None,
+) -> tuple[Report, MmkitError | None, bool]:
+    instrument = await source.instrument()
+    start_ns = clock.now_ns()
+    folder = new_run_folder(config.userdir, "trade", start_ns)
+    run = RunInfo(
+        run_id=folder.name,
+        command="trade",
+        folder=str(folder),
+        instrument=instrument,
+        strategy=config.strategy.name,
+    )
+    journal = Journal(folder)
+    try:
+        notes = _Notes(journal, instrument)
+        session = assemble(config, instrument, notes, start_ns, FillReports.AFTER_DATA)
+        live = LiveRun(run, session, source, clock, start_ns)
+        notes.live = live
+        record = RunRecord(info=run, start_ns=start_ns)
+        journal.write_record(record)
+        config.plugins.run_started(run)
+        _log.info(
+            "started run=%s strategy=%s symbol=%s", run.run_id, run.strategy, instrument.symbol
+        )
+        loop = _Loop(live, journal)
+        async with watcher(live) if watcher else contextlib.nullcontext():
+            failure, interrupted = await loop.run(duration_ns)
+        record.stop_ns, record.end_ns = loop.stop_ns, loop.end_ns
+        wall_s = (session.engine.now - start_ns) / 1e9
+        report = report_of(
+            session.engine, run, source.stats, start_ns=start_ns, events=live.events, wall_s=wall_s
+        )
+        if not journal.broken:
+            journal.flush()
+            write_run(journal, config, record, report)
+    finally:
+        journal.close()
+    config.plugins.run_finished(run, report)
+    return report, failure, interrupted
+
+
+class _Loop:
+    """Hands market data and time to the session as they come, until something ends the run."""
+
+    def __init__(self, live: LiveRun, journal: Journal) -> None:
+        self._live, self._session, self._journal = live, live.session, journal
+        self._clock = live.clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = NEVER
+        self._failed: asyncio.Future[None] | None = None
+        self.stop_ns: int | None = None
+        self.end_ns: int | None = None
+
+    async def run(self, duration_ns: int | None) -> tuple[MmkitError | None, bool]:
+        """Return what failed, if something did, and whether a signal ended the run."""
+        loop = asyncio.get_running_loop()
+        self._failed = loop.create_future()
+        interrupted = asyncio.Event()
+        tasks = {
+            loop.create_task(self._pump(), name="market data"),
+            loop.create_task(self._keep_journal(), name="journal"),
+            loop.create_task(interrupted.wait(), name="signal"),
+        }
+        waiting: set[asyncio.Future[None]] = {*tasks, self._failed}  # type: ignore[arg-type]
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, interrupted.set)
+        try:
+            self._schedule()
+            seconds = None if duration_ns is None else duration_ns / 1e9
+            done, _ = await asyncio.wait(
+                waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            failure = self._failure(done)
+            failure = await self._stop() or failure
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+            if self._timer is not None:
+                self._timer.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return failure, interrupted.is_set()
+
+    async def _pump(self) -> None:
+        async for rows in self._live.source.stream():
+            self._receive(rows)
+
+    def _receive(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        live = self._live
+        live.events += len(rows)
+        live.messages += 1
+        live.feed_latency_ns = rows[-1][1] - rows[-1][0]
+        self._journal.market(rows)
+        self._session.receive(rows)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """See to it that the session is advanced when something is next due."""
+        due = self._session.next_ns()
+        if due == self._timer_ns:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_ns = None, due
+        if due != NEVER:
+            delay = max(0.0, (due - self._clock.now_ns()) / 1e9)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_ns = None, NEVER
+        try:
+            self._session.advance(self._clock.now_ns())
+            self._schedule()
+        except Exception as error:  # noqa: BLE001 - handed to `run`, which ends the run with it
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_exception(error)
+
+    async def _keep_journal(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._journal.flush()
+
+    async def _stop(self) -> MmkitError | None:
+        """Pull every quote and wait, not long, for the answers."""
+        try:
+            now = self._clock.now_ns()
+            self._session.advance(now)
+            self.stop_ns = now
+            self._session.stop(now)
+            self._schedule()
+            deadline = asyncio.get_running_loop().time() + _ANSWERS_WAIT_S
+            while not self._session.idle and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.005)
+            self.end_ns = self._clock.now_ns()
+            self._session.advance(self.end_ns)
+        except MmkitError as error:
+            return error
+        return None
+
+    def _failure(self, done: set[asyncio.Future[None]]) -> MmkitError | None:
+        """Return the error that ended the run; re-raise one that is no error of ours to explain."""
+        for future in done:
+            error = future.exception()
+            if error is None:
+                continue
+            if not isinstance(error, MmkitError):
+                raise error
+            return error
+        return None
+
+
+@contextlib.asynccontextmanager
+async def _services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]]:
+    """Start the configured services in order; stop those that started in reverse order."""
+    endpoints: dict[str, str] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        for chosen in config.services:
+            context = ServiceContext(spec=config.spec, clock=clock, userdir=config.userdir)
+            service = cast(Service, chosen.build(context))
+            stack.push_async_callback(service.stop)
+            endpoints[chosen.name] = await service.start()
+            _log.info("service_started name=%s address=%s", chosen.name, endpoints[chosen.name])
+        yield endpoints

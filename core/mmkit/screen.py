@@ -1,0 +1,178 @@
+"""What `mmkit trade` shows while it runs: one calm screen on a terminal, lines in a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from decimal import Decimal
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from mmkit.events import Side
+from mmkit.report import format_span
+from mmkit.run.trade import LiveRun
+
+_log = logging.getLogger("mmkit.status")
+_REFRESH_S = 0.25
+_LINE_EVERY_S = 10.0
+
+
+class _Rate:
+    """Messages a second over the last few looks."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, int]] = []
+
+    def at(self, now_ns: int, messages: int) -> float:
+        self._seen.append((now_ns, messages))
+        del self._seen[:-20]
+        (start, before), (end, after) = self._seen[0], self._seen[-1]
+        return (after - before) / ((end - start) / 1e9) if end > start else 0.0
+
+
+def render(live: LiveRun, rate: float) -> RenderableType:
+    """Return the screen for this moment."""
+    engine = live.session.engine
+    instrument, portfolio = engine.instrument, engine.portfolio
+    bid, ask = engine.best_bid, engine.best_ask
+    book = Table.grid(padding=(0, 2))
+    book.add_column(justify="right", style="dim")
+    book.add_column(justify="right")
+    book.add_column(justify="right", style="dim")
+    book.add_row("quantity", "price", "ours")
+    ours = {(order.side, order.price): order.remaining for order in engine.orders}
+    for side, ladder, style in (
+        (Side.SELL, engine.book.asks, "red"),
+        (Side.BUY, engine.book.bids, "green"),
+    ):
+        levels = ladder.top(5)
+        for price, quantity in reversed(levels) if side is Side.SELL else levels:
+            own = ours.get((side, price))
+            book.add_row(
+                f"{instrument.quantity(quantity):f}",
+                f"[{style}]{instrument.price(price):f}[/]",
+                f"{instrument.quantity(own):f}" if own else "",
+            )
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(justify="right")
+    spread = f"{instrument.price(ask - bid):f}" if bid is not None and ask is not None else "-"
+    facts.add_row("spread", spread)
+    for order in engine.orders:
+        state = " ..." if order.in_flight else ""
+        facts.add_row(
+            f"our {order.side}",
+            f"{instrument.quantity(order.remaining):f} @ {instrument.price(order.price):f}{state}",
+        )
+    facts.add_row("position", f"{instrument.quantity(portfolio.position):f} {instrument.base}")
+    facts.add_row("equity", _money(engine.equity, instrument.settle))
+    facts.add_row("realized", _money(portfolio.realized_pnl, instrument.settle))
+    facts.add_row("fees", _money(portfolio.fees, instrument.settle))
+    facts.add_row("drawdown", _money(engine.max_drawdown, instrument.settle))
+    facts.add_row("orders / fills", f"{engine.counts['orders']:,} / {engine.counts['fills']:,}")
+    facts.add_row("messages", f"{rate:,.0f}/s")
+    facts.add_row("feed latency", f"{live.feed_latency_ns / 1e6:,.1f} ms")
+    elapsed = live.clock.now_ns() - live.start_ns
+    title = Text.assemble(
+        ("mmkit ", "bold"),
+        f"{live.run.strategy} on {instrument.symbol} ({instrument.venue} {instrument.market}), dry run, "
+        f"{format_span(elapsed // 1_000_000_000 * 1_000_000_000)}",
+    )
+    state = _state(live)
+    columns = Table.grid(padding=(0, 6))
+    columns.add_row(book, facts)
+    recent = Text("\n".join(f"{_clock(at)}  {line}" for at, line in live.recent) or "nothing yet")
+    return Group(
+        title,
+        state,
+        Text(),
+        columns,
+        Text(),
+        Panel(recent, title="last events", title_align="left", border_style="dim", height=10),
+        Text("Ctrl-C pulls the quotes, prints the summary and ends.", style="dim"),
+    )
+
+
+def _state(live: LiveRun) -> Text:
+    engine = live.session.engine
+    if engine.halted:
+        return Text(f"HALTED: {engine.halted}", style="bold red")
+    if not engine.book.known:
+        return Text("the book is unknown: nothing is quoted", style="yellow")
+    if engine.pulled:
+        return Text(f"quotes pulled: {engine.pulled}", style="yellow")
+    return Text("quoting", style="green")
+
+
+def _money(amount: Decimal, currency: str) -> str:
+    return f"{amount:,.4f} {currency}"
+
+
+def _clock(ts_ns: int) -> str:
+    return f"{datetime.datetime.fromtimestamp(ts_ns / 1e9, tz=datetime.UTC):%H:%M:%S}"
+
+
+@contextlib.asynccontextmanager
+async def on_terminal(live: LiveRun) -> AsyncIterator[None]:
+    """Refresh one screen until the run ends."""
+    rate = _Rate()
+    console = Console()
+    with Live(console=console, auto_refresh=False, transient=True, screen=False) as display:
+
+        async def refresh() -> None:
+            while True:
+                now = live.clock.now_ns()
+                display.update(render(live, rate.at(now, live.messages)), refresh=True)
+                await asyncio.sleep(_REFRESH_S)
+
+        async with _task(refresh()):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def in_lines(live: LiveRun) -> AsyncIterator[None]:
+    """Log a line now and then until the run ends."""
+    rate = _Rate()
+    instrument = live.session.engine.instrument
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(_LINE_EVERY_S)
+            engine = live.session.engine
+            price = {
+                name: f"{instrument.price(ticks):f}" if ticks is not None else "-"
+                for name, ticks in (("bid", engine.best_bid), ("ask", engine.best_ask))
+            }
+            _log.info(
+                "bid=%s ask=%s position=%s equity=%.4f orders=%d fills=%d messages_per_s=%.0f "
+                "feed_latency_ms=%.1f",
+                price["bid"],
+                price["ask"],
+                instrument.quantity(engine.position),
+                engine.equity,
+                engine.counts["orders"],
+                engine.counts["fills"],
+                rate.at(live.clock.now_ns(), live.messages),
+                live.feed_latency_ns / 1e6,
+            )
+
+    async with _task(tell()):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

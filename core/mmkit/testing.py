@@ -1,0 +1,197 @@
+"""For the tests of plugins: markets to try a strategy on, and checks that every strategy should pass."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from mmkit.commands import AnyCommand
+from mmkit.engine import Engine
+from mmkit.events import AnyEvent
+from mmkit.instruments import ContractKind, Instrument
+from mmkit.interfaces import NO_QUOTES, Context, Level, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.risk import RiskGate
+from mmkit.run.replay import replay_plain, replay_received
+from mmkit.run.session import Session
+from mmkit.settings import FillReports, SimSettings
+from mmkit.sim.paper import PaperConfig, PaperVenue
+from mmkit.tape import LAST, SELL, GapReason, Kind, Row, Tape
+
+BTCUSDT = Instrument(
+    venue="binance",
+    market="usdm",
+    symbol="BTC/USDT:USDT",
+    native="BTCUSDT",
+    base="BTC",
+    quote="USDT",
+    kind=ContractKind.LINEAR,
+    tick=Decimal("0.1"),
+    lot=Decimal("0.001"),
+)
+"""A linear perpetual with tick 0.1 and lot 0.001, as on Binance USD-M."""
+
+
+def snapshot_rows(
+    bids: Iterable[Level], asks: Iterable[Level], ts_exchange: int = 0, ts_local: int = 0
+) -> list[Row]:
+    """Return the rows that tell a whole book, as one message."""
+    rows: list[Row] = [(ts_exchange, ts_local, int(Kind.SNAPSHOT), 0, 0)]
+    rows += [(ts_exchange, ts_local, int(Kind.LEVEL), price, quantity) for price, quantity in bids]
+    rows += [
+        (ts_exchange, ts_local, Kind.LEVEL | SELL, price, quantity) for price, quantity in asks
+    ]
+    return ended(rows)
+
+
+def ended(rows: list[Row]) -> list[Row]:
+    """Return `rows` as one message: the last of them marked as such."""
+    ts_exchange, ts_local, kind, price, quantity = rows[-1]
+    return [*rows[:-1], (ts_exchange, ts_local, kind | LAST, price, quantity)]
+
+
+def market_view(
+    instrument: Instrument | None = None,
+    bids: Sequence[Level] = ((599_999, 1_000),),
+    asks: Sequence[Level] = ((600_001, 1_000),),
+    position: int = 0,
+    now: int = 0,
+) -> MarketView:
+    """Return what a strategy is shown. Prices in ticks, quantities in lots, `now` in ns."""
+    instrument = instrument or BTCUSDT
+    engine = Engine(instrument, _Quiet(StrategyConfig(), Context(instrument)), RiskGate(), now)
+    for row in snapshot_rows(bids, asks, now, now):
+        engine.on_row(row)
+    engine.portfolio.position = position
+    return engine
+
+
+def build_strategy(
+    strategy: type[Strategy], instrument: Instrument | None = None, **config: Any
+) -> Strategy:
+    """Return a strategy built from the keys that the YAML would have."""
+    return strategy(strategy.Config.model_validate(config), Context(instrument or BTCUSDT))
+
+
+def random_tape(seed: int, messages: int = 2_000, instrument: Instrument | None = None) -> Tape:
+    """Return a random but possible market: never crossed after a message, on two clocks, with a gap.
+
+    The same seed gives the same tape.
+    """
+    instrument = instrument or BTCUSDT
+    market = _RandomMarket(random.Random(seed))  # noqa: S311 - a market, not a secret
+    rows = [row for _ in range(messages) for row in market.message()]
+    return Tape.from_rows(instrument, rows)
+
+
+def run_strategy(
+    strategy: Strategy,
+    tape: Tape,
+    sim: SimSettings | None = None,
+    risk: RiskGate | None = None,
+) -> tuple[Engine, list[AnyCommand | AnyEvent]]:
+    """Run `strategy` over `tape`; return the engine at the end and everything that happened, in order."""
+    sim = sim or SimSettings()
+    entries = _Entries()
+    start_ns = int(min(tape.ts_local[0], tape.ts_exchange.min()))
+    engine = Engine(tape.instrument, strategy, risk or RiskGate(), start_ns)
+    session = Session(engine, PaperVenue(PaperConfig(), Context(tape.instrument, sim)), entries)
+    if sim.fill_reports is FillReports.PLAIN:
+        replay_plain(session, tape)
+    else:
+        replay_received(session, tape)
+    return engine, entries.entries
+
+
+def check_strategy(
+    strategy: type[Strategy], instrument: Instrument | None = None, **config: Any
+) -> None:
+    """Assert what holds for every strategy, on a few random markets.
+
+    - It quotes without raising, whatever the book looks like.
+    - The same market gives the same orders: it reads no clock and rolls no dice.
+    """
+    for seed in range(3):
+        tape = random_tape(seed, instrument=instrument)
+        first = run_strategy(build_strategy(strategy, instrument, **config), tape)[1]
+        second = run_strategy(build_strategy(strategy, instrument, **config), tape)[1]
+        assert first == second, f"the same market gave other orders (seed {seed})"
+
+
+class _Quiet(Strategy):
+    def quote(self, view: MarketView) -> Quotes:
+        return NO_QUOTES
+
+
+class _Entries:
+    def __init__(self) -> None:
+        self.entries: list[AnyCommand | AnyEvent] = []
+
+    def note(self, entry: AnyCommand | AnyEvent) -> None:
+        self.entries.append(entry)
+
+
+class _RandomMarket:
+    """A book that changes at random. Prices in ticks around 600,000, quantities in lots."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._bids: dict[int, int] = {}
+        self._asks: dict[int, int] = {}
+        self._ts_exchange = self._ts_local = 1_700_000_000_000_000_000
+        self._known = False
+
+    def message(self) -> list[Row]:
+        dice = self._dice
+        self._ts_exchange += dice.choice((0, 1_000_000, 20_000_000, 100_000_000))
+        # A message never overtakes the one before it, but may be late.
+        self._ts_local = max(
+            self._ts_local, self._ts_exchange + dice.randrange(1_000_000, 30_000_000)
+        )
+        if not self._known:
+            self._known = True
+            return self._snapshot()
+        if dice.random() < 0.002:
+            self._known = False
+            return self._rows([(int(Kind.GAP), int(GapReason.SEQUENCE), 0)])
+        return self._rows(self._trade() if dice.random() < 0.3 else self._levels())
+
+    def _snapshot(self) -> list[Row]:
+        dice, middle = self._dice, 600_000 + self._dice.randrange(-50, 50)
+        self._bids = {middle - 1 - step: dice.randrange(1, 50) for step in range(12)}
+        self._asks = {middle + 1 + step: dice.randrange(1, 50) for step in range(12)}
+        return snapshot_rows(
+            self._bids.items(), self._asks.items(), self._ts_exchange, self._ts_local
+        )
+
+    def _trade(self) -> list[tuple[int, int, int]]:
+        sold = self._dice.random() < 0.5
+        side = self._bids if sold else self._asks
+        price = max(side) if sold else min(side)
+        quantity = self._dice.randrange(1, 60)
+        return [(Kind.TRADE | (SELL if sold else 0), price, quantity)]
+
+    def _levels(self) -> list[tuple[int, int, int]]:
+        """Move the middle a little and tell every level that this changes; thin out the far ones."""
+        dice = self._dice
+        shift = dice.choice((-2, -1, 0, 0, 0, 1, 2))
+        top = max(self._bids) + shift
+        rows = []
+        for side, sell in ((self._bids, 0), (self._asks, SELL)):
+            limit = top if not sell else top + dice.randrange(1, 4)
+            beyond = [price for price in side if (price > limit if not sell else price < limit)]
+            for price in (
+                *beyond,
+                *(limit - step if not sell else limit + step for step in range(8)),
+            ):
+                if price in beyond:
+                    del side[price]
+                    rows.append((Kind.LEVEL | sell, price, 0))
+                elif price == limit or dice.random() < 0.4:
+                    side[price] = dice.randrange(1, 50)
+                    rows.append((Kind.LEVEL | sell, price, side[price]))
+        return rows
+
+    def _rows(self, changes: list[tuple[int, int, int]]) -> list[Row]:
+        return ended([(self._ts_exchange, self._ts_local, *change) for change in changes])

@@ -1,0 +1,3 @@
+"""A plugin that cannot even be imported."""
+
+import a_library_that_nobody_has  # noqa: F401
