@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, core_schema
 
 from mmkit.instruments import Instrument
@@ -63,10 +63,20 @@ class _DurationSchema:
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string", "pattern": _DURATION.pattern, "examples": ["100ms", "5s", "2h"]}
+        return {
+            "type": ["string", "integer"],
+            "pattern": f"^{_DURATION.pattern}$",
+            "maximum": 0,
+            "examples": ["100ms", "5s", "2h"],
+        }
 
 
-Duration = Annotated[int, BeforeValidator(_duration), _DurationSchema]
+Duration = Annotated[
+    int,
+    BeforeValidator(_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    _DurationSchema,
+]
 """A span of time in ns; written ``100ms``, ``5s``, ``2h`` in YAML."""
 
 
@@ -135,8 +145,25 @@ class Distance(msgspec.Struct, frozen=True):
         return {"type": "string", "examples": ["5bps", "1%", "3ticks", "0.5"]}
 
 
+class WrittenFloat(float):
+    """A number of a YAML file, which also knows the digits it was written with.
+
+    Attributes:
+        text: As in the file, such as ``0.10``.
+    """
+
+    text: str
+
+    def __new__(cls, text: str) -> WrittenFloat:  # noqa: D102
+        self = super().__new__(cls, text.replace(".inf", "inf").replace(".nan", "nan"))
+        self.text = text
+        return self
+
+
 def _decimal(value: Any) -> Any:
-    # A YAML float has already been rounded to binary; only its author knows what was meant.
+    if isinstance(value, WrittenFloat):
+        return value.text
+    # Any other float has already been rounded to binary; only its author knows what was meant.
     if isinstance(value, float):
         raise ValueError(
             f'a decimal in quotes was expected, such as "{value!r}"; found the float {value!r}'
@@ -147,4 +174,4 @@ def _decimal(value: Any) -> Any:
 
 
 Exact = Annotated[Decimal, BeforeValidator(_decimal)]
-"""A price, size or amount of money: a decimal in quotes, or a whole number."""
+"""A price, size or amount of money, exact: written with or without quotes in YAML, as text in Python."""

@@ -1,0 +1,153 @@
+"""The configuration of a run: read from YAML, checked as a whole, every part resolved to a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmkit.config_check import Chosen, Parts, check_all
+from mmkit.config_files import environment_of, read_files, with_overrides
+from mmkit.config_sections import Level, Mode
+from mmkit.errors import Mistake
+from mmkit.instruments import InstrumentSpec
+from mmkit.plugins import Plugins
+from mmkit.settings import SimSettings
+from mmkit.yaml_source import Written
+
+__all__ = ["Chosen", "Config", "load_config", "load_resolved"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration without mistakes.
+
+    Attributes:
+        mode: ``dry_run`` or ``live``.
+        spec: What is traded, as far as the user said.
+        services: Run beside the run.
+        data: Where market data comes from.
+        strategy: Decides what to quote.
+        venue: Where orders go.
+        sim: How a simulated venue behaves.
+        risk: What forbids orders, in the order of the file.
+        log_level: The least important that is logged.
+        files: What was read, in order.
+        userdir: The user's folder.
+        plugins: All that were loaded.
+        resolved: Merged plain data with defaults filled in and secrets hidden, fit for YAML;
+            `load_resolved` takes it back.
+    """
+
+    mode: Mode
+    spec: InstrumentSpec
+    services: tuple[Chosen, ...]
+    data: Chosen
+    strategy: Chosen
+    venue: Chosen
+    sim: SimSettings
+    risk: tuple[Chosen, ...]
+    log_level: Level
+    files: tuple[Path, ...]
+    userdir: Path
+    plugins: Plugins
+    resolved: dict[str, Any] = field(repr=False)
+
+
+def load_config(
+    paths: Sequence[Path],
+    overrides: Sequence[str] = (),
+    *,
+    userdir: Path | None = None,
+    strategy: str | None = None,
+) -> Config:
+    """Read, merge, check and resolve; the plugins are loaded on the way.
+
+    Args:
+        paths: YAML files, later ones on top; none means ``config.yml`` of the user's folder.
+        overrides: ``a.b=c`` of ``--set``.
+        userdir: The user's folder; by default that of the first file if it looks like one, else
+            ``user_data``.
+        strategy: Takes the place of ``strategy.plugin``; the section's other keys stay only if it is
+            the same.
+
+    Raises:
+        ConfigError: with every mistake there is.
+    """
+    paths = list(paths) or [(userdir or Path("user_data")) / "config.yml"]
+    userdir = userdir or userdir_of(paths[0])
+    mistakes: list[Mistake] = []
+    root = read_config(paths, overrides, mistakes, strategy=strategy)
+    plugins = Plugins.load(userdir, disabled_in(root))
+    parts = check_all(root, plugins, mistakes, where=str(paths[0]))
+    return _config(parts, plugins, userdir, tuple(paths))
+
+
+def load_resolved(resolved: Mapping[str, Any], userdir: Path) -> Config:
+    """Return the configuration of a recorded run, from its `Config.resolved`.
+
+    Services are left out and the data source cannot be built: a recorded run has its data.
+
+    Raises:
+        ConfigError: if a plugin it needs is gone, or needs a secret, which is not recorded.
+    """
+    where = "recorded configuration"
+    root = Written.of(resolved, where)
+    plugins = Plugins.load(userdir, disabled_in(root))
+    return _config(check_all(root, plugins, where=where, recorded=True), plugins, userdir, ())
+
+
+def read_config(
+    paths: Sequence[Path],
+    overrides: Sequence[str],
+    mistakes: list[Mistake],
+    *,
+    strategy: str | None = None,
+) -> Written:
+    """Return files, ``-s`` and ``--set`` laid over each other, unchecked.
+
+    Raises:
+        ConfigError: if a file cannot be read at all.
+    """
+    folders = [*dict.fromkeys(path.parent.resolve() for path in paths), Path.cwd()]
+    environment = environment_of(folders)
+    root = read_files(paths, environment, mistakes)
+    if strategy is not None:
+        root = root.merged(Written.of({"strategy": {"plugin": strategy}}, "-s"))
+    return with_overrides(root, overrides, environment, mistakes)
+
+
+def userdir_of(config: Path) -> Path:
+    """Return the folder of a configuration file if it looks like a user's folder, else ``user_data``."""
+    folder = config.parent
+    looks = folder.resolve().name == "user_data" or any(
+        (folder / name).is_dir() for name in ("strategies", "plugins")
+    )
+    return folder if looks else Path("user_data")
+
+
+def disabled_in(root: Written) -> list[str]:
+    """Return ``plugins.disabled`` as far as it can be understood; it is checked with the rest."""
+    section = root.get("plugins")
+    names = section.get("disabled") if section is not None else None
+    listed = names.plain if names is not None and isinstance(names.value, list) else []
+    return [name for name in listed if isinstance(name, str)]
+
+
+def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ...]) -> Config:
+    return Config(
+        mode=parts.mode,
+        spec=parts.instrument.spec(),
+        services=parts.services,
+        data=parts.data,
+        strategy=parts.strategy,
+        venue=parts.venue,
+        sim=parts.sim,
+        risk=parts.risk,
+        log_level=parts.logging.level,
+        files=files,
+        userdir=userdir,
+        plugins=plugins,
+        resolved=parts.resolved,
+    )

@@ -1,0 +1,356 @@
+"""A whole configuration checked section by section, so that every mistake is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel
+
+from mmkit.config_mistakes import check, found, is_misspelt, nearest
+from mmkit.config_sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.config_shown import shown
+from mmkit.discovery import reason_of
+from mmkit.errors import ConfigError, Mistake, MmkitError, PluginError, UsageError
+from mmkit.interfaces import PluginConfig, Provider
+from mmkit.plugins import Kind, Plugins
+from mmkit.settings import SimSettings
+from mmkit.yaml_source import Place, Written, dotted
+
+S = TypeVar("S", bound=BaseModel)
+
+SECTIONS = (
+    "mode",
+    "instrument",
+    "services",
+    "data",
+    "strategy",
+    "venue",
+    "sim",
+    "risk",
+    "plugins",
+    "logging",
+)
+_NOT_BUILT = ("signals", "advisors", "fusion")
+_EXAMPLES = {
+    "instrument": 'such as instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}',
+    "data": "such as data: {plugin: binance, endpoint: sandbox}",
+    "strategy": "such as strategy: {plugin: join_best}, or choose one with -s",
+}
+# A scalar under `risk:` is this field of the check's config.
+LIMIT = "limit"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One part of a run: what was asked for, and how it is configured.
+
+    Attributes:
+        name: As in ``plugin: NAME``, or the key of a risk check.
+        provider: Makes it.
+        config: What was written beside the name.
+    """
+
+    name: str
+    provider: Provider[Any, Any]
+    config: PluginConfig
+
+    def build(self, context: Any) -> Any:
+        """Return the part, built with its config and `context`.
+
+        Raises:
+            PluginError: if the plugin raises something that is not mmkit's.
+        """
+        try:
+            return self.provider.build(self.config, context)
+        except MmkitError:
+            raise
+        except Exception as error:
+            raise PluginError(f"'{self.name}' could not be built: {reason_of(error)}") from error
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The sections without mistakes; `mmkit.config.Config` says what each is."""
+
+    mode: Mode
+    instrument: InstrumentSection
+    services: tuple[Chosen, ...]
+    data: Chosen
+    strategy: Chosen
+    venue: Chosen
+    sim: SimSettings
+    risk: tuple[Chosen, ...]
+    plugins: PluginsSection
+    logging: LoggingSection
+    resolved: dict[str, Any]
+
+
+def check_all(
+    root: Written,
+    plugins: Plugins,
+    mistakes: Sequence[Mistake] = (),
+    *,
+    where: str,
+    recorded: bool = False,
+) -> Parts:
+    """Return the parts that `root` asks for.
+
+    Args:
+        root: Files and overrides, merged.
+        plugins: Where the parts come from.
+        mistakes: Those found while reading.
+        where: What to say a missing section is missing in.
+        recorded: Whether this is the configuration of a recorded run, whose data source is not used.
+
+    Raises:
+        ConfigError: with every mistake, those of reading included.
+    """
+    sections = _Sections(root, plugins, list(mistakes), where)
+    parts = sections.parts(recorded=recorded)
+    if parts is None or sections.mistakes:
+        raise ConfigError(_once(sections.mistakes))
+    return parts
+
+
+def _once(mistakes: Sequence[Mistake]) -> list[Mistake]:
+    """Return the first mistake of each place: what could not be read is not judged again."""
+    first: dict[tuple[str, str], Mistake] = {}
+    for mistake in mistakes:
+        key = (mistake.path, "") if mistake.path else ("", str(mistake))
+        first.setdefault(key, mistake)
+    return list(first.values())
+
+
+class _Sections:
+    def __init__(
+        self, root: Written, plugins: Plugins, mistakes: list[Mistake], where: str
+    ) -> None:
+        self._root, self._plugins, self._where = root, plugins, where
+        self.mistakes = mistakes
+
+    def parts(self, *, recorded: bool) -> Parts | None:
+        """Check everything; return `None` if something is wrong."""
+        self._check_keys()
+        mode = self._mode()
+        instrument = self._section("instrument", InstrumentSection)
+        services = [] if recorded else self._services()
+        data = self._recorded_data() if recorded else self._chosen("data source", "data")
+        strategy = self._chosen("strategy", "strategy")
+        venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
+        sim = self._section("sim", SimSettings)
+        risk = self._risk()
+        plugins = self._disabled()
+        logging = self._section("logging", LoggingSection)
+        if instrument is None or data is None or strategy is None or venue is None:
+            return None
+        if sim is None or plugins is None or logging is None:
+            return None
+        resolved = {
+            "mode": mode,
+            "instrument": {k: v for k, v in self._shown("instrument", instrument).items() if v},
+            "services": [self._shown_plugin(one, "services", i) for i, one in enumerate(services)],
+            "data": self._plain("data") if recorded else self._shown_plugin(data, "data"),
+            "strategy": self._shown_plugin(strategy, "strategy"),
+            "venue": self._shown_plugin(venue, "venue"),
+            "sim": self._shown("sim", sim),
+            "risk": {one.name: self._shown_limit(one) for one in risk},
+            "plugins": self._shown("plugins", plugins),
+            "logging": self._shown("logging", logging),
+        }
+        return Parts(
+            mode=mode,
+            instrument=instrument,
+            services=tuple(services),
+            data=data,
+            strategy=strategy,
+            venue=venue,
+            sim=sim,
+            risk=tuple(risk),
+            plugins=plugins,
+            logging=logging,
+            resolved=resolved,
+        )
+
+    # --- sections ---------------------------------------------------------------------------------
+
+    def _check_keys(self) -> None:
+        for key, value in self._root.value.items():
+            if key in _NOT_BUILT:
+                self._wrong(value.key_where, key, "this section is not built yet", "leave it out")
+            elif key not in SECTIONS:
+                unused = [name for name in SECTIONS if name not in self._root.value]
+                self._wrong(value.key_where, key, "unknown key", nearest(key, unused))
+
+    def _mode(self) -> Mode:
+        written = self._root.get("mode")
+        if written is None:
+            return "dry_run"
+        modes = get_args(Mode)
+        if isinstance(written.value, str) and written.value in modes:
+            mode: Mode = written.value  # type: ignore[assignment]
+            return mode
+        hint = nearest(written.value, modes) if is_misspelt(written.value, modes) else ""
+        message = f"{' or '.join(modes)} was expected; found {found(written)}"
+        self._wrong(written.where, "mode", message, hint)
+        return "dry_run"
+
+    def _section(self, name: str, model: type[S]) -> S | None:
+        written = self._written(name)
+        if written is None:
+            if any(field.is_required() for field in model.model_fields.values()):
+                self._missing(name)
+                return None
+            return model()
+        return check(model, written, (name,), self.mistakes)
+
+    def _services(self) -> list[Chosen]:
+        written = self._written("services")
+        if written is None:
+            return []
+        if not isinstance(written.value, list):
+            message = f"a list was expected; found {found(written)}"
+            self._wrong(written.where, "services", message, "such as [{plugin: sandbox}]")
+            return []
+        chosen = [
+            self._resolved("service", child, ("services", index))
+            for index, child in enumerate(written.value)
+        ]
+        return [one for one in chosen if one is not None]
+
+    def _risk(self) -> list[Chosen]:
+        written = self._written("risk")
+        if written is None:
+            return []
+        if not isinstance(written.value, dict):
+            message = f"keys and values were expected; found {found(written)}"
+            self._wrong(written.where, "risk", message, 'such as {max_position: "0.05"}')
+            return []
+        return [
+            one
+            for name, value in written.value.items()
+            # `max_order: null` of a second file takes a check away.
+            if value.value is not None and (one := self._risk_check(name, value)) is not None
+        ]
+
+    def _risk_check(self, name: str, value: Written) -> Chosen | None:
+        path = dotted(("risk", name))
+        try:
+            provider = self._plugins.provider("risk check", name)
+        except PluginError as error:
+            self._wrong(value.key_where, path, str(error))
+            return None
+        if isinstance(value.value, dict):
+            config = check(provider.config, value, ("risk", name), self.mistakes)
+        elif LIMIT in provider.config.model_fields:
+            wrapped = Written({LIMIT: value}, value.where, value.key_where)
+            mistakes: list[Mistake] = []
+            config = check(provider.config, wrapped, ("risk", name), mistakes)
+            self.mistakes += [
+                Mistake(m.where, path if m.path == f"{path}.{LIMIT}" else m.path, m.message, m.hint)
+                for m in mistakes
+            ]
+        else:
+            keys = ", ".join(provider.config.model_fields)
+            message = f"keys and values were expected; found {found(value)}"
+            self._wrong(value.where, path, message, f"known are: {keys}")
+            return None
+        return Chosen(name, provider, config) if config is not None else None
+
+    def _disabled(self) -> PluginsSection | None:
+        section = self._section("plugins", PluginsSection)
+        if section is None:
+            return None
+        for index, name in enumerate(section.disabled):
+            if name not in self._plugins.plugin_names:
+                written = self._at("plugins", "disabled", index)
+                path = dotted(("plugins", "disabled", index))
+                hint = nearest(name, self._plugins.plugin_names)
+                self._wrong(written.where, path, f"no plugin is named '{name}'", hint)
+        return section
+
+    def _recorded_data(self) -> Chosen:
+        plain = self._plain("data")
+        name = str(plain.get("plugin")) if isinstance(plain, Mapping) else ""
+
+        def refuse(config: PluginConfig, context: Any) -> Any:
+            raise UsageError("a recorded run brings its own data; its source is not built again")
+
+        return Chosen(name, Provider(name, PluginConfig, refuse), PluginConfig())
+
+    # --- plugins ----------------------------------------------------------------------------------
+
+    def _chosen(self, kind: Kind, name: str, default: Written | None = None) -> Chosen | None:
+        written = self._written(name) or default
+        if written is None:
+            self._missing(name)
+            return None
+        return self._resolved(kind, written, (name,))
+
+    def _resolved(self, kind: Kind, written: Written, place: Place) -> Chosen | None:
+        path = dotted(place)
+        available = f"available: {', '.join(self._plugins.names(kind)) or 'none'}"
+        if not isinstance(written.value, dict):
+            message = (
+                f"keys and values such as {{plugin: NAME}} were expected; found {found(written)}"
+            )
+            self._wrong(written.where, path, message, available)
+            return None
+        plugin = written.get("plugin")
+        if plugin is None:
+            near = next((key for key in written.value if is_misspelt(key, ["plugin"])), None)
+            if near is None:
+                self._wrong(written.where, f"{path}.plugin", "missing", available)
+            else:
+                where = written.value[near].key_where
+                self._wrong(where, f"{path}.{near}", "unknown key", "did you mean 'plugin'?")
+            return None
+        if not isinstance(plugin.value, str) or not plugin.value:
+            message = f"the name of a {kind} was expected; found {found(plugin)}"
+            self._wrong(plugin.where, f"{path}.plugin", message, available)
+            return None
+        try:
+            provider = self._plugins.provider(kind, plugin.value)
+        except PluginError as error:
+            self._wrong(plugin.where, f"{path}.plugin", str(error))
+            return None
+        config = check(provider.config, written.without("plugin"), place, self.mistakes)
+        return Chosen(plugin.value, provider, config) if config is not None else None
+
+    # --- small things -----------------------------------------------------------------------------
+
+    def _written(self, name: str) -> Written | None:
+        written = self._root.get(name)
+        return written if written is not None and written.value is not None else None
+
+    def _at(self, *place: str | int) -> Written:
+        here = self._root
+        for step in place:
+            here = here.get(step) or Written({})
+        return here
+
+    def _plain(self, name: str) -> Any:
+        return self._at(name).plain
+
+    def _missing(self, name: str) -> None:
+        # A misspelt section has been reported as an unknown key already.
+        if not any(is_misspelt(key, [name]) for key in self._root.value if key not in SECTIONS):
+            self._wrong(self._where, name, "this section is missing", _EXAMPLES[name])
+
+    def _wrong(self, where: str, path: str, message: str, hint: str = "") -> None:
+        self.mistakes.append(Mistake(where, path, message, hint))
+
+    def _shown(self, name: str, section: BaseModel) -> dict[str, Any]:
+        return shown(section, self._at(name), (name,))
+
+    def _shown_plugin(self, chosen: Chosen, *place: str | int) -> dict[str, Any]:
+        return {"plugin": chosen.name, **shown(chosen.config, self._at(*place), place)}
+
+    def _shown_limit(self, chosen: Chosen) -> Any:
+        written = self._at("risk", chosen.name)
+        if isinstance(written.value, dict):
+            return shown(chosen.config, written, ("risk", chosen.name))
+        wrapped = Written({LIMIT: written})
+        plain = shown(chosen.config, wrapped, ("risk", chosen.name))
+        return plain[LIMIT] if list(plain) == [LIMIT] else plain

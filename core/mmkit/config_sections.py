@@ -1,0 +1,70 @@
+"""The sections of the configuration that no plugin defines."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mmkit.instruments import InstrumentSpec
+from mmkit.units import Exact
+
+Mode = Literal["dry_run", "live"]
+Level = Literal["debug", "info", "warning", "error"]
+
+_SYMBOLS = {"spot": "BTC/USDT", "usdm": "BTC/USDT:USDT", "coinm": "BTC/USD:BTC"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InstrumentSection(_Section):
+    """What is traded."""
+
+    venue: str = Field(min_length=1, description="ccxt's exchange id, such as binance.")
+    market: Literal["spot", "usdm", "coinm"] = Field(
+        description="spot; usdm: contracts settled in the quote currency; coinm: in the base currency."
+    )
+    symbol: str = Field(
+        pattern=r"^[^/:\s]+/[^/:\s]+(:[^/:\s]+)?$",
+        description="ccxt's unified symbol, such as BTC/USDT or BTC/USDT:USDT.",
+    )
+    tick: Exact | None = Field(
+        None, gt=0, description="Smallest price step; where neither data nor venue can tell."
+    )
+    lot: Exact | None = Field(
+        None, gt=0, description="Smallest quantity step; where neither data nor venue can tell."
+    )
+    contract_size: Exact | None = Field(
+        None, gt=0, description="Value of one contract; where neither data nor venue can tell."
+    )
+
+    @model_validator(mode="after")
+    def _symbol_fits_market(self) -> Self:
+        pair, _, settle = self.symbol.partition(":")
+        base, _, quote = pair.partition("/")
+        wanted = {"spot": "", "usdm": quote, "coinm": base}[self.market]
+        if settle != wanted:
+            symbol = f"{pair}:{wanted}" if wanted else pair
+            raise ValueError(
+                f"market {self.market} settles in {wanted or 'nothing'}, so that its symbols look like "
+                f"'{_SYMBOLS[self.market]}'; for '{self.symbol}' write '{symbol}', or another market"
+            )
+        return self
+
+    def spec(self) -> InstrumentSpec:
+        """Return the section as the rest of mmkit knows it."""
+        return InstrumentSpec(**dict(self))
+
+
+class PluginsSection(_Section):
+    """Which plugins are loaded."""
+
+    disabled: tuple[str, ...] = Field((), description="Names of plugins that are not loaded.")
+
+
+class LoggingSection(_Section):
+    """What is logged."""
+
+    level: Level = Field("info", description="The least important that is shown; -v shows more.")
