@@ -85,13 +85,13 @@ def render(live: LiveRun, rate: float) -> RenderableType:
         f"{live.run.strategy} on {instrument.symbol} ({instrument.venue} {instrument.market}), dry run, "
         f"{format_span(elapsed // 1_000_000_000 * 1_000_000_000)}",
     )
-    state = _state(live)
+    standing = _state(live)
     columns = Table.grid(padding=(0, 6))
     columns.add_row(book, facts)
     recent = Text("\n".join(f"{_clock(at)}  {line}" for at, line in live.recent) or "nothing yet")
     return Group(
         title,
-        state,
+        standing,
         Text(),
         columns,
         Text(),

@@ -124,3 +124,17 @@ def open_recorded(folder: Path) -> RecordedRun:
             f"{folder}: recorded by 'mmkit {recorded.record.info.command}'; parity needs a run of 'mmkit trade'"
         )
     return recorded
+
+
+def newest_run(userdir: Path) -> Path:
+    """Return the folder of the newest dry run under ``userdir/results``.
+
+    Raises:
+        RunError: if there is none.
+    """
+    folders = sorted(
+        (userdir / "results").glob("*-trade*"), key=lambda folder: folder.stat().st_mtime
+    )
+    if not folders:
+        raise RunError(f"{userdir / 'results'}: no run of 'mmkit trade' in it")
+    return folders[-1]

@@ -1,0 +1,70 @@
+"""``mmkit backtest``: a strategy over recorded order books."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mmkit.cli_commands.options import config_options, json_option, verbose_option
+
+
+@click.command()
+@config_options
+@click.option("--no-folder", is_flag=True, help="Leave no run folder under the results.")
+@json_option
+@verbose_option
+def backtest(
+    config: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    userdir: Path | None,
+    strategy: str | None,
+    no_folder: bool,
+    json: bool,
+) -> None:
+    """Run a strategy over recorded order books and print what came of it.
+
+    The data is what the configuration names, such as
+    'data: {plugin: capture, paths: [day.gz]}'.
+    """
+    from mmkit.config import load_config
+    from mmkit.report import report_json, report_text
+    from mmkit.run.backtest import backtest, load_tape
+
+    loaded = load_config(config, overrides, userdir=userdir, strategy=strategy)
+    tape = load_tape(loaded)
+    with _progress(shown=sys.stderr.isatty() and not json) as progress:
+        report = backtest(loaded, tape=tape, folder=not no_folder, progress=progress)
+    click.echo(report_json(report) if json else report_text(report))
+
+
+class _progress:  # noqa: N801 - reads as a word of the `with` statement
+    """A progress bar on a terminal, nothing in a pipe."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+
+    def __enter__(self) -> _Bar | None:
+        self._bar = _Bar() if self._shown else None
+        return self._bar
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Bar:
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._progress = Progress(console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task("replaying", total=None)
+        self._progress.start()
+
+    def __call__(self, done: int, everything: int) -> None:
+        self._progress.update(self._task, completed=done, total=everything)
+
+    def close(self) -> None:
+        self._progress.stop()
