@@ -14,14 +14,6 @@ class Clock(ABC):
         """Return the time now."""
 
     @abstractmethod
-    def align(self, offset_ns: int) -> None:
-        """Tell another clock's time, a venue's, from now on: this one's plus `offset_ns`.
-
-        The only way in which time may go back, so it is called before a run begins, by whoever has
-        measured the offset.
-        """
-
-    @abstractmethod
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds of this clock have passed."""
 
@@ -40,11 +32,6 @@ class SystemClock(Clock):
         """Return the time now; each call later than the one before."""
         self._last = max(self._last + 1, time.monotonic_ns() + self._offset)
         return self._last
-
-    def align(self, offset_ns: int) -> None:
-        """Tell a venue's time from now on."""
-        self._offset += offset_ns
-        self._last = 0
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running event loop."""
@@ -68,10 +55,6 @@ class SimClock(Clock):
         if now_ns < self._now:
             raise ValueError(f"time cannot go back from {self._now} to {now_ns}")
         self._now = now_ns
-
-    def align(self, offset_ns: int) -> None:
-        """Move by `offset_ns`."""
-        self._now += offset_ns
 
     async def sleep(self, seconds: float) -> None:
         """Let the simulated time pass at once."""

@@ -138,8 +138,7 @@ async def _trade(
 ) -> tuple[Report, MmkitError | None, bool]:
     instrument = await source.instrument()
     start_ns = clock.now_ns()
-    # Named after this machine's time; the run's clock may tell a venue's, even that of a replayed day.
-    folder = new_run_folder(config.userdir, "trade", SystemClock().now_ns())
+    folder = new_run_folder(config.userdir, "trade", start_ns)
     run = RunInfo(
         run_id=folder.name,
         command="trade",
