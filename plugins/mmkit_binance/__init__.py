@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from mmkit.interfaces import Provider, WireFormat
+    from mmkit.interfaces import DataSource, Provider, WireFormat
 
 
 @hookimpl
@@ -19,4 +19,20 @@ def register_wire_formats() -> list[Provider[Any, WireFormat]]:
     return [
         Provider(name, BinanceConfig, BinanceWire, summary="Binance spot and USD-M messages")
         for name in ("binance", "binanceus")
+    ]
+
+
+@hookimpl
+def register_data_sources() -> list[Provider[Any, DataSource]]:
+    """Offer Binance's live market data."""
+    from mmkit.interfaces import Provider
+    from mmkit_binance.live import BinanceSource, BinanceSourceConfig
+
+    return [
+        Provider(
+            "binance",
+            BinanceSourceConfig,
+            BinanceSource,
+            summary="Binance spot and USD-M, live; or the local sandbox",
+        )
     ]

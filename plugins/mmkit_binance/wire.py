@@ -12,6 +12,7 @@ from mmkit.instruments import GridParser, Instrument
 from mmkit.interfaces import MessageInfo, PluginConfig, WireFormat, WireFormatContext
 from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
 from mmkit_binance import messages
+from mmkit_binance.lots import SpotLots
 from mmkit_binance.messages import Head, decode, nanoseconds
 from mmkit_binance.sync import BookSync, LevelRow, Snapshot, SpotRules, Step, Update, UsdmRules
 from mmkit_binance.tickers import Best, TickerCheck
@@ -60,7 +61,11 @@ class BinanceWire(WireFormat):
         self._sync = BookSync(UsdmRules if self._usdm else SpotRules, self.stats)
         self._check = TickerCheck(self.stats)
         self._ticks = _cached(GridParser(instrument.tick, "price", instrument.symbol))
-        self._lots = _cached(GridParser(instrument.lot, "quantity", instrument.symbol))
+        self._lots = _cached(
+            GridParser(instrument.lot, "quantity", instrument.symbol)
+            if self._usdm
+            else SpotLots(instrument, self.stats)
+        )
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes | str, int], list[Row]]] = {
             "depth": self._depth,
             "snapshot": self._snapshot,
@@ -297,7 +302,7 @@ def _refuse_error(head: Head) -> None:
         raise FeedError(f"Binance answered with an error: {found.strip(chr(39))}{words}")
 
 
-def _cached(parse: GridParser) -> Callable[[str], int]:
+def _cached(parse: Callable[[str], int]) -> Callable[[str], int]:
     """Return `parse` with a memory: the same few decimals come again and again."""
     known: dict[str, int] = {}
     look_up = known.get
