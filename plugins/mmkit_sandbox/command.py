@@ -1,0 +1,78 @@
+"""``mmkit sandbox``: the local exchange on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="Port to listen on; 0 for any that is free.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Decides the order flow.")
+@click.option(
+    "--symbol",
+    "symbols",
+    multiple=True,
+    metavar="SYMBOL",
+    help="What is listed, such as BTC/USDT (spot) or BTC/USDT:USDT (USD-M); may be repeated.  "
+    "[default: both of these]",
+)
+@click.option(
+    "--replay",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Play a recorded capture instead of an order flow; may be repeated.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, 10_000, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How many times faster than recorded a capture is played.",
+)
+@click.option("--duration", metavar="TIME", help="End by itself after this time, such as 30s.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
+def sandbox(
+    *,
+    host: str,
+    port: int,
+    seed: int,
+    symbols: tuple[str, ...],
+    replay: tuple[Path, ...],
+    speed: float,
+    duration: str | None,
+    as_json: bool,
+) -> None:
+    """Run a local exchange that speaks Binance's public protocol, spot and USD-M.
+
+    Without --replay its markets trade by themselves, and the same --seed always makes the same
+    market. With --replay FILE the streams say what was recorded, when it was recorded; the
+    capture starts once somebody subscribes or asks for the time.
+    """
+    import asyncio
+
+    from mmkit_sandbox.foreground import seconds, serve
+    from mmkit_sandbox.service import Config
+
+    lasts = seconds(duration)
+    config = Config(
+        host=host,
+        port=port,
+        seed=seed,
+        symbols=symbols or ("BTC/USDT", "BTC/USDT:USDT"),
+        replay=replay,
+        speed=speed,
+    )
+    try:
+        asyncio.run(serve(config, lasts, as_json))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

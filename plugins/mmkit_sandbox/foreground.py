@@ -1,0 +1,111 @@
+"""Runs the sandbox in the foreground and says how to reach it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from pathlib import Path
+
+import click
+import msgspec
+
+from mmkit.clock import SystemClock
+from mmkit.errors import UsageError
+from mmkit.instruments import InstrumentSpec
+from mmkit.interfaces import ServiceContext
+from mmkit.units import parse_duration
+from mmkit_sandbox.exchange import Exchange
+from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.replay import ReplayedExchange
+from mmkit_sandbox.service import Config, Sandbox
+
+
+def seconds(duration: str | None) -> float | None:
+    """Return a duration such as ``30s`` in seconds; `None` is for ever.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    if duration is None:
+        return None
+    try:
+        return parse_duration(duration) / 1e9
+    except ValueError as error:
+        raise UsageError(f"--duration: {error}") from None
+
+
+async def serve(config: Config, lasts: float | None, as_json: bool) -> None:
+    """Serve until `lasts` seconds are over or the process is told to end.
+
+    Raises:
+        VenueError: if the port is in use.
+        CaptureError: if a capture cannot be read.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    # A symbol without a grid of its own, so that BTCUSDT's is scaled to each one that is listed.
+    spec = InstrumentSpec(venue="binance", market=SPOT, symbol="")
+    service = Sandbox(config, ServiceContext(spec, SystemClock(), Path("user_data")))
+    url = await service.start()
+    try:
+        assert service.exchange is not None  # it has just started
+        addresses = _addresses(url, service.exchange)
+        click.echo(
+            msgspec.json.encode(addresses).decode()
+            if as_json
+            else _words(addresses, service.exchange, config)
+        )
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), lasts)
+    finally:
+        await service.stop()
+
+
+def _addresses(url: str, exchange: Exchange) -> dict[str, object]:
+    ws = "ws" + url.removeprefix("http")
+    return {
+        "url": url,
+        "rest": {SPOT: f"{url}/api/v3", USDM: f"{url}/fapi/v1"},
+        "ws": {
+            SPOT: [f"{ws}/ws", f"{ws}/stream"],
+            USDM: [f"{ws}/fstream/public", f"{ws}/fstream/market"],
+        },
+        "symbols": {
+            market: [one.symbol for one in exchange.listings if one.market == market]
+            for market in (SPOT, USDM)
+        },
+    }
+
+
+def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> str:
+    url = str(addresses["url"])
+    ws = "ws" + url.removeprefix("http")
+    listed = ", ".join(f"{one.symbol} ({one.market})" for one in exchange.listings)
+    first = exchange.listings[0]
+    stream = f"{first.symbol.lower()}@depth@100ms"
+    prefix = "" if first.market == SPOT else "/fstream/public"
+    rest = "api/v3" if first.market == SPOT else "fapi/v1"
+    if isinstance(exchange, ReplayedExchange):
+        what = (
+            f"Playing {exchange.messages:,} recorded messages at {config.speed:g} times their own "
+            "pace, once somebody\nsubscribes or asks for the time."
+        )
+    else:
+        what = f"The markets trade by themselves, from seed {config.seed}."
+    return f"""\
+Sandbox exchange at {url}, listing {listed}.
+{what} Ctrl-C ends it.
+
+  REST         spot   {url}/api/v3        USD-M  {url}/fapi/v1
+  WebSocket    spot   {ws}/ws  {ws}/stream
+               USD-M  {ws}/fstream/public  {ws}/fstream/market
+  try          curl '{url}/{rest}/depth?symbol={first.symbol}&limit=5'
+               {ws}{prefix}/stream?streams={stream}
+
+  mmkit        data: {{plugin: binance, endpoint: "{url}"}}
+  ccxt         ccxt.pro.binance({{"urls": {{"api": {{"public": "{url}/api/v3", "fapiPublic": "{url}/fapi/v1",
+                 "ws": {{"spot": "{ws}/stream/ws", "linear": "{ws}/fstream/ws"}}}}}}}})
+               (every other key of urls.api too: see docs/sandbox.md)"""

@@ -1,0 +1,218 @@
+"""One simulated symbol: matching, order flow, and what the public streams say about them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container
+from itertools import groupby, islice
+from random import Random
+
+from mmkit.events import Side
+from mmkit_sandbox import payload
+from mmkit_sandbox.channel import DIFF_INTERVALS, Channel, StreamKind
+from mmkit_sandbox.exchange import Depth, Mark, Message, PriceLevel, PublicTrade
+from mmkit_sandbox.flow import FlowParameters, OrderFlow
+from mmkit_sandbox.listing import SPOT, USDM, Listing
+from mmkit_sandbox.matching import MatchingBook, Trade
+
+_MS = 1_000_000
+_FUNDING_MS = 8 * 3600 * 1000  # BTCUSDT is funded every eight hours
+_MARK_INTERVALS = (1000, 3000)
+_PARTIAL_LEVELS = (5, 10, 20)
+_KEPT_TRADES = 1000  # the most that GET trades answers with
+
+
+class _DiffBatch:
+    """The changes that one depth interval has gathered so far."""
+
+    def __init__(self, interval_ms: int, update_id: int) -> None:
+        self.interval_ns = interval_ms * _MS
+        self.interval_ms = interval_ms
+        self.previous = self.last = update_id
+        self.first = 0
+        self.levels: dict[tuple[Side, int], int] = {}
+
+
+class SimulatedMarket:
+    """A matching book with its order flow, and its streams.
+
+    Every change of a level has an update id. On spot they are consecutive. On USD-M they are not,
+    as on Binance, where one sequence counts the changes of all symbols.
+
+    Args:
+        listing: What is traded.
+        seed: Together with the listing it decides everything that happens.
+        start_ns: When the market opens.
+        volatility: In basis points per square root of a second.
+    """
+
+    def __init__(self, listing: Listing, seed: int, start_ns: int, volatility: float) -> None:
+        self.listing = listing
+        self.book = MatchingBook()
+        # random.Random takes a str through SHA-512: the same on every platform and in every process.
+        random = Random(f"{seed} {listing.market} {listing.symbol}")  # noqa: S311  # not for secrets
+        reference = int(listing.price / listing.tick)
+        parameters = FlowParameters.of(listing, volatility)
+        self._flow = OrderFlow(self.book, random, parameters, reference, start_ns)
+        self.book.take_changes()
+        self.now_ns = start_ns
+        self._update_id = 1_000_000
+        self._change_ms = start_ns // _MS
+        self._agg_id = 0
+        self._best: tuple[PriceLevel, PriceLevel] | None = None
+        self._trades: deque[PublicTrade] = deque(maxlen=_KEPT_TRADES)
+        self._batches = [
+            _DiffBatch(interval, self._update_id) for interval in DIFF_INTERVALS[listing.market]
+        ]
+        # Every depth interval is a multiple of 100 ms, every mark interval of 1 s.
+        self._boundary_ns = start_ns - start_ns % (50 * _MS) + 50 * _MS
+        self._wanted: Container[Channel] = ()
+        self._messages: list[Message] = []
+        symbol, market = listing.symbol, listing.market
+        self._trade_channel = Channel(market, symbol, StreamKind.TRADE)
+        self._agg_channel = Channel(market, symbol, StreamKind.AGG_TRADE)
+        self._ticker_channel = Channel(market, symbol, StreamKind.BOOK_TICKER)
+
+    def advance(self, now_ns: int, wanted: Container[Channel]) -> list[Message]:
+        """Let everything happen that is due by `now_ns`; return the messages of wanted channels."""
+        self._wanted = wanted
+        flow = self._flow
+        while True:
+            due = min(flow.next_ns, self._boundary_ns)
+            if due > now_ns:
+                break
+            self.now_ns = due
+            if due == flow.next_ns:
+                flow.step()
+                self.publish(due)
+            else:
+                self._tick(due)
+        self.now_ns = max(self.now_ns, now_ns)
+        messages, self._messages = self._messages, []
+        return messages
+
+    def publish(self, now_ns: int) -> None:
+        """Give update ids to what has changed in the book and tell the streams; call after every order."""
+        changes = self.book.take_changes()
+        now_ms = now_ns // _MS
+        for change in changes:
+            # Any stride will do on USD-M; this one makes the gaps differ.
+            stride = 1 if self.listing.market == SPOT else 1 + self._update_id % 7
+            self._update_id += stride
+            for batch in self._batches:
+                if not batch.levels:
+                    batch.first = self._update_id
+                batch.levels[change.side, change.price] = change.total
+                batch.last = self._update_id
+        if changes:
+            self._change_ms = now_ms
+            self._publish_trades(self.book.take_trades(), now_ms)
+            self._publish_best(now_ms)
+
+    def depth(self, limit: int) -> Depth:
+        """Return the book as it is."""
+        return Depth(
+            self._update_id,
+            self._change_ms,
+            self._top(Side.BUY, limit),
+            self._top(Side.SELL, limit),
+        )
+
+    def trades(self, limit: int) -> list[PublicTrade]:
+        """Return the latest trades, oldest first."""
+        return list(self._trades)[-limit:]
+
+    def mark(self) -> Mark | None:
+        """Return the mark price: the mid, at a funding rate of 0.01 %, Binance's rate of interest."""
+        bid, ask = self.book.best(Side.BUY), self.book.best(Side.SELL)
+        if self.listing.market != USDM or bid is None or ask is None:
+            return None
+        now_ms = self.now_ns // _MS
+        price = f"{self.listing.tick * (bid + ask) / 2:.8f}"
+        return Mark(
+            mark_price=price,
+            index_price=price,
+            settle_price=price,
+            funding_rate="0.00010000",
+            next_funding_ms=now_ms - now_ms % _FUNDING_MS + _FUNDING_MS,
+            ts_ms=now_ms,
+        )
+
+    def _top(self, side: Side, limit: int) -> list[PriceLevel]:
+        price_text, quantity_text = self.listing.price_text, self.listing.quantity_text
+        return [
+            (price_text(price), quantity_text(total))
+            for price, total in islice(self.book.levels(side), limit)
+        ]
+
+    def _publish_trades(self, trades: list[Trade], now_ms: int) -> None:
+        for trade in trades:
+            public = self._public(trade, trade.quantity, now_ms)
+            self._trades.append(public)
+            if self._trade_channel in self._wanted:
+                self._say(self._trade_channel, payload.trade(self.listing, public))
+        for _, group in groupby(trades, lambda trade: (trade.taker_order_id, trade.price)):
+            self._agg_id += 1
+            if self._agg_channel in self._wanted:
+                together = list(group)
+                whole = sum(trade.quantity for trade in together)
+                first = self._public(together[0], whole, now_ms)
+                last_id = together[-1].trade_id
+                message = payload.agg_trade(self.listing, self._agg_id, first, last_id)
+                self._say(self._agg_channel, message)
+
+    def _public(self, trade: Trade, quantity: int, now_ms: int) -> PublicTrade:
+        return PublicTrade(
+            trade.trade_id,
+            self.listing.price_text(trade.price),
+            self.listing.quantity_text(quantity),
+            now_ms,
+            trade.aggressor is Side.SELL,
+        )
+
+    def _publish_best(self, now_ms: int) -> None:
+        if self._ticker_channel not in self._wanted:
+            self._best = None
+            return
+        nothing = ("0", "0")
+        bid = next(iter(self._top(Side.BUY, 1)), nothing)
+        ask = next(iter(self._top(Side.SELL, 1)), nothing)
+        if self._best != (bid, ask):
+            self._best = (bid, ask)
+            message = payload.book_ticker(self.listing, self._update_id, bid, ask, now_ms)
+            self._say(self._ticker_channel, message)
+
+    def _tick(self, now_ns: int) -> None:
+        """Send what goes out at fixed intervals: depth and mark price."""
+        self._boundary_ns += 50 * _MS
+        for batch in self._batches:
+            if now_ns % batch.interval_ns == 0 and batch.levels:
+                self._send_depth(batch, now_ns // _MS)
+                batch.previous = batch.last
+                batch.levels = {}
+        if self.listing.market == USDM:
+            for interval in _MARK_INTERVALS:
+                channel = Channel(USDM, self.listing.symbol, StreamKind.MARK_PRICE, 0, interval)
+                if now_ns % (interval * _MS) == 0 and channel in self._wanted:
+                    mark = self.mark()
+                    if mark:
+                        self._say(channel, payload.mark_price(self.listing, mark))
+
+    def _send_depth(self, batch: _DiffBatch, now_ms: int) -> None:
+        listing = self.listing
+        channel = Channel(listing.market, listing.symbol, StreamKind.DIFF, 0, batch.interval_ms)
+        whole = payload.Batch(
+            batch.first, batch.last, batch.previous, self._change_ms, bids=[], asks=[]
+        )
+        if channel in self._wanted:
+            for (side, price), total in batch.levels.items():
+                levels = whole.bids if side is Side.BUY else whole.asks
+                levels.append((listing.price_text(price), listing.quantity_text(total)))
+            self._say(channel, payload.diff(listing, whole, now_ms))
+        for count in _PARTIAL_LEVELS:
+            channel = channel._replace(kind=StreamKind.PARTIAL, levels=count)
+            if channel in self._wanted:
+                self._say(channel, payload.partial(listing, whole, self.depth(count), now_ms))
+
+    def _say(self, channel: Channel, data: bytes) -> None:
+        self._messages.append(Message(channel, data))

@@ -1,0 +1,233 @@
+"""Binance's public REST endpoints as functions of the query, without I/O.
+
+Sources: Binance Spot API, "Market Data endpoints" and "Error codes"; USD-M Futures API, the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mmkit_sandbox.exchange import Depth, Exchange
+from mmkit_sandbox.listing import SPOT, USDM, Listing, exchange_info
+
+_SYMBOL = re.compile(r"[A-Z0-9_.-]{1,20}")
+_USDM_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
+
+
+class Answer(NamedTuple):
+    """An HTTP answer: status, JSON body and what the request weighs against the limit."""
+
+    status: int
+    body: bytes
+    weight: int
+
+
+class Refused(Exception):  # noqa: N818  # not an error of ours: it becomes the answer
+    """A request that Binance would refuse, with its code and words."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, status
+
+
+class Request(NamedTuple):
+    """One request to the endpoints of one market."""
+
+    exchange: Exchange
+    market: str
+    query: Mapping[str, str]
+    now_ms: int
+
+
+Endpoint = Callable[[Request], tuple[Any, int]]
+"""Returns the body and its weight."""
+
+
+def answer(request: Request, name: str) -> Answer:
+    """Answer a GET of ``/api/v3/<name>`` or ``/fapi/v1/<name>``."""
+    endpoint = ENDPOINTS[request.market].get(name, _unknown)
+    try:
+        body, weight = endpoint(request)
+    except Refused as refused:
+        error = {"code": refused.code, "msg": refused.message}
+        return Answer(refused.status, msgspec.json.encode(error), 1)
+    return Answer(200, msgspec.json.encode(body), weight)
+
+
+def _unknown(request: Request) -> tuple[Any, int]:
+    raise Refused(-5000, "Path or method is invalid.", 404)
+
+
+def _ping(request: Request) -> tuple[Any, int]:
+    return {}, 1
+
+
+def _time(request: Request) -> tuple[Any, int]:
+    return {"serverTime": request.now_ms}, 1
+
+
+def _exchange_info(request: Request) -> tuple[Any, int]:
+    wanted = request.query.get("symbol") or request.query.get("symbols")
+    listings = [
+        listing for listing in request.exchange.listings if listing.market == request.market
+    ]
+    if wanted and request.market == SPOT:
+        names = re.findall(r"[^\[\]\",\s]+", wanted)
+        listings = [_listing(request, name) for name in names]
+    weight = 20 if request.market == SPOT else 1
+    return exchange_info(request.market, listings, request.now_ms), weight
+
+
+def _depth(request: Request) -> tuple[Any, int]:
+    listing = _symbol(request)
+    spot = listing.market == SPOT
+    limit = _limit(request, 100 if spot else 500)
+    if spot:
+        if limit <= 0:
+            raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
+        limit = min(limit, 5000)
+        weight = next(w for most, w in _SPOT_DEPTH_WEIGHTS if limit <= most)
+    else:
+        if limit not in _USDM_LIMITS:
+            raise Refused(-4021, f"{limit} is not valid depth limit.")
+        weight = _USDM_LIMITS[limit]
+    depth = _known(request.exchange.depth(listing, limit), listing)
+    body: dict[str, Any] = {"lastUpdateId": depth.last_update_id}
+    if not spot:
+        body |= {"E": request.now_ms, "T": depth.ts_ms}
+    return body | {"bids": depth.bids, "asks": depth.asks}, weight
+
+
+_SPOT_DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
+
+
+def _trades(request: Request) -> tuple[Any, int]:
+    listing = _symbol(request)
+    limit = _limit(request, 500)
+    if limit <= 0:
+        raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
+    trades = request.exchange.trades(listing, min(limit, 1000))
+    rows = []
+    for trade in trades:
+        value = float(trade.price) * float(trade.quantity)
+        row: dict[str, Any] = {
+            "id": trade.trade_id,
+            "price": trade.price,
+            "qty": trade.quantity,
+            "quoteQty": f"{value:.{8 if listing.market == SPOT else 2}f}",
+            "time": trade.ts_ms,
+            "isBuyerMaker": trade.buyer_is_maker,
+        }
+        if listing.market == SPOT:
+            row["isBestMatch"] = True
+        rows.append(row)
+    return rows, 25 if listing.market == SPOT else 5
+
+
+def _book_ticker(request: Request) -> tuple[Any, int]:
+    if request.query.get("symbol"):
+        return _best(request, _symbol(request)), 2
+    listings = [one for one in request.exchange.listings if one.market == request.market]
+    return [_best(request, listing) for listing in listings], 4
+
+
+def _best(request: Request, listing: Listing) -> dict[str, Any]:
+    depth = _known(request.exchange.depth(listing, 1), listing)
+    nothing = ("0", "0")
+    bid, ask = next(iter(depth.bids), nothing), next(iter(depth.asks), nothing)
+    best: dict[str, Any] = {
+        "symbol": listing.symbol,
+        "bidPrice": bid[0],
+        "bidQty": bid[1],
+        "askPrice": ask[0],
+        "askQty": ask[1],
+    }
+    if listing.market == USDM:
+        best |= {"time": depth.ts_ms, "lastUpdateId": depth.last_update_id}
+    return best
+
+
+def _premium_index(request: Request) -> tuple[Any, int]:
+    if request.query.get("symbol"):
+        return _premium(request, _symbol(request)), 1
+    listings = [one for one in request.exchange.listings if one.market == USDM]
+    return [_premium(request, listing) for listing in listings], 10
+
+
+def _premium(request: Request, listing: Listing) -> dict[str, Any]:
+    mark = request.exchange.mark(listing)
+    if mark is None:
+        raise Refused(-1000, f"{listing.symbol} has no mark price in this capture.", 503)
+    return {
+        "symbol": listing.symbol,
+        "markPrice": mark.mark_price,
+        "indexPrice": mark.index_price,
+        "estimatedSettlePrice": mark.settle_price,
+        "lastFundingRate": mark.funding_rate,
+        "interestRate": "0.00010000",
+        "nextFundingTime": mark.next_funding_ms,
+        "time": mark.ts_ms,
+    }
+
+
+_COMMON: dict[str, Endpoint] = {
+    "ping": _ping,
+    "time": _time,
+    "exchangeInfo": _exchange_info,
+    "depth": _depth,
+    "trades": _trades,
+    "ticker/bookTicker": _book_ticker,
+}
+ENDPOINTS: dict[str, dict[str, Endpoint]] = {
+    SPOT: _COMMON,
+    USDM: _COMMON | {"premiumIndex": _premium_index},
+}
+"""The endpoints of each market by the path behind ``/api/v3/`` or ``/fapi/v1/``."""
+
+
+def _symbol(request: Request) -> Listing:
+    name = request.query.get("symbol", "")
+    if not name:
+        raise Refused(
+            -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
+        )
+    return _listing(request, name)
+
+
+def _listing(request: Request, name: str) -> Listing:
+    if _SYMBOL.fullmatch(name) is None:
+        raise Refused(
+            -1100,
+            "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z0-9-_.]{1,20}$'.",
+        )
+    listing = request.exchange.listing(request.market, name)
+    if listing is None:
+        raise Refused(-1121, "Invalid symbol.")
+    return listing
+
+
+def _limit(request: Request, default: int) -> int:
+    text = request.query.get("limit")
+    if text is None:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise Refused(
+            -1100,
+            "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'.",
+        ) from None
+
+
+def _known(depth: Depth | None, listing: Listing) -> Depth:
+    if depth is None:
+        raise Refused(
+            -1000,
+            f"The book of {listing.symbol} is not known here: the capture holds no snapshot for it.",
+            503,
+        )
+    return depth

@@ -1,0 +1,344 @@
+"""The sockets: one port for REST and WebSocket, spot and USD-M. A thin shell around an `Exchange`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from mmkit.errors import VenueError
+from mmkit_sandbox import rest
+from mmkit_sandbox.channel import Channel, Route
+from mmkit_sandbox.exchange import Exchange, Message
+from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.pace import Pace
+from mmkit_sandbox.session import MAX_STREAMS, Session
+
+_log = logging.getLogger(__name__)
+
+# Binance Spot API, "WebSocket Limits", and USD-M, the same: seconds between pings, seconds to answer
+# one, messages a client may send in a second.
+_PING_EVERY = {SPOT: 20.0, USDM: 180.0}
+_PONG_WITHIN = {SPOT: 60.0, USDM: 600.0}
+_MESSAGES_PER_SECOND = {SPOT: 5, USDM: 10}
+
+_SLICE_S = 0.01  # how often the exchange is advanced: well below the shortest depth interval
+_STEP_NS = 50_000_000  # the most that is simulated without letting others run
+_BACKLOG_WAIT = 1 << 20  # unsent bytes of one client above which a replay waits for it
+_BACKLOG_MAX = 32 << 20  # unsent bytes of one client above which it is cut off
+_STALLED_S = 30.0  # how long a replay waits for a client that takes nothing
+
+
+class Connection:
+    """One WebSocket client: its session, and what has not been sent to it yet."""
+
+    def __init__(
+        self,
+        session: Session,
+        response: web.WebSocketResponse,
+        transport: asyncio.BaseTransport | None,
+    ) -> None:
+        self.session, self._socket, self._transport = session, response, transport
+        self._outbox: deque[bytes] = deque()
+        self._filled = asyncio.Event()
+        self.backlog = 0
+        """Bytes that have not been handed to the operating system."""
+        self.last_pong = time.monotonic()
+
+    def put(self, data: bytes) -> None:
+        """Send `data` when its turn comes."""
+        self._outbox.append(data)
+        self.backlog += len(data)
+        self._filled.set()
+
+    async def send_for_ever(self) -> None:
+        """Send what is put, in order, until the connection ends."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._outbox:
+                data = self._outbox.popleft()
+                await self._socket.send_frame(data, WSMsgType.TEXT)
+                self.backlog -= len(data)
+
+    async def ping_for_ever(self) -> None:
+        """Ping as Binance does; cut the client off when it stops answering."""
+        market = self.session.route.market
+        while True:
+            await asyncio.sleep(_PING_EVERY[market])
+            if time.monotonic() - self.last_pong > _PONG_WITHIN[market]:
+                await self.close(WSCloseCode.POLICY_VIOLATION, "Pong timeout")
+                return
+            await self._socket.ping(str(time.time_ns() // 1_000_000).encode())
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the connection, without waiting long for the client to agree."""
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await self._socket.close(code=code, message=reason.encode())
+
+    def abort(self) -> None:
+        """Cut the connection off; what has not been sent is lost to this client, who will notice."""
+        self.session.subscriptions.clear()
+        self._outbox.clear()
+        self.backlog = 0
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.abort()
+
+
+class SandboxServer:
+    """Serves an exchange on one address.
+
+    Args:
+        exchange: What stands behind.
+        pace: Its clock.
+        host: The address to listen on.
+        port: The port to listen on; 0 for any that is free.
+        patient: Whether time waits for slow clients (a replay) or passes over them (a market).
+    """
+
+    def __init__(
+        self, exchange: Exchange, pace: Pace, host: str, port: int, patient: bool = False
+    ) -> None:
+        self._exchange, self._pace, self._host, self._port = exchange, pace, host, port
+        self._patient = patient
+        self._connections: set[Connection] = set()
+        self._subscribers: dict[Channel, list[tuple[Connection, str]]] = {}
+        self._runner: web.AppRunner | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._weight = (0, 0)  # the minute, and what has been used in it
+        self.url = ""
+        """The address clients use, such as ``http://127.0.0.1:8787``, once started."""
+
+    async def start(self) -> str:
+        """Listen; return `url`.
+
+        Raises:
+            VenueError: if the port is in use or the address is not ours.
+        """
+        listener = self._listen()
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+        self._port = listener.getsockname()[1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"http://{host}:{self._port}"
+        self._pump = asyncio.create_task(self._run())
+        return self.url
+
+    async def stop(self) -> None:
+        """Close every connection and stop listening."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+        closing = [
+            asyncio.create_task(connection.close(WSCloseCode.GOING_AWAY, "Server shutdown"))
+            for connection in self._connections
+        ]
+        if closing:
+            await asyncio.wait(closing, timeout=0.3)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._host, self._port))
+            listener.listen(128)
+        except OSError as error:
+            listener.close()
+            if error.errno == errno.EADDRINUSE:
+                problem = f"port {self._port} is in use on {self._host}"
+            else:
+                problem = f"cannot listen on {self._host}:{self._port}: {error.strerror or error}"
+            raise VenueError(
+                f"the sandbox cannot start: {problem}; choose another port with '--port 8788' "
+                "('port: 8788' in the config file), or 0 for any that is free"
+            ) from error
+        listener.setblocking(False)
+        return listener
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        for prefix, market in (("/api/v3", SPOT), ("/fapi/v1", USDM)):
+            application.router.add_route("*", prefix + "/{name:.+}", self._rest(market))
+        application.router.add_get("/dapi/v1/exchangeInfo", self._no_coin_margined)
+        for prefix, route in (
+            ("/fstream/public", Route.USDM_PUBLIC),
+            ("/fstream/market", Route.USDM_MARKET),
+            ("/fstream/private", Route.USDM_PRIVATE),
+            ("/fstream", Route.USDM_LEGACY),
+            ("", Route.SPOT),
+            ("/stream", Route.SPOT),  # ccxt tells spot from USD-M by this part of the address
+        ):
+            raw = self._websocket(route, combined=False)
+            application.router.add_get(prefix + "/ws", raw)
+            application.router.add_get(prefix + "/ws/{streams:.*}", raw)
+            application.router.add_get(prefix + "/stream", self._websocket(route, combined=True))
+        application.router.add_route("*", "/{path:.*}", self._not_found)
+        return application
+
+    # --- REST ------------------------------------------------------------------------------------
+
+    def _rest(self, market: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            name = request.match_info["name"]
+            if request.method != "GET":
+                return await self._not_found(request)
+            if name == "time":
+                self._pace.release()
+            now_ms = self._pace.now_ns() // 1_000_000
+            query = rest.Request(self._exchange, market, request.query, now_ms)
+            answer = rest.answer(query, name)
+            return self._respond(answer)
+
+        return handle
+
+    async def _no_coin_margined(self, request: web.Request) -> web.Response:
+        return web.json_response({"timezone": "UTC", "rateLimits": [], "symbols": []})
+
+    async def _not_found(self, request: web.Request) -> web.Response:
+        message = f"Path {request.path}, Method {request.method} is invalid"
+        return web.json_response({"code": -5000, "msg": message}, status=404)
+
+    def _respond(self, answer: rest.Answer) -> web.Response:
+        minute = time.monotonic_ns() // 60_000_000_000
+        used = self._weight[1] if self._weight[0] == minute else 0
+        self._weight = (minute, used + answer.weight)
+        return web.Response(
+            body=answer.body,
+            status=answer.status,
+            content_type="application/json",
+            headers={"X-MBX-USED-WEIGHT-1M": str(self._weight[1])},
+        )
+
+    # --- WebSocket -------------------------------------------------------------------------------
+
+    def _websocket(
+        self, route: Route, combined: bool
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            text = request.query.get("streams", "") if combined else ""
+            text = text or request.match_info.get("streams", "")
+            # ccxt numbers its connections: /ws/0, /ws/1; no stream is called like that.
+            names = [name for name in text.split("/") if name and not name.isdecimal()]
+            if len(names) > MAX_STREAMS:
+                return web.json_response(
+                    {"code": 2, "msg": f"Invalid request: more than {MAX_STREAMS} streams"},
+                    status=400,
+                )
+            # A client that is not reading any more must not hold up the end: 0.2 s for its answer.
+            response = web.WebSocketResponse(autoping=False, compress=False, timeout=0.2)
+            if not response.can_prepare(request):
+                return web.json_response(
+                    {"code": -5000, "msg": f"{request.path} is a WebSocket address"}, status=400
+                )
+            await response.prepare(request)
+            session = Session(route, combined, names)
+            await self._serve(Connection(session, response, request.transport), response)
+            return response
+
+        return handle
+
+    async def _serve(self, connection: Connection, response: web.WebSocketResponse) -> None:
+        self._connections.add(connection)
+        self._index()
+        tasks = [
+            asyncio.create_task(connection.send_for_ever()),
+            asyncio.create_task(connection.ping_for_ever()),
+        ]
+        try:
+            await self._listen_to(connection, response)
+        finally:
+            self._connections.discard(connection)
+            self._index()
+            for task in tasks:
+                task.cancel()
+            # A sender that found the connection gone has nothing more to say.
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listen_to(self, connection: Connection, response: web.WebSocketResponse) -> None:
+        limit = _MESSAGES_PER_SECOND[connection.session.route.market]
+        received: deque[float] = deque(maxlen=limit)
+        message: WSMessage
+        async for message in response:
+            now = time.monotonic()
+            if len(received) == limit and now - received[0] < 1:
+                await connection.close(WSCloseCode.POLICY_VIOLATION, "Too many requests")
+                return
+            received.append(now)
+            if message.type is WSMsgType.PING:
+                await response.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                connection.last_pong = now
+            elif message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                reply = connection.session.answer(message.data)
+                # The acknowledgement goes out before the first message of what it acknowledges.
+                connection.put(reply)
+                self._index()
+
+    def _index(self) -> None:
+        """Work out who gets which channel."""
+        subscribers: dict[Channel, list[tuple[Connection, str]]] = {}
+        for connection in self._connections:
+            for name, channel in connection.session.subscriptions.items():
+                if channel is not None:
+                    subscribers.setdefault(channel, []).append((connection, name))
+        self._subscribers = subscribers
+        if subscribers:
+            self._pace.release()
+
+    # --- time ------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        reached = self._pace.now_ns()
+        step = round(_STEP_NS * self._pace.speed)
+        while True:
+            pause_ends = self._exchange.pause_until(reached)
+            if pause_ends is not None:
+                self._pace.set(pause_ends)
+            now = self._pace.now_ns()
+            # Wake-ups come late in a busy process; what was missed is made up in small steps.
+            until = min(now, reached + step) if pause_ends is None else now
+            self._publish(self._exchange.advance(until, self._subscribers))
+            reached = until
+            if self._patient and await self._wait_for_the_slowest():
+                self._pace.set(reached)
+            await asyncio.sleep(_SLICE_S if until == now else 0)
+
+    async def _wait_for_the_slowest(self) -> bool:
+        """Return when nobody is far behind, and whether that took any waiting."""
+        waited, deadline = False, time.monotonic() + _STALLED_S
+        while slow := [one for one in self._connections if one.backlog > _BACKLOG_WAIT]:
+            waited = True
+            if time.monotonic() > deadline:
+                for connection in slow:
+                    self._cut_off(connection)
+            await asyncio.sleep(_SLICE_S / 2)
+        return waited
+
+    def _publish(self, messages: list[Message]) -> None:
+        for channel, data in messages:
+            for connection, name in self._subscribers.get(channel, ()):
+                connection.put(connection.session.envelope(name, data))
+        if messages and not self._patient:
+            for connection in list(self._connections):
+                if connection.backlog > _BACKLOG_MAX:
+                    self._cut_off(connection)
+
+    def _cut_off(self, connection: Connection) -> None:
+        _log.warning(
+            "client cut off: it does not read; route=%s unsent_bytes=%d",
+            connection.session.route.value,
+            connection.backlog,
+        )
+        connection.abort()
+        self._index()

@@ -1,0 +1,103 @@
+"""The sandbox as a service that runs beside a run."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from pydantic import Field
+
+from mmkit.errors import ConfigError, Mistake, UsageError
+from mmkit.instruments import InstrumentSpec
+from mmkit.interfaces import PluginConfig, Service, ServiceContext
+from mmkit.units import Exact
+from mmkit_sandbox.exchange import Exchange
+from mmkit_sandbox.listing import Listing
+from mmkit_sandbox.pace import Pace
+from mmkit_sandbox.replay import open_replay
+from mmkit_sandbox.server import SandboxServer
+from mmkit_sandbox.simulation import SimulatedExchange
+
+
+class Config(PluginConfig):
+    """What may be written beside ``plugin: sandbox``."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(0, ge=0, le=65535, description="Port to listen on; 0 for any that is free.")
+    seed: int = Field(1, description="Decides the order flow: the same seed, the same market.")
+    symbols: tuple[str, ...] = Field(
+        (), description="What is listed, such as BTC/USDT:USDT; the run's instrument if empty."
+    )
+    price: Exact | None = Field(None, gt=0, description="Where the market starts.")
+    tick: Exact | None = Field(
+        None, gt=0, description="Price step; the instrument's, or BTCUSDT's."
+    )
+    lot: Exact | None = Field(None, gt=0, description="Quantity step; likewise.")
+    volatility: float = Field(
+        0.9, gt=0, le=100, description="In bps per square root of a second; 0.9 is 50 % a year."
+    )
+    replay: tuple[Path, ...] = Field((), description="Captures to play instead of an order flow.")
+    speed: float = Field(1.0, gt=0, le=10_000, description="How fast a capture is played.")
+    hold: bool = Field(
+        True, description="Start a capture only when somebody subscribes or asks for the time."
+    )
+
+
+class Sandbox(Service):
+    """A local exchange that speaks Binance's public protocol."""
+
+    def __init__(self, config: Config, context: ServiceContext) -> None:
+        self.config, self._clock = config, context.clock
+        self.listings = () if config.replay else _listings(config, context.spec)
+        self._spec = context.spec
+        self._server: SandboxServer | None = None
+        self.exchange: Exchange | None = None
+        """What stands behind the address, once started."""
+
+    async def start(self) -> str:
+        """Listen; return the address, such as ``http://127.0.0.1:8787``.
+
+        Raises:
+            VenueError: if the port is in use.
+            CaptureError: if a capture to be replayed cannot be read.
+        """
+        config = self.config
+        if config.replay:
+            # Reading takes a second or two; the run's loop goes on meanwhile.
+            exchange = await asyncio.to_thread(
+                open_replay,
+                config.replay,
+                config.tick or self._spec.tick,
+                config.lot or self._spec.lot,
+            )
+            pace = Pace(self._clock, exchange.start_ns, config.speed, held=config.hold)
+            self.exchange = exchange
+        else:
+            pace = Pace(self._clock)
+            self.exchange = SimulatedExchange(
+                self.listings, config.seed, pace.now_ns(), config.volatility
+            )
+        self._server = SandboxServer(
+            self.exchange, pace, config.host, config.port, patient=bool(config.replay)
+        )
+        return await self._server.start()
+
+    async def stop(self) -> None:
+        """Close every connection; takes a fraction of a second."""
+        if self._server is not None:
+            await self._server.stop()
+
+
+def _listings(config: Config, spec: InstrumentSpec) -> list[Listing]:
+    try:
+        return [
+            Listing.of(
+                symbol,
+                tick=config.tick or (spec.tick if symbol == spec.symbol else None),
+                lot=config.lot or (spec.lot if symbol == spec.symbol else None),
+                price=config.price,
+            )
+            for symbol in config.symbols or (spec.symbol,)
+        ]
+    except UsageError as error:
+        raise ConfigError([Mistake("", "services.sandbox.symbols", str(error))]) from error

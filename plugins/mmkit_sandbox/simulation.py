@@ -1,0 +1,86 @@
+"""An exchange whose markets trade by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+
+from mmkit.events import Side
+from mmkit_sandbox.channel import Channel
+from mmkit_sandbox.exchange import Depth, Exchange, Mark, Message, PublicTrade
+from mmkit_sandbox.listing import Listing
+from mmkit_sandbox.market import SimulatedMarket
+from mmkit_sandbox.matching import Report, TimeInForce
+
+
+class SimulatedExchange(Exchange):
+    """Markets with an order flow of their own; the seed decides everything that happens.
+
+    Accounts may trade in them: `submit` and `cancel` act at the time of the last `advance`.
+
+    Args:
+        listings: What is traded.
+        seed: The same seed, listings and start give the same messages.
+        start_ns: When the markets open.
+        volatility: In basis points per square root of a second; 0.9 is about 50 % a year.
+    """
+
+    def __init__(
+        self, listings: Sequence[Listing], seed: int, start_ns: int, volatility: float = 0.9
+    ) -> None:
+        self.listings = listings
+        self._markets = {
+            (listing.market, listing.symbol): SimulatedMarket(listing, seed, start_ns, volatility)
+            for listing in listings
+        }
+
+    def market(self, listing: Listing) -> SimulatedMarket:
+        """Return the market of a listing."""
+        return self._markets[listing.market, listing.symbol]
+
+    def advance(self, now_ns: int, wanted: Container[Channel]) -> list[Message]:
+        """Let everything happen that is due by `now_ns`; symbol by symbol."""
+        messages: list[Message] = []
+        for market in self._markets.values():
+            messages += market.advance(now_ns, wanted)
+        return messages
+
+    def depth(self, listing: Listing, limit: int) -> Depth:
+        """Return the book as it is."""
+        return self.market(listing).depth(limit)
+
+    def trades(self, listing: Listing, limit: int) -> list[PublicTrade]:
+        """Return the latest trades, oldest first."""
+        return self.market(listing).trades(limit)
+
+    def mark(self, listing: Listing) -> Mark | None:
+        """Return a perpetual's mark price."""
+        return self.market(listing).mark()
+
+    def listen(self, listing: Listing, owner: str, listener: Callable[[Report], None]) -> None:
+        """Report what happens to the orders of an account."""
+        self.market(listing).book.listen(owner, listener)
+
+    def submit(
+        self,
+        listing: Listing,
+        owner: str,
+        side: Side,
+        price: int | None,
+        quantity: int,
+        *,
+        time_in_force: TimeInForce = TimeInForce.GTC,
+    ) -> int:
+        """Take in an account's order; return its number. Price in ticks, quantity in lots."""
+        market = self.market(listing)
+        order_id = market.book.submit(
+            owner, side, price, quantity, market.now_ns, time_in_force=time_in_force
+        )
+        market.publish(market.now_ns)
+        return order_id
+
+    def cancel(self, listing: Listing, owner: str, order_id: int) -> int:
+        """Cancel an account's order; return the lots canceled, 0 if there is no such order of it."""
+        market = self.market(listing)
+        canceled = market.book.cancel(order_id, market.now_ns, owner)
+        market.publish(market.now_ns)
+        return canceled
