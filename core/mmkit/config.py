@@ -10,13 +10,14 @@ from typing import Any
 from mmkit.config_check import Chosen, Parts, check_all
 from mmkit.config_files import environment_of, read_files, with_overrides
 from mmkit.config_sections import Level, Mode
+from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
 from mmkit.instruments import InstrumentSpec
 from mmkit.plugins import Plugins
 from mmkit.settings import SimSettings
 from mmkit.yaml_source import Written
 
-__all__ = ["Chosen", "Config", "load_config", "load_resolved"]
+__all__ = ["Chosen", "Config", "load_config", "load_resolved", "loaded_plugins"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def load_config(
     Raises:
         ConfigError: with every mistake there is.
     """
-    paths = list(paths) or [(userdir or Path("user_data")) / "config.yml"]
+    paths = list(paths) or [(userdir or Path(USERDIR)) / "config.yml"]
     userdir = userdir or userdir_of(paths[0])
     mistakes: list[Mistake] = []
     root = read_config(paths, overrides, mistakes, strategy=strategy)
@@ -98,6 +99,21 @@ def load_resolved(resolved: Mapping[str, Any], userdir: Path) -> Config:
     return _config(check_all(root, plugins, where=where, recorded=True), plugins, userdir, ())
 
 
+def loaded_plugins(
+    paths: Sequence[Path], overrides: Sequence[str] = (), *, userdir: Path | None = None
+) -> Plugins:
+    """Return the plugins as a run would load them, whatever else is wrong with the configuration.
+
+    A configuration that is not there disables no plugin; `paths` that were named must be there.
+
+    Raises:
+        ConfigError: if a file cannot be read.
+    """
+    userdir = userdir or (userdir_of(paths[0]) if paths else Path(USERDIR))
+    files = list(paths) or [path for path in [userdir / "config.yml"] if path.exists()]
+    return Plugins.load(userdir, disabled_in(read_config(files, overrides, [])))
+
+
 def read_config(
     paths: Sequence[Path],
     overrides: Sequence[str],
@@ -116,15 +132,6 @@ def read_config(
     if strategy is not None:
         root = root.merged(Written.of({"strategy": {"plugin": strategy}}, "-s"))
     return with_overrides(root, overrides, environment, mistakes)
-
-
-def userdir_of(config: Path) -> Path:
-    """Return the folder of a configuration file if it looks like a user's folder, else ``user_data``."""
-    folder = config.parent
-    looks = folder.resolve().name == "user_data" or any(
-        (folder / name).is_dir() for name in ("strategies", "plugins")
-    )
-    return folder if looks else Path("user_data")
 
 
 def disabled_in(root: Written) -> list[str]:

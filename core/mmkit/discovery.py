@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GROUP = "mmkit"
 FOLDERS = ("plugins", "strategies")
+USERDIR = "user_data"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,13 @@ def files(userdir: Path) -> Iterator[Found]:
             if not path.name.startswith(("_", "test_")):
                 load = _FileLoad(path, strategies=folder == "strategies")
                 yield Found(path.stem, "-", str(path), load, _Mentions(path))
+
+
+def userdir_of(config: Path) -> Path:
+    """Return the folder of a configuration file if it looks like a user's folder, else ``user_data``."""
+    folder = config.parent
+    looks = folder.resolve().name == USERDIR or any((folder / name).is_dir() for name in FOLDERS)
+    return folder if looks else Path(USERDIR)
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,0 +1,95 @@
+"""``mmkit config``: check it, show what came of it, print its JSON Schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mmkit.cli_commands.options import config_options, file_options, json_option, verbose_option
+
+
+@click.group()
+def config() -> None:
+    """Check or show the configuration, or print its JSON Schema."""
+
+
+@config.command()
+@config_options
+@json_option
+@verbose_option
+def check(
+    config: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    userdir: Path | None,
+    strategy: str | None,
+    json: bool,
+) -> None:
+    """Tell every mistake, each with its file and line.
+
+    Ends with status 0 if there is none, else 3.
+    """
+    from mmkit.config import load_config
+    from mmkit.errors import ConfigError
+
+    try:
+        loaded = load_config(config, overrides, userdir=userdir, strategy=strategy)
+    except ConfigError as error:
+        if not json:
+            raise
+        from dataclasses import asdict
+        from json import dumps
+
+        mistakes = [asdict(mistake) for mistake in error.mistakes]
+        click.echo(dumps({"ok": False, "mistakes": mistakes}, indent=2))
+        raise SystemExit(error.exit_code) from error
+    files = ", ".join(str(path) for path in loaded.files)
+    if json:
+        click.echo('{"ok": true, "mistakes": []}')
+    else:
+        click.echo(
+            f"{files}: no mistakes; {loaded.strategy.name} on {loaded.spec.symbol} "
+            f"({loaded.spec.venue} {loaded.spec.market}), data from {loaded.data.name}"
+        )
+
+
+@config.command()
+@config_options
+@json_option
+@verbose_option
+def show(
+    config: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    userdir: Path | None,
+    strategy: str | None,
+    json: bool,
+) -> None:
+    """Print the merged configuration with every default filled in and every secret hidden."""
+    from mmkit.config import load_config
+
+    loaded = load_config(config, overrides, userdir=userdir, strategy=strategy)
+    if json:
+        from json import dumps
+
+        click.echo(dumps(loaded.resolved, indent=2))
+    else:
+        from yaml import safe_dump
+
+        click.echo(safe_dump(loaded.resolved, sort_keys=False, allow_unicode=True), nl=False)
+
+
+@config.command()
+@file_options
+@verbose_option
+def schema(config: tuple[Path, ...], overrides: tuple[str, ...], userdir: Path | None) -> None:
+    """Print a JSON Schema of the configuration, with what the loaded plugins accept.
+
+    Save it, and name it in the first line of config.yml for an editor to complete and check:
+    '# yaml-language-server: $schema=schema.json'.
+    """
+    from json import dumps
+
+    from mmkit.config import loaded_plugins
+    from mmkit.config_schema import json_schema
+
+    click.echo(dumps(json_schema(loaded_plugins(config, overrides, userdir=userdir)), indent=2))

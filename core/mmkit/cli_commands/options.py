@@ -1,0 +1,98 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Asked:
+    """What was asked for on the command line as a whole.
+
+    Attributes:
+        arguments: As they were given.
+        verbose: How many ``-v``.
+    """
+
+    arguments: tuple[str, ...] = ()
+    verbose: int = 0
+
+
+def config_options(command: F) -> F:
+    """Add ``-c``, ``--set``, ``--userdir`` and ``-s``: what `mmkit.config.load_config` takes."""
+    strategy = click.option("-s", "--strategy", metavar="NAME", help="Use this strategy.")
+    return file_options(strategy(command))
+
+
+def file_options(command: F) -> F:
+    """Add ``-c``, ``--set`` and ``--userdir``."""
+    config = click.option(
+        "-c",
+        "--config",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Configuration; repeated, later files win. Default: user_data/config.yml.",
+    )
+    overrides = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="A.B=C",
+        help="Override a value, such as strategy.every=200ms. May be repeated.",
+    )
+    return config(overrides(userdir_option(command)))
+
+
+def userdir_option(command: F) -> F:
+    """Add ``--userdir``."""
+    return click.option(
+        "--userdir",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Folder with strategies, plugins, data and results. Default: user_data.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """Add ``--json``, for other programs to read."""
+    return click.option("--json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def verbose_option(command: F) -> F:
+    """Add ``-v``; it sets up the log, so every command that logs has it."""
+    return click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        callback=_verbose,
+        help="Show more of the log, and tracebacks; -vv that of libraries too.",
+    )(command)
+
+
+def asked_of(arguments: Sequence[str], *names: str) -> list[str]:
+    """Return the values of an option in arguments that nobody has parsed yet."""
+    values = []
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if equals and name in names:
+            values.append(value)
+        elif argument in names and index + 1 < len(arguments):
+            values.append(arguments[index + 1])
+    return values
+
+
+def _verbose(ctx: click.Context, param: click.Parameter, count: int) -> None:
+    from mmkit.log import set_up_log
+
+    asked = ctx.find_root().ensure_object(Asked)
+    asked.verbose = max(asked.verbose, count)
+    set_up_log(asked.verbose)

@@ -1,0 +1,135 @@
+"""The JSON Schema (draft 2020-12) of the configuration, with what every usable plugin accepts."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from mmkit.config_check import LIMIT
+from mmkit.config_sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.interfaces import Provider
+from mmkit.plugins import Kind, Plugins
+from mmkit.settings import SimSettings
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema(plugins: Plugins) -> Schema:
+    """Return the schema of a whole configuration file."""
+    return _Building(plugins).schema()
+
+
+class _Building:
+    def __init__(self, plugins: Plugins) -> None:
+        kinds: tuple[Kind, ...] = (
+            "service",
+            "data source",
+            "strategy",
+            "execution venue",
+            "risk check",
+        )
+        self._providers = {kind: plugins.providers(kind) for kind in kinds}
+        models: list[type[BaseModel]] = [
+            InstrumentSection,
+            SimSettings,
+            PluginsSection,
+            LoggingSection,
+        ]
+        models += [p.config for providers in self._providers.values() for p in providers]
+        # Together, so that models of one name in two plugins get names of their own.
+        self._refs, top = models_json_schema(
+            [(model, "validation") for model in dict.fromkeys(models)],
+            ref_template="#/$defs/{model}",
+        )
+        self._definitions: dict[str, Schema] = top.get("$defs", {})
+
+    def schema(self) -> Schema:
+        """Return the whole."""
+        properties: Schema = {
+            "mode": {"enum": list(get_args(Mode)), "default": "dry_run"},
+            "instrument": self._ref(InstrumentSection),
+            "services": {"type": "array", "items": self._section("service")},
+            "data": self._section("data source"),
+            "strategy": self._section("strategy"),
+            "venue": self._section("execution venue"),
+            "sim": self._ref(SimSettings),
+            "risk": self._risk(),
+            "plugins": self._ref(PluginsSection),
+            "logging": self._ref(LoggingSection),
+        }
+        return {
+            "$schema": DIALECT,
+            "title": "mmkit configuration",
+            "type": "object",
+            "properties": properties,
+            "required": ["instrument", "data", "strategy"],
+            "additionalProperties": False,
+            "$defs": self._definitions,
+        }
+
+    def _ref(self, model: type[BaseModel]) -> Schema:
+        return dict(self._refs[(model, "validation")])
+
+    def _definition(self, model: type[BaseModel]) -> Schema:
+        name = self._refs[(model, "validation")]["$ref"].removeprefix("#/$defs/")
+        return self._definitions[name]
+
+    def _section(self, kind: Kind) -> Schema:
+        """Return a section with ``plugin:`` in it; what else it may hold hangs on the plugin's name."""
+        providers = self._providers[kind]
+        return {
+            "type": "object",
+            "properties": {
+                "plugin": {
+                    "description": f"The {kind}.",
+                    "oneOf": [_named(provider) for provider in providers],
+                }
+            },
+            "required": ["plugin"],
+            "allOf": [
+                {
+                    "if": {
+                        "properties": {"plugin": {"const": provider.name}},
+                        "required": ["plugin"],
+                    },
+                    "then": self._with_plugin(provider),
+                }
+                for provider in providers
+            ],
+        }
+
+    def _with_plugin(self, provider: Provider[Any, Any]) -> Schema:
+        definition = self._definition(provider.config)
+        keys = definition.get("properties", {})
+        # Written out instead of `$ref`: additionalProperties sees only the properties beside it.
+        return {
+            **definition,
+            "title": provider.name,
+            "properties": {"plugin": {"const": provider.name}, **keys},
+            "required": ["plugin", *definition.get("required", ())],
+        }
+
+    def _risk(self) -> Schema:
+        return {
+            "type": "object",
+            "properties": {
+                check.name: self._check(check) for check in self._providers["risk check"]
+            },
+            "additionalProperties": False,
+        }
+
+    def _check(self, provider: Provider[Any, Any]) -> Schema:
+        forms: list[Schema] = [{"type": "null"}, self._ref(provider.config)]
+        limit = self._definition(provider.config).get("properties", {}).get(LIMIT)
+        if limit is not None:
+            forms.insert(0, limit)
+        return {"description": provider.summary, "anyOf": forms}
+
+
+def _named(provider: Provider[Any, Any]) -> Schema:
+    named: Schema = {"const": provider.name}
+    return {**named, "description": provider.summary} if provider.summary else named
