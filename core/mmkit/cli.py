@@ -140,8 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _show_usage(error)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
@@ -149,6 +148,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last to answer for anything
         return _explain(error, asked)
     return result if isinstance(result, int) else 0
+
+
+def _show_usage(error: click.ClickException) -> int:
+    """Print what is wrong with the command line; return the exit status."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return error.exit_code
+    click.echo(context.get_usage(), err=True)
+    click.echo(f"Try '{context.command_path} --help'.\n", err=True)
+    click.echo(f"error: {error.format_message()}", err=True)
+    return error.exit_code
 
 
 def _explain(error: Exception, asked: Asked) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from mmkit.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,6 +79,23 @@ def verbose_option(command: F) -> F:
         callback=_verbose,
         help="Show more of the log, and tracebacks; -vv that of libraries too.",
     )(command)
+
+
+def load_with_log(
+    paths: Sequence[Path],
+    overrides: Sequence[str] = (),
+    *,
+    userdir: Path | None = None,
+    strategy: str | None = None,
+) -> Config:
+    """Do what `mmkit.config.load_config` does, then set the log to what the configuration says."""
+    from mmkit.config import load_config
+    from mmkit.log import set_up_log
+
+    config = load_config(paths, overrides, userdir=userdir, strategy=strategy)
+    asked = click.get_current_context().find_root().ensure_object(Asked)
+    set_up_log(asked.verbose, config.log_level)
+    return config
 
 
 def asked_of(arguments: Sequence[str], *names: str) -> list[str]:
