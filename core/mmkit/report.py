@@ -156,9 +156,11 @@ def report_text(report: Report) -> str:
         ("max drawdown", _money(report.max_drawdown) + money),
     ]
     feed = report.feed
-    if feed.clock_offset_ns:
+    if any(feed.clock_offset_ns):
         offsets = ", ".join(f"{offset / 1e6:,.3f} ms" for offset in feed.clock_offset_ns)
-        rows.append(("clock offset", f"{offsets} added to the recorder's clock"))
+        rows.append(
+            ("clock offset", f"{offsets} between the venue's clock and the receiver's, removed")
+        )
     if feed.tickers_compared:
         rows.append(
             (

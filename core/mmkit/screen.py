@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from decimal import Decimal
 
 from rich.console import Console, Group, RenderableType
@@ -27,8 +27,8 @@ _LINE_EVERY_S = 10.0
 class _Rate:
     """Messages a second over the last few looks."""
 
-    def __init__(self) -> None:
-        self._seen: list[tuple[int, int]] = []
+    def __init__(self, live: LiveRun) -> None:
+        self._seen = [(live.clock.now_ns(), live.messages)]
 
     def at(self, now_ns: int, messages: int) -> float:
         self._seen.append((now_ns, messages))
@@ -43,9 +43,9 @@ def render(live: LiveRun, rate: float) -> RenderableType:
     instrument, portfolio = engine.instrument, engine.portfolio
     bid, ask = engine.best_bid, engine.best_ask
     book = Table.grid(padding=(0, 2))
-    book.add_column(justify="right", style="dim")
-    book.add_column(justify="right")
-    book.add_column(justify="right", style="dim")
+    book.add_column(justify="right", style="dim", min_width=12)
+    book.add_column(justify="right", min_width=12)
+    book.add_column(justify="right", style="bold", min_width=8)
     book.add_row("quantity", "price", "ours")
     ours = {(order.side, order.price): order.remaining for order in engine.orders}
     for side, ladder, style in (
@@ -61,8 +61,8 @@ def render(live: LiveRun, rate: float) -> RenderableType:
                 f"{instrument.quantity(own):f}" if own else "",
             )
     facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim")
-    facts.add_column(justify="right")
+    facts.add_column(style="dim", min_width=14)
+    facts.add_column(justify="right", min_width=26)
     spread = f"{instrument.price(ask - bid):f}" if bid is not None and ask is not None else "-"
     facts.add_row("spread", spread)
     for order in engine.orders:
@@ -122,9 +122,9 @@ def _clock(ts_ns: int) -> str:
 @contextlib.asynccontextmanager
 async def on_terminal(live: LiveRun) -> AsyncIterator[None]:
     """Refresh one screen until the run ends."""
-    rate = _Rate()
+    rate = _Rate(live)
     console = Console()
-    with Live(console=console, auto_refresh=False, transient=True, screen=False) as display:
+    with _log_into(live), Live(console=console, auto_refresh=False, screen=True) as display:
 
         async def refresh() -> None:
             while True:
@@ -136,10 +136,31 @@ async def on_terminal(live: LiveRun) -> AsyncIterator[None]:
             yield
 
 
+class _Recent(logging.Handler):
+    def __init__(self, live: LiveRun) -> None:
+        super().__init__(logging.INFO)
+        self._live = live
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._live.remember(self._live.clock.now_ns(), record.getMessage())
+
+
+@contextlib.contextmanager
+def _log_into(live: LiveRun) -> Iterator[None]:
+    """Show what is logged among the last events: on the terminal it would tear the screen."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    root.handlers[:] = [_Recent(live)]
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+
+
 @contextlib.asynccontextmanager
 async def in_lines(live: LiveRun) -> AsyncIterator[None]:
     """Log a line now and then until the run ends."""
-    rate = _Rate()
+    rate = _Rate(live)
     instrument = live.session.engine.instrument
 
     async def tell() -> None:

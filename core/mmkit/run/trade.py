@@ -73,16 +73,12 @@ class _Notes:
 
     def __init__(self, journal: Journal, instrument: Instrument) -> None:
         self._journal, self._instrument = journal, instrument
-        self.live: LiveRun | None = None
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
         self._journal.note(entry)
         line = self._line(entry)
-        if line is None:
-            return
-        _log.info("%s", line)
-        if self.live is not None:
-            self.live.remember(entry.ts_local, line)
+        if line is not None:
+            _log.info("%s", line)
 
     def _line(self, entry: AnyCommand | AnyEvent) -> str | None:
         instrument = self._instrument
@@ -151,7 +147,6 @@ async def _trade(
         notes = _Notes(journal, instrument)
         session = assemble(config, instrument, notes, start_ns, FillReports.AFTER_DATA)
         live = LiveRun(run, session, source, clock, start_ns)
-        notes.live = live
         record = RunRecord(info=run, start_ns=start_ns)
         journal.write_record(record)
         config.plugins.run_started(run)
