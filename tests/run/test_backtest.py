@@ -1,0 +1,123 @@
+"""`mmkit backtest` as a person runs it, on recorded order books."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from processes import SHARED, journal, mmkit, write_config
+
+CAPTURE = SHARED / "binance_usdm" / "btcusdt_20240718.gz"
+CONFIG = f"""
+instrument: {{venue: binance, market: usdm, symbol: "BTC/USDT:USDT", tick: "0.1", lot: "0.001"}}
+data: {{plugin: capture, paths: ["{CAPTURE}"]}}
+strategy: {{plugin: join_best, every: 1s, size: "0.01", max_position: "0.05"}}
+sim: {{fees: {{maker: "0", taker: "0"}}, partial_fills: false, queue: {{model: risk_averse}}}}
+"""
+
+
+def backtest(folder: Path, *more: object, config: str = CONFIG):
+    userdir = write_config(folder / "user_data", config)
+    return mmkit("backtest", "-c", userdir / "config.yml", *more, cwd=folder)
+
+
+def test_the_same_backtest_twice_gives_the_same_report_but_for_its_duration(tmp_path: Path) -> None:
+    first, second = (backtest(tmp_path, "--json").json for _ in range(2))
+
+    timed = ("wall_s", "events_per_s", "run_id", "folder")
+    assert {k: v for k, v in first.items() if k not in timed} == {
+        k: v for k, v in second.items() if k not in timed
+    }
+    assert first["fills"] > 0
+    assert first["wall_s"] > 0
+
+
+def test_the_run_folder_holds_the_configuration_the_journal_and_the_report(tmp_path: Path) -> None:
+    report = backtest(tmp_path, "--json").json
+
+    folder = Path(report["folder"])
+    if not folder.is_absolute():
+        folder = tmp_path / folder
+    assert {path.name for path in folder.iterdir()} == {
+        "run.json",
+        "config.yml",
+        "journal.jsonl",
+        "report.json",
+    }
+    orders = [entry for entry in journal(folder) if entry["type"] == "SubmitOrder"]
+    assert len(orders) == report["orders"]
+
+
+def test_after_data_and_plain_differ_only_in_what_a_report_may_overtake(tmp_path: Path) -> None:
+    plain = backtest(tmp_path, "--json").json
+    after = backtest(tmp_path, "--json", "--set", "sim.fill_reports=after_data").json
+
+    assert (plain["events"], plain["trades"], plain["gaps"]) == (
+        after["events"],
+        after["trades"],
+        after["gaps"],
+    )
+    assert after["fills"] > 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda raw: b"", "empty"),
+        (lambda raw: raw[: len(raw) // 2], "cut short"),
+        (lambda raw: gzip.compress(b"12 {not json\n"), "spoilt.gz:1"),
+    ],
+    ids=["empty", "truncated in a gzip block", "a broken line"],
+)
+def test_a_spoilt_capture_is_a_data_error_that_names_the_file(
+    tmp_path: Path, spoil, words: str
+) -> None:
+    spoilt = tmp_path / "spoilt.gz"
+    spoilt.write_bytes(spoil(CAPTURE.read_bytes()))
+
+    ended = backtest(tmp_path, config=CONFIG.replace(str(CAPTURE), str(spoilt)))
+
+    assert ended.status == 4, ended.stderr
+    assert "spoilt.gz" in ended.stderr
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_capture_of_another_symbol_lists_those_it_holds(tmp_path: Path) -> None:
+    ended = backtest(tmp_path, config=CONFIG.replace("BTC/USDT:USDT", "ETH/USDT:USDT"))
+
+    assert ended.status == 4
+    assert "btcusdt" in ended.stderr.lower()
+
+
+def test_a_grid_that_the_prices_are_not_on_is_refused_with_the_line(tmp_path: Path) -> None:
+    ended = backtest(tmp_path, config=CONFIG.replace('tick: "0.1"', 'tick: "0.5"'))
+
+    assert ended.status == 4
+    assert "btcusdt_20240718.gz" in ended.stderr
+    assert "0.5" in ended.stderr
+
+
+def test_without_a_grid_the_error_proposes_the_one_that_the_data_fits(tmp_path: Path) -> None:
+    ended = backtest(tmp_path, config=CONFIG.replace(', tick: "0.1", lot: "0.001"', ""))
+
+    assert ended.status == 3
+    assert 'tick: "0.1"' in ended.stderr
+    assert 'lot: "0.001"' in ended.stderr
+
+
+def test_a_live_source_is_refused_with_what_a_backtest_needs(tmp_path: Path) -> None:
+    live = CONFIG.replace(f'{{plugin: capture, paths: ["{CAPTURE}"]}}', "{plugin: binance}")
+
+    ended = backtest(tmp_path, config=live)
+
+    assert ended.status == 2
+    assert "recorded data" in ended.stderr
+
+
+def test_recorded_data_is_refused_by_trade_with_what_it_needs(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data", CONFIG)
+
+    ended = mmkit("trade", "-c", userdir / "config.yml", "--duration", "5s", cwd=tmp_path)
+
+    assert ended.status == 2
+    assert "mmkit backtest" in ended.stderr

@@ -1,0 +1,226 @@
+"""`mmkit trade` as a person runs it: a real process, the real sandbox, real sockets over loopback."""
+
+import json
+import resource
+import signal
+import socket
+import time
+from pathlib import Path
+
+from processes import CONFIG, Ended, journal, mmkit, newest_run, start, write_config
+
+REFUSING = CONFIG.replace("services: [{plugin: sandbox}]\n", "")
+
+
+def run_for(userdir: Path, duration: str, *more: object) -> Ended:
+    return mmkit(
+        *("trade", "-c", userdir / "config.yml", "--duration", duration, *more), cwd=userdir.parent
+    )
+
+
+def test_a_dry_run_on_the_sandbox_quotes_and_its_replay_is_equal_to_the_last_bit(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(tmp_path / "user_data")
+
+    ended = run_for(userdir, "8s", "--json")
+
+    assert ended.status == 0, ended.stderr
+    report = ended.json
+    assert report["orders"] > 5
+    assert report["fills"] > 0
+    assert report["gaps"] == 0
+    for name in ("events", "volume", "fees", "position", "equity", "realized_pnl", "max_drawdown"):
+        assert name in report
+    compared = mmkit("parity", report["folder"], "--json", cwd=tmp_path)
+    assert compared.status == 0, compared.stderr
+    assert compared.json["equal"] is True
+    assert compared.json["events"] == report["events"]
+    assert compared.json["entries"] == len(journal(Path(report["folder"])))
+    assert compared.json["equity"] == report["equity"]
+    assert compared.json["position"] == report["position"]
+
+
+def test_a_journal_that_was_altered_is_told_from_its_replay(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data")
+    assert run_for(userdir, "4s").status == 0
+    run = newest_run(userdir)
+    lines = (run / "journal.jsonl").read_text().splitlines()
+    number = next(number for number, line in enumerate(lines) if "SubmitOrder" in line)
+    altered = json.loads(lines[number])
+    altered["price"] += 1
+    lines[number] = json.dumps(altered)
+    (run / "journal.jsonl").write_text("\n".join(lines) + "\n")
+
+    compared = mmkit("parity", run, cwd=tmp_path)
+
+    assert compared.status == 1
+    assert f"entry {number + 1}" in compared.stdout
+
+
+def test_the_first_quote_comes_within_three_seconds(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data")
+    assert run_for(userdir, "1s").status == 0  # caches warm
+
+    began = time.time_ns()
+    assert run_for(userdir, "4s").status == 0
+
+    first = next(entry for entry in journal(newest_run(userdir)) if entry["type"] == "SubmitOrder")
+    assert (first["ts_local"] - began) / 1e9 < 3
+
+
+def test_ctrl_c_pulls_the_quotes_prints_the_summary_and_exits_130_within_a_second(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(tmp_path / "user_data")
+    process = start("trade", "-c", userdir / "config.yml", cwd=tmp_path)
+    wait_for_orders(userdir)
+
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    ended = Ended(process)
+
+    assert time.monotonic() - began < 1
+    assert ended.status == 130
+    assert "equity" in ended.stdout
+    assert "Traceback" not in ended.stderr
+    run = newest_run(userdir)
+    open_orders: set[int] = set()
+    for entry in journal(run):
+        match entry["type"]:
+            case "SubmitOrder":
+                open_orders.add(entry["order_id"])
+            case "OrderCanceled" | "OrderRejected":
+                open_orders.discard(entry["order_id"])
+            case "OrderFilled" if entry["remaining"] == 0:
+                open_orders.discard(entry["order_id"])
+    assert open_orders == set()
+    assert mmkit("parity", run, cwd=tmp_path).status == 0
+
+
+def test_an_exception_in_quote_stops_the_run_and_names_the_line_in_the_users_file(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(
+        tmp_path / "user_data",
+        CONFIG.replace(
+            'plugin: join_best, every: 100ms, size: "0.01", max_position: "0.05"', "plugin: moody"
+        ),
+    )
+    (userdir / "strategies" / "moody.py").write_text(
+        "from mmkit import Quotes, Strategy\n\n\n"
+        "class Moody(Strategy):\n"
+        "    calls = 0\n\n"
+        "    def quote(self, view):\n"
+        "        self.calls += 1\n"
+        "        if self.calls > 10:\n"
+        "            return 1 / 0\n"
+        "        return Quotes(bid=(view.best_bid - 50, 10))\n"
+    )
+
+    ended = run_for(userdir, "30s")
+
+    assert ended.status == 1
+    assert 'moody.py", line 10, in quote' in ended.stderr
+    assert "return 1 / 0" in ended.stderr
+    assert "ZeroDivisionError" in ended.stderr
+    kinds = [entry["type"] for entry in journal(newest_run(userdir))]
+    assert kinds.count("SubmitOrder") == kinds.count("OrderCanceled") > 0
+
+
+def test_a_server_that_refuses_is_an_error_that_says_what_to_start(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    userdir = write_config(tmp_path / "user_data", REFUSING)
+
+    ended = run_for(
+        userdir,
+        "30s",
+        *(
+            "--set",
+            f"data.url=ws://127.0.0.1:{port}",
+            "--set",
+            f"data.rest_url=http://127.0.0.1:{port}",
+        ),
+    )
+
+    assert ended.status == 5
+    assert str(port) in ended.stderr
+    assert "connection refused" in ended.stderr
+    assert "mmkit sandbox" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        userdir = write_config(
+            tmp_path / "user_data",
+            CONFIG.replace("{plugin: sandbox}", f"{{plugin: sandbox, port: {port}}}"),
+        )
+
+        ended = run_for(userdir, "5s")
+
+    assert ended.status == 5
+    assert str(port) in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_full_disk_stops_the_run_in_words_and_leaves_what_was_written_intact(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(tmp_path / "user_data")
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    process = start(
+        *("trade", "-c", userdir / "config.yml", "--duration", "60s"),
+        cwd=tmp_path,
+        preexec_fn=small_disk,
+    )
+    ended = Ended(process)
+
+    assert ended.status == 1
+    assert "the disk is full" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "equity" in ended.stdout
+    assert (newest_run(userdir) / "market.rows").stat().st_size <= 20_000
+
+
+def test_results_that_cannot_be_written_are_an_error_before_anything_is_quoted(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(tmp_path / "user_data")
+    (userdir / "results").write_text("a file where a folder belongs")
+
+    ended = run_for(userdir, "5s")
+
+    assert ended.status == 1
+    assert "results" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_in_a_pipe_the_log_tells_state_changes_and_stdout_holds_nothing_but_the_summary(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(tmp_path / "user_data")
+
+    ended = run_for(userdir, "3s")
+
+    assert ended.stdout.startswith("strategy")
+    assert "synchronised" in ended.stderr
+    assert "\x1b" not in ended.stdout + ended.stderr
+
+
+def wait_for_orders(userdir: Path, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for path in (userdir / "results").glob("*/journal.jsonl"):
+            if "OrderAccepted" in path.read_text():
+                return
+        time.sleep(0.1)
+    raise AssertionError("no order was accepted in time")
