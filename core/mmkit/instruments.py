@@ -5,13 +5,18 @@ The only place where decimals become integers and integers become decimals.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from enum import StrEnum
 from fractions import Fraction
 
 import msgspec
 
 from mmkit.errors import OffGrid
+
+_DIGITS = 60
+"""More than any price or quantity has."""
+# Not the caller's context, whose precision anyone may have changed.
+_EXACT = Context(prec=_DIGITS, traps=[InvalidOperation])
 
 
 class ContractKind(StrEnum):
@@ -135,23 +140,26 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     def price(self, ticks: int) -> Decimal:
         """Return ticks as a price in quote currency; exact."""
-        return self.tick * ticks
+        return _EXACT.multiply(self.tick, ticks)
 
     def quantity(self, lots: int) -> Decimal:
         """Return lots as a quantity; exact."""
-        return self.lot * lots
+        return _EXACT.multiply(self.lot, lots)
 
     def _units(self, value: Decimal | str, step: Decimal, what: str, unit: str) -> int:
-        number = Decimal(value)
-        if not number.is_finite():
-            raise OffGrid(f"{self.symbol}: {what} must be a number, found {value}")
-        count = number / step
-        whole = count.to_integral_value(ROUND_FLOOR)
-        if whole * step != number:
-            below, above = whole * step, count.to_integral_value(ROUND_CEILING) * step
+        try:
+            number = Decimal(value)
+            whole, rest = _EXACT.divmod(number, step)
+        except InvalidOperation:
+            # No number, infinite, or of more digits than a price has.
+            whole = rest = Decimal("nan")
+        if rest.is_nan():
+            raise OffGrid(f"{self.symbol}: {what} must be a number, found '{value}'")
+        if rest:
+            below = _EXACT.multiply(whole - 1 if rest < 0 else whole, step)
             raise OffGrid(
                 f"{self.symbol}: {what} {number} is not a multiple of the {unit} {step}; "
-                f"the nearest are {below} and {above}"
+                f"the nearest are {below} and {_EXACT.add(below, step)}"
             )
         return int(whole)
 
@@ -183,12 +191,11 @@ class GridParser:
         whole, _, fraction = text.partition(".")
         places = self._places
         digits = fraction[:places]
-        try:
-            units = int(whole + digits + "0" * (places - len(digits)))
-        except ValueError:
-            raise OffGrid(
-                f"{self._symbol}: {self._what} must be a decimal number, found {text!r}"
-            ) from None
+        # int() would also take spaces, underscores and the digits of other scripts.
+        unsigned = (whole[1:] if whole[:1] in {"-", "+"} else whole) + fraction
+        if not (unsigned.isdigit() and unsigned.isascii() and len(unsigned) <= _DIGITS):
+            raise OffGrid(f"{self._symbol}: {self._what} must be a decimal number, found {text!r}")
+        units = int(whole + digits + "0" * (places - len(digits)))
         steps, rest = divmod(units, self._step)
         if rest or fraction[places:].strip("0"):
             raise OffGrid(

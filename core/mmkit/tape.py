@@ -233,12 +233,12 @@ class Tape:
                 raise DataError(
                     f"{path}: not a tape of this version of mmkit; delete it and it is rebuilt"
                 )
+            found = os.fstat(file.fileno()).st_size
             size = int.from_bytes(file.read(8), "little")
-            header = _Header.decode(file.read(size))
+            header = _Header.decode(file.read(min(size, found)))
             start = file.tell() + (-file.tell() % 64)
             row_bytes = sum(np.dtype(dtype).itemsize for _, dtype in COLUMNS)
             expected = start + header.rows * row_bytes
-            found = os.fstat(file.fileno()).st_size
             if found != expected:
                 raise DataError(
                     f"{path}: {found} bytes where {expected} were expected; delete it and it is rebuilt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from mmkit.instruments import Instrument
 
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|m|h|d)\s*")
+_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ns|us|µs|ms|s|m|h|d)\s*")
 _NS = {
     "ns": 1,
     "us": 1_000,
@@ -29,7 +30,7 @@ def parse_duration(text: Any) -> int:
     """Return ``"100ms"``, ``"2s"``, ``"1.5h"`` in nanoseconds.
 
     Raises:
-        ValueError: if there is no number, no unit, or the unit is unknown.
+        ValueError: if there is no number, no unit, the unit is unknown, or it is no whole number of ns.
     """
     if isinstance(text, int) and not isinstance(text, bool) and text == 0:
         return 0
@@ -38,7 +39,10 @@ def parse_duration(text: Any) -> int:
         raise ValueError(
             f"a duration with its unit, such as 100ms, 5s or 2h, was expected; found {text!r}"
         )
-    return int(Decimal(match[1]) * _NS[match[2]])
+    ns = Fraction(match[1]) * _NS[match[2]]
+    if ns.denominator != 1:
+        raise ValueError(f"a whole number of nanoseconds was expected; found {text!r}")
+    return int(ns)
 
 
 def format_duration(ns: int) -> str:

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from core_rows import BTCUSDT, INVERSE, ask, bid, sold
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmkit.errors import DataError
+from mmkit.tape import COLUMNS, RECORD, FeedStats, Row, Tape, records, tape_from_records
+from mmkit.testing import random_tape
+
+BIG = 2**63 - 1
+ROWS: list[Row] = [
+    (10, 5, 0x83, 600_000, 7),
+    (8, 5, 0x11, 600_001, 0),
+    (BIG, 9, 0xFF, -BIG - 1, BIG),
+]
+
+
+def columns(*rows: Row) -> dict[str, Any]:
+    names = ("ts_exchange", "ts_local", "kind", "price", "quantity")
+    kinds = {"kind": np.uint8}
+    return {
+        name: np.array([row[index] for row in rows], dtype=kinds.get(name, np.int64))
+        for index, name in enumerate(names)
+    }
+
+
+row_lists = st.lists(
+    st.tuples(
+        st.integers(-BIG - 1, BIG),
+        st.integers(0, 50),
+        st.integers(0, 255),
+        st.integers(-BIG - 1, BIG),
+        st.integers(-BIG - 1, BIG),
+    ),
+    max_size=20,
+).map(lambda rows: sorted(rows, key=lambda row: row[1]))
+
+
+@given(rows=row_lists)
+def test_rows_come_back_out_of_a_tape_as_they_went_in(rows: list[Row]) -> None:
+    tape = Tape.from_rows(BTCUSDT, rows)
+    assert list(tape.rows()) == rows
+    assert list(tape.rows(chunk=3)) == rows
+    assert len(tape) == len(rows)
+    assert all(type(value) is int for row in tape.rows() for value in row)
+
+
+def test_a_tape_read_back_from_disk_is_the_tape_that_was_saved(tmp_path: Path) -> None:
+    stats = FeedStats(messages=3, gaps=1, clock_offset_ns=[-5, 7], notes=["something ü"])
+    tape = Tape.from_rows(INVERSE, ROWS, stats)
+    path = tmp_path / "folder" / "day.tape"
+    tape.save(path)
+    back = Tape.load(path)
+    assert list(back.rows()) == ROWS
+    assert (back.instrument, back.stats) == (INVERSE, stats)
+    for name, dtype in COLUMNS:
+        assert getattr(back, name).dtype == np.dtype(dtype)
+    assert os.listdir(path.parent) == ["day.tape"]
+
+
+def test_a_loaded_tape_is_mapped_from_the_file_and_cannot_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "day.tape"
+    random_tape(1).save(path)
+    back = Tape.load(path)
+    for name, _ in COLUMNS:
+        column = getattr(back, name)
+        assert not column.flags.owndata
+        assert not column.flags.writeable
+        assert column.flags.aligned
+
+
+def test_a_mapped_tape_outlives_the_file_it_came_from(tmp_path: Path) -> None:
+    path = tmp_path / "day.tape"
+    tape = random_tape(2)
+    tape.save(path)
+    back = Tape.load(path)
+    random_tape(3).save(path)  # replaces the file, as a rebuild does
+    assert list(back.rows()) == list(tape.rows())
+    path.unlink()
+    assert list(back.rows()) == list(tape.rows())
+
+
+def test_an_empty_tape_is_saved_and_loaded(tmp_path: Path) -> None:
+    tape = Tape.from_rows(BTCUSDT, [])
+    tape.save(tmp_path / "empty.tape")
+    back = Tape.load(tmp_path / "empty.tape")
+    assert (len(back), list(back.rows()), back.exchange_order().tolist()) == (0, [], [])
+
+
+def test_a_tape_cut_anywhere_is_refused_and_never_read_as_a_shorter_one(tmp_path: Path) -> None:
+    path = tmp_path / "day.tape"
+    Tape.from_rows(BTCUSDT, ROWS).save(path)
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError):
+            Tape.load(path)
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(DataError, match=f"{len(whole) + 1} bytes where {len(whole)} were expected"):
+        Tape.load(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"mmkit tape", b"mmkit tape 2\n" + b"\0" * 99, b"PAR1" * 50]
+)
+def test_what_is_no_tape_of_this_version_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "day.tape"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not a tape of this version"):
+        Tape.load(path)
+
+
+def test_a_header_that_promises_nonsense_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "day.tape"
+    Tape.from_rows(BTCUSDT, ROWS).save(path)
+    whole = path.read_bytes()
+    magic = len(b"mmkit tape 1\n")
+    for damaged in (
+        whole[:magic] + (2**64 - 1).to_bytes(8, "little") + whole[magic + 8 :],
+        whole.replace(b'"rows":3', b'"rows":9'),
+        whole.replace(b'"rows":3', b'"rows":-'),
+        whole.replace(b'"tick":"0.1"', b'"tick":"0.0"'),
+    ):
+        assert damaged != whole
+        path.write_bytes(damaged)
+        with pytest.raises(DataError):
+            Tape.load(path)
+
+
+def test_a_tape_that_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "day.tape"
+    path.mkdir()
+    with pytest.raises(OSError, match="day"):
+        random_tape(1).save(path)
+    assert os.listdir(tmp_path) == ["day.tape"]
+
+
+def test_local_time_that_goes_back_is_refused_with_its_row() -> None:
+    with pytest.raises(DataError) as caught:
+        Tape.from_rows(BTCUSDT, [bid(1, 1, 0, 5), bid(1, 2, 0, 7), bid(1, 3, 0, 4)])
+    assert str(caught.value) == (
+        "row 2: ts_local goes back by 3 ns; a tape is in the order in which it was received"
+    )
+
+
+def test_columns_of_different_length_are_refused() -> None:
+    uneven = columns(*ROWS)
+    uneven["price"] = uneven["price"][:-1]
+    with pytest.raises(DataError, match="equal length"):
+        Tape(BTCUSDT, uneven)
+
+
+def test_rows_of_one_instant_keep_their_order_in_the_order_of_the_exchange() -> None:
+    rows = [bid(1, 1, 7, 0), bid(2, 1, 5, 1), ask(3, 1, 7, 2), sold(4, 1, 5, 3), bid(5, 1, 6, 4)]
+    tape = Tape.from_rows(BTCUSDT, rows)
+    assert tape.exchange_order().tolist() == [1, 3, 4, 0, 2]
+    assert list(tape.rows(tape.exchange_order())) == [rows[index] for index in (1, 3, 4, 0, 2)]
+    assert list(tape.rows(tape.exchange_order(), chunk=2)) == [
+        rows[index] for index in (1, 3, 4, 0, 2)
+    ]
+
+
+@given(rows=row_lists)
+def test_the_order_of_the_exchange_is_a_stable_sort(rows: list[Row]) -> None:
+    tape = Tape.from_rows(BTCUSDT, rows)
+    expected = sorted(range(len(rows)), key=lambda number: rows[number][0])
+    assert tape.exchange_order().tolist() == expected
+
+
+# --- records of a journal ---
+
+
+@given(rows=row_lists)
+def test_records_read_back_as_the_rows_they_were_made_of(rows: list[Row]) -> None:
+    raw = records(rows)
+    assert len(raw) == 33 * len(rows) == RECORD.itemsize * len(rows)
+    assert list(tape_from_records(BTCUSDT, raw).rows()) == rows
+
+
+def test_records_written_piece_by_piece_are_the_records_of_the_whole() -> None:
+    assert b"".join(records([row]) for row in ROWS) == records(ROWS)
+
+
+@pytest.mark.parametrize("cut", range(1, 33))
+def test_a_record_cut_short_by_a_crash_is_left_out(cut: int) -> None:
+    assert list(tape_from_records(BTCUSDT, records(ROWS)[:-cut]).rows()) == ROWS[:-1]
+
+
+def test_no_records_at_all_are_an_empty_tape() -> None:
+    assert records([]) == b""
+    assert len(tape_from_records(BTCUSDT, b"")) == 0
+    assert len(tape_from_records(BTCUSDT, b"\0" * 32)) == 0
