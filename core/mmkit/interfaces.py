@@ -230,8 +230,8 @@ class DataSource(ABC):
             FeedError: if there is no hope of data without the user doing something.
         """
         raise UsageError(
-            f"the data source '{type(self).__name__}' holds recorded data; 'mmkit backtest' reads it, "
-            "'mmkit trade' needs a live one"
+            "the configured data source holds recorded data: 'mmkit backtest' reads it; "
+            "'mmkit trade' needs a live one, such as 'data: {plugin: binance}'"
         )
 
     async def tape(self) -> Tape:
@@ -241,8 +241,8 @@ class DataSource(ABC):
             DataError: if the recorded data cannot be used.
         """
         raise UsageError(
-            f"the data source '{type(self).__name__}' is live; 'mmkit trade' listens to it, "
-            "'mmkit backtest' needs recorded data, such as 'data: {plugin: capture, paths: [...]}'"
+            "the configured data source is live: 'mmkit trade' listens to it; 'mmkit backtest' needs "
+            "recorded data, such as 'data: {plugin: capture, paths: [day.gz]}'"
         )
 
     async def close(self) -> None:
