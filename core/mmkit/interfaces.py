@@ -430,6 +430,9 @@ class ExecutionVenue(ABC):
     A real one reports through `take` whenever its connection has delivered something.
     """
 
+    simulated: ClassVar[bool] = False
+    """Whether no order ever leaves this machine. Backtests and dry runs accept no other."""
+
     def open(self, now_ns: int) -> None:
         """Begin a run at `now_ns`."""
 

@@ -128,6 +128,36 @@ def test_an_exception_in_quote_stops_the_run_and_names_the_line_in_the_users_fil
     assert kinds.count("SubmitOrder") == kinds.count("OrderCanceled") > 0
 
 
+def test_live_mode_is_refused_rather_than_run_with_simulated_money(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data")
+
+    ended = run_for(userdir, "5s", "--set", "mode=live")
+
+    assert ended.status == 3
+    assert "not built yet" in ended.stderr
+    assert not (userdir / "results").exists()
+
+
+def test_a_dry_run_sends_no_order_to_a_venue_that_is_not_simulated(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data")
+    (userdir / "plugins").mkdir()
+    (userdir / "plugins" / "real.py").write_text(
+        "from mmkit import ExecutionVenue, PluginConfig, Provider, hookimpl\n\n\n"
+        "class Real(ExecutionVenue):\n"
+        "    def __init__(self, config, context): ...\n"
+        "    def send(self, command): raise AssertionError\n"
+        "    def take(self, now_ns): return []\n\n\n"
+        "@hookimpl\n"
+        "def register_execution_venues():\n"
+        "    return [Provider('real', PluginConfig, Real)]\n"
+    )
+
+    ended = run_for(userdir, "5s", "--set", "venue.plugin=real")
+
+    assert ended.status == 3
+    assert "sends real orders" in ended.stderr
+
+
 def test_a_server_that_refuses_is_an_error_that_says_what_to_start(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -31,6 +31,9 @@ def assemble(
         recorder: Is told of every command and event.
         start_ns: ns since the epoch.
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
+
+    Raises:
+        ConfigError: if the venue is a real one: backtests, dry runs and their replays send no order.
     """
     sim: SimSettings = config.sim
     if fill_reports is not None:
@@ -39,16 +42,8 @@ def assemble(
     checks = [(chosen.name, cast(RiskCheck, chosen.build(context))) for chosen in config.risk]
     strategy = cast(Strategy, config.strategy.build(context))
     engine = Engine(instrument, strategy, RiskGate(checks), start_ns)
-    return Session(engine, cast(ExecutionVenue, config.venue.build(context)), recorder)
-
-
-def require_paper(config: Config) -> None:
-    """Refuse what is not built yet: a dry run and a backtest go to the simulated exchange.
-
-    Raises:
-        ConfigError: if another execution venue is asked for.
-    """
-    if config.venue.name != "paper":
-        raise ConfigError(
-            [Mistake("", "venue.plugin", f"'paper' was expected, found '{config.venue.name}'")]
-        )
+    venue = cast(ExecutionVenue, config.venue.build(context))
+    if not venue.simulated:
+        found = f"a simulated venue was expected; '{config.venue.name}' sends real orders"
+        raise ConfigError([Mistake("", "venue.plugin", found, "use 'paper'")])
+    return Session(engine, venue, recorder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
-from mmkit.errors import MmkitError
+from mmkit.errors import ConfigError, MmkitError, Mistake
 from mmkit.events import AnyEvent, FeedLost, FeedRestored, OrderFilled, OrderRejected
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, RunInfo, Service, ServiceContext, SourceContext
@@ -109,6 +109,9 @@ async def trade(
     Raises:
         MmkitError: if the run could not begin.
     """
+    if config.mode == "live":
+        found = "trading with real money is not built yet; 'dry_run' was expected"
+        raise ConfigError([Mistake("", "mode", found, "leave it out, or say dry_run")])
     clock = SystemClock()
     async with _services(config, clock) as endpoints:
         context = SourceContext(

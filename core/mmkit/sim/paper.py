@@ -45,6 +45,8 @@ class PaperConfig(PluginConfig):
 class PaperVenue(ExecutionVenue):
     """Simulated money on real market data. Deterministic: the same calls give the same events."""
 
+    simulated = True
+
     def __init__(self, config: PaperConfig, context: Context) -> None:
         settings: SimSettings = context.sim
         self._exchange = SimExchange(
