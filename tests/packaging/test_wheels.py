@@ -62,7 +62,7 @@ def test_a_third_party_wheel_is_discovered_by_name_version_and_what_it_offers(
     listed = run(environment / "mmkit", "plugins", "--json", cwd=tmp_path)
 
     assert listed.returncode == 0, listed.stderr
-    plugins = {plugin["name"]: plugin for plugin in json.loads(listed.stdout)["plugins"]}
+    plugins = {plugin["name"]: plugin for plugin in json.loads(listed.stdout)}
     example = plugins["example"]
     assert example["version"] == "1.2.3"
     assert "mmkit-example" in example["origin"].replace("_", "-")
@@ -75,7 +75,7 @@ def test_a_broken_wheel_is_named_with_its_reason_and_the_others_live_on(
 ) -> None:
     listed = run(environment / "mmkit", "plugins", "--json", cwd=tmp_path)
 
-    plugins = {plugin["name"]: plugin for plugin in json.loads(listed.stdout)["plugins"]}
+    plugins = {plugin["name"]: plugin for plugin in json.loads(listed.stdout)}
     assert "a_library_that_nobody_has" in plugins["broken"]["error"]
     assert [name for name, plugin in plugins.items() if plugin["error"]] == ["broken"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
-from mmkit.errors import ConfigError, MmkitError, Mistake
+from mmkit.errors import ConfigError, Mistake, MmkitError
 from mmkit.events import AnyEvent, FeedLost, FeedRestored, OrderFilled, OrderRejected
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, RunInfo, Service, ServiceContext, SourceContext
