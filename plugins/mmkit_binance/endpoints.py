@@ -106,20 +106,7 @@ def addresses(
 def routes(
     addresses: Addresses, market: str, native: str, streams: Sequence[str], speed: Speed
 ) -> list[Route]:
-    """Return the connections that the streams need, one for each route.
-
-    Raises:
-        ConfigError: if the market has no such speed.
-    """
-    if speed not in _SPEEDS[market]:
-        there = ", ".join(_SPEEDS[market])
-        raise ConfigError(
-            [
-                Mistake(
-                    "", "data.speed", f"'{speed}' is not offered on {market}", f"there are {there}"
-                )
-            ]
-        )
+    """Return the connections that the streams need, one for each route."""
     names: dict[str, list[str]] = {}
     for stream in streams:
         routed = "market" if stream in _MARKET_ROUTE else "public"
@@ -138,6 +125,21 @@ def routes(
             tuple(found),
         )
         for name, found in names.items()
+    ]
+
+
+def speed_mistakes(market: str, speed: Speed) -> list[Mistake]:
+    """Return what is wrong with the choice of speed."""
+    there = _SPEEDS[market]
+    if speed in there:
+        return []
+    return [
+        Mistake(
+            "",
+            "data.speed",
+            f"'{speed}' is not offered on {market}",
+            f"there are {', '.join(there)}",
+        )
     ]
 
 

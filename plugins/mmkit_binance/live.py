@@ -15,12 +15,12 @@ from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, PluginConfig, SourceContext, WireFormatContext
 from mmkit.tape import FeedStats, GapReason, Row
 from mmkit.units import Duration
-from mmkit_binance.endpoints import Endpoint, Route, Speed, addresses, routes
+from mmkit_binance.endpoints import Endpoint, Route, Speed, addresses, routes, speed_mistakes
 from mmkit_binance.listing import not_listed, parse_listing
 from mmkit_binance.messages import decode
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.sockets import Connection, Item, What
-from mmkit_binance.wire import BinanceConfig, BinanceWire
+from mmkit_binance.wire import BinanceConfig, BinanceWire, stream_mistakes
 
 _log = logging.getLogger("mmkit.binance")
 
@@ -86,11 +86,16 @@ class BinanceSource(DataSource):
             "depth",
             "aggTrade" if spec.market == "usdm" else "trade",
         )
+        mistakes = [
+            *stream_mistakes(spec.venue, spec.market, self._streams),
+            *speed_mistakes(spec.market, config.speed),
+        ]
         if spec.market == "usdm" and config.snapshot_limit not in _USDM_LIMITS:
             there = ", ".join(map(str, _USDM_LIMITS))
-            raise ConfigError(
-                [Mistake("", "data.snapshot_limit", f"one of {there} was expected on usdm")]
-            )
+            found = f"one of {there} was expected on usdm; found {config.snapshot_limit}"
+            mistakes.append(Mistake("", "data.snapshot_limit", found))
+        if mistakes:
+            raise ConfigError(mistakes)
         self._instrument: Instrument | None = None
         self.stats = FeedStats()
 

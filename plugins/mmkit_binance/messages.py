@@ -115,7 +115,9 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes | str | msgspec.Raw, wha
             f"Binance: {what} was expected, but {_lower(str(error))}; found {excerpt(raw)}"
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FeedError(f"Binance: {what} as JSON was expected; found {excerpt(raw)}") from error
+        raise FeedError(
+            f"Binance: {what} as JSON was expected; found {excerpt(raw)} ({_lower(str(error))})"
+        ) from error
 
 
 def excerpt(raw: Any, limit: int = 100) -> str:
@@ -141,4 +143,4 @@ def nanoseconds(time: int) -> int:
 
 
 def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 import msgspec
 
 from mmkit.errors import ConfigError, FeedError, Mistake
-from mmkit.instruments import GridParser, Instrument
+from mmkit.instruments import GridParser
 from mmkit.interfaces import MessageInfo, PluginConfig, WireFormat, WireFormatContext
 from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
 from mmkit_binance import messages
@@ -51,7 +51,8 @@ class BinanceWire(WireFormat):
 
     def __init__(self, config: BinanceConfig, context: WireFormatContext) -> None:
         instrument, streams = context.instrument, context.streams
-        _refuse_unknown(instrument, streams)
+        if mistakes := stream_mistakes(instrument.venue, instrument.market, streams):
+            raise ConfigError(mistakes)
         self.stats = FeedStats()
         self._native = instrument.native
         self._prefix = instrument.native.lower()
@@ -262,14 +263,15 @@ class BinanceWire(WireFormat):
         return rows
 
 
-def _refuse_unknown(instrument: Instrument, streams: tuple[str, ...]) -> None:
+def stream_mistakes(venue: str, market: str, streams: tuple[str, ...]) -> list[Mistake]:
+    """Return what is wrong with the choice of market and streams."""
     mistakes = []
-    if instrument.market not in ("spot", "usdm"):
+    if market not in ("spot", "usdm"):
         mistakes.append(
             Mistake(
                 "",
                 "instrument.market",
-                f"'spot' or 'usdm' was expected of '{instrument.venue}'; found '{instrument.market}'",
+                f"'spot' or 'usdm' was expected of '{venue}'; found '{market}'",
             )
         )
     if unknown := [name for name in streams if name not in STREAMS]:
@@ -291,8 +293,7 @@ def _refuse_unknown(instrument: Instrument, streams: tuple[str, ...]) -> None:
                     "keep one of them",
                 )
             )
-    if mistakes:
-        raise ConfigError(mistakes)
+    return mistakes
 
 
 def _refuse_error(head: Head) -> None:

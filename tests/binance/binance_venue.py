@@ -1,0 +1,160 @@
+"""A venue of real sockets on 127.0.0.1 that says what a test makes it say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import web
+from binance_fixtures import snapshot, spot_diff, usdm_diff
+from websockets.asyncio.server import ServerConnection, serve
+
+from mmkit.clock import Clock, SystemClock
+from mmkit.instruments import InstrumentSpec
+from mmkit.interfaces import SourceContext
+from mmkit.tape import Row
+from mmkit_binance.live import BinanceSource, BinanceSourceConfig
+
+Script = Callable[["Venue", ServerConnection, int], Awaitable[None]]
+"""What happens on a connection; the number counts connections from 1."""
+
+
+class Venue:
+    """A book that changes by one update id at a time, told over REST and websockets.
+
+    Attributes:
+        last: The book's update id.
+        asked: Paths and queries of the REST requests, in order.
+        connected: Paths of the connections, in order.
+        answers: Answers to take the place of the next ones, by the end of the path.
+        ahead_ms: How far the venue's clock is ahead.
+    """
+
+    def __init__(self, script: Script, market: str = "spot") -> None:
+        self._script, self.market = script, market
+        self.last = 100
+        self.asked: list[str] = []
+        self.connected: list[str] = []
+        self.answers: dict[str, list[web.Response]] = {}
+        self.ahead_ms = 0
+        self.rest_url = self.url = ""
+        self._clock = SystemClock()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Venue]:
+        app = web.Application()
+        app.router.add_get("/{tail:.*}", self._answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.rest_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with serve(self._stream, "127.0.0.1", 0, close_timeout=0.1) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            self.url = f"ws://127.0.0.1:{port}"
+            yield self
+        await runner.cleanup()
+
+    def source(self, clock: Clock | None = None, **config: Any) -> BinanceSource:
+        config = {"url": self.url, "rest_url": self.rest_url, "endpoint": "sandbox"} | config
+        spec = spec_of(self.market)
+        return source(spec, clock or self._clock, **config)
+
+    def now_ms(self) -> int:
+        return self._clock.now_ns() // 10**6 + self.ahead_ms
+
+    def diff(self, skip: int = 0) -> str:
+        """Return the next update, or one of those after it."""
+        previous = self.last + skip
+        self.last = previous + 1
+        bids = [(99.0, self.last)]
+        if self.market == "usdm":
+            return usdm_diff(self.last, self.last, previous, self.now_ms(), bids)
+        return spot_diff(self.last, self.last, self.now_ms(), bids)
+
+    def book(self) -> str:
+        time = self.now_ms() if self.market == "usdm" else None
+        return snapshot(self.last, [(99.0, self.last)], [(101.0, 1)], time=time)
+
+    async def flow(
+        self, socket: ServerConnection, count: int = 10_000, pause: float = 0.005
+    ) -> None:
+        for _ in range(count):
+            await socket.send(self.diff())
+            await asyncio.sleep(pause)
+
+    async def _stream(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        self.connected.append(socket.request.path)
+        await self._script(self, socket, len(self.connected))
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path_qs)
+        name = request.path.rpartition("/")[2]
+        if waiting := self.answers.get(name):
+            return waiting.pop(0)
+        bodies = {"time": json.dumps({"serverTime": self.now_ms()}), "depth": self.book()}
+        if name == "exchangeInfo":
+            return web.json_response(listing())
+        return web.Response(text=bodies[name], content_type="application/json")
+
+
+def listing(tick: str = "0.10000000", lot: str = "0.00100000") -> dict[str, Any]:
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": tick, "minPrice": "0.1"},
+        {"filterType": "LOT_SIZE", "stepSize": lot},
+    ]
+    return {
+        "symbols": [
+            {
+                "symbol": f"{base}USDT{suffix}",
+                "status": "TRADING",
+                "contractType": kind,
+                "baseAsset": base,
+                "quoteAsset": "USDT",
+                "filters": filters,
+            }
+            for base, suffix, kind in (
+                ("BTC", "_261225", "CURRENT_QUARTER"),
+                ("ETH", "", "PERPETUAL"),
+                ("BTC", "", "PERPETUAL"),
+            )
+        ]
+    }
+
+
+def spec_of(market: str, symbol: str = "BTC/USDT", **grid: Decimal) -> InstrumentSpec:
+    suffix = ":USDT" if market == "usdm" else ""
+    return InstrumentSpec(venue="binance", market=market, symbol=symbol + suffix, **grid)
+
+
+def source(spec: InstrumentSpec, clock: Clock | None = None, **config: Any) -> BinanceSource:
+    context = SourceContext(
+        spec=spec,
+        clock=clock or SystemClock(),
+        userdir=None,  # type: ignore[arg-type]
+        wire_formats=None,  # type: ignore[arg-type]
+        endpoints=config.pop("endpoints", {}),
+    )
+    return BinanceSource(BinanceSourceConfig(**config), context)
+
+
+async def collect(
+    found: BinanceSource, until: Callable[[list[Row]], bool], timeout_s: float = 10
+) -> list[Row]:
+    """Return the rows up to and including those with which `until` is satisfied."""
+    rows: list[Row] = []
+    stream = found.stream()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for made in stream:
+                rows += made
+                if until(rows):
+                    return rows
+    finally:
+        await stream.aclose()  # type: ignore[attr-defined]
+    raise AssertionError("a stream does not end")
