@@ -12,7 +12,7 @@ import click
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=8787,
+    default=8787,  # where `endpoint: sandbox` looks
     show_default=True,
     help="Port to listen on; 0 for any that is free.",
 )

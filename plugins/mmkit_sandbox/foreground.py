@@ -21,6 +21,9 @@ from mmkit_sandbox.listing import SPOT, USDM
 from mmkit_sandbox.replay import ReplayedExchange
 from mmkit_sandbox.service import Config, Sandbox
 
+MMKIT_LOOKS_AT = 8787
+"""The port where ``endpoint: sandbox`` looks for an exchange that no service has started."""
+
 
 def seconds(duration: str | None) -> float | None:
     """Return a duration such as ``30s`` in seconds; `None` is for ever.
@@ -85,9 +88,8 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
     ws = "ws" + url.removeprefix("http")
     listed = ", ".join(f"{one.symbol} ({one.market})" for one in exchange.listings)
     first = exchange.listings[0]
-    stream = f"{first.symbol.lower()}@depth@100ms"
-    prefix = "" if first.market == SPOT else "/fstream/public"
-    rest = "api/v3" if first.market == SPOT else "fapi/v1"
+    spot = first.market == SPOT
+    rest, streams = (f"{url}/api/v3", ws) if spot else (f"{url}/fapi/v1", f"{ws}/fstream/public")
     if isinstance(exchange, ReplayedExchange):
         what = (
             f"Playing {exchange.messages:,} recorded messages at {config.speed:g} times their own "
@@ -95,17 +97,19 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
         )
     else:
         what = f"The markets trade by themselves, from seed {config.seed}."
+    source = "plugin: binance, endpoint: sandbox"
+    if config.port != MMKIT_LOOKS_AT:
+        source += f', url: "{ws}{"" if spot else "/fstream"}", rest_url: "{url}"'
     return f"""\
 Sandbox exchange at {url}, listing {listed}.
 {what} Ctrl-C ends it.
 
-  REST         spot   {url}/api/v3        USD-M  {url}/fapi/v1
-  WebSocket    spot   {ws}/ws  {ws}/stream
-               USD-M  {ws}/fstream/public  {ws}/fstream/market
-  try          curl '{url}/{rest}/depth?symbol={first.symbol}&limit=5'
-               {ws}{prefix}/stream?streams={stream}
-
-  mmkit        data: {{plugin: binance, endpoint: "{url}"}}
-  ccxt         ccxt.pro.binance({{"urls": {{"api": {{"public": "{url}/api/v3", "fapiPublic": "{url}/fapi/v1",
-                 "ws": {{"spot": "{ws}/stream/ws", "linear": "{ws}/fstream/ws"}}}}}}}})
-               (every other key of urls.api too: see docs/sandbox.md)"""
+  REST        spot   {url}/api/v3
+              USD-M  {url}/fapi/v1
+  WebSocket   spot   {ws}/ws  {ws}/stream
+              USD-M  {ws}/fstream/public  {ws}/fstream/market
+  try         curl '{rest}/depth?symbol={first.symbol}&limit=5'
+              {streams}/stream?streams={first.symbol.lower()}@depth@100ms
+  mmkit       data: {{{source}}}
+              and no 'services: [{{plugin: sandbox}}]', which would start another one
+  ccxt        override every key of urls['api']; docs/sandbox.md has them to copy"""

@@ -188,8 +188,8 @@ class ReplayedExchange(Exchange):
         ]
         self._lines = self._merge()
         self._next: _Due | None = next(self._lines, None)
-        self.start_ns = self._next.due if self._next else 0
-        """The exchange's time when the replay begins."""
+        self.start_ns = self._next.due - 1 if self._next else 0
+        """The exchange's time when the replay begins: nothing is due yet."""
         self.messages = sum(scan.messages for scan in scans)
         """How many messages there are to play."""
         self.played = 0

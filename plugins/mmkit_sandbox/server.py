@@ -33,6 +33,7 @@ _SLICE_S = 0.01  # how often the exchange is advanced: well below the shortest d
 _STEP_NS = 50_000_000  # the most that is simulated without letting others run
 _BACKLOG_WAIT = 1 << 20  # unsent bytes of one client above which a replay waits for it
 _BACKLOG_MAX = 32 << 20  # unsent bytes of one client above which it is cut off
+_CLOSE_WITHIN_S = 0.2  # a client that reads no more must not hold up the end
 _STALLED_S = 30.0  # how long a replay waits for a client that takes nothing
 
 
@@ -51,6 +52,9 @@ class Connection:
         self.backlog = 0
         """Bytes that have not been handed to the operating system."""
         self.last_pong = time.monotonic()
+        self.ended = asyncio.Event()
+        """Set when the server wants the connection to end; `farewell` says why."""
+        self.farewell: tuple[int, str] = (WSCloseCode.OK, "")
 
     def put(self, data: bytes) -> None:
         """Send `data` when its turn comes."""
@@ -74,14 +78,14 @@ class Connection:
         while True:
             await asyncio.sleep(_PING_EVERY[market])
             if time.monotonic() - self.last_pong > _PONG_WITHIN[market]:
-                await self.close(WSCloseCode.POLICY_VIOLATION, "Pong timeout")
+                self.end(WSCloseCode.POLICY_VIOLATION, "Pong timeout")
                 return
             await self._socket.ping(str(time.time_ns() // 1_000_000).encode())
 
-    async def close(self, code: int, reason: str) -> None:
-        """Close the connection, without waiting long for the client to agree."""
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            await self._socket.close(code=code, message=reason.encode())
+    def end(self, code: int, reason: str) -> None:
+        """Ask for the connection to be closed, politely."""
+        self.farewell = (code, reason)
+        self.ended.set()
 
     def abort(self) -> None:
         """Cut the connection off; what has not been sent is lost to this client, who will notice."""
@@ -109,6 +113,7 @@ class SandboxServer:
         self._exchange, self._pace, self._host, self._port = exchange, pace, host, port
         self._patient = patient
         self._connections: set[Connection] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._subscribers: dict[Channel, list[tuple[Connection, str]]] = {}
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -123,13 +128,16 @@ class SandboxServer:
             VenueError: if the port is in use or the address is not ours.
         """
         listener = self._listen()
-        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.2)
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=_CLOSE_WITHIN_S
+        )
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
         self._port = listener.getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.url = f"http://{host}:{self._port}"
         self._pump = asyncio.create_task(self._run())
+        self._pump.add_done_callback(_tell_failure)
         return self.url
 
     async def stop(self) -> None:
@@ -137,12 +145,10 @@ class SandboxServer:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.wait([self._pump])
-        closing = [
-            asyncio.create_task(connection.close(WSCloseCode.GOING_AWAY, "Server shutdown"))
-            for connection in self._connections
-        ]
-        if closing:
-            await asyncio.wait(closing, timeout=0.3)
+        for connection in self._connections:
+            connection.end(WSCloseCode.GOING_AWAY, "Server shutdown")
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=_CLOSE_WITHIN_S + 0.1)
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -235,8 +241,9 @@ class SandboxServer:
                     {"code": 2, "msg": f"Invalid request: more than {MAX_STREAMS} streams"},
                     status=400,
                 )
-            # A client that is not reading any more must not hold up the end: 0.2 s for its answer.
-            response = web.WebSocketResponse(autoping=False, compress=False, timeout=0.2)
+            response = web.WebSocketResponse(
+                autoping=False, compress=False, timeout=_CLOSE_WITHIN_S
+            )
             if not response.can_prepare(request):
                 return web.json_response(
                     {"code": -5000, "msg": f"{request.path} is a WebSocket address"}, status=400
@@ -251,19 +258,32 @@ class SandboxServer:
     async def _serve(self, connection: Connection, response: web.WebSocketResponse) -> None:
         self._connections.add(connection)
         self._index()
+        serving = asyncio.current_task()
+        assert serving is not None  # this is a coroutine
+        self._serving.add(serving)
+        listening = asyncio.create_task(self._listen_to(connection, response))
+        ended = asyncio.create_task(connection.ended.wait())
         tasks = [
+            listening,
+            ended,
             asyncio.create_task(connection.send_for_ever()),
             asyncio.create_task(connection.ping_for_ever()),
         ]
         try:
-            await self._listen_to(connection, response)
+            await asyncio.wait([listening, ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._connections.discard(connection)
+            self._serving.discard(serving)
             self._index()
             for task in tasks:
                 task.cancel()
             # A sender that found the connection gone has nothing more to say.
             await asyncio.gather(*tasks, return_exceptions=True)
+        # Only now, when nobody else reads: aiohttp then waits for the client's half of the farewell.
+        code, reason = connection.farewell
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(2 * _CLOSE_WITHIN_S):
+                await response.close(code=code, message=reason.encode())
 
     async def _listen_to(self, connection: Connection, response: web.WebSocketResponse) -> None:
         limit = _MESSAGES_PER_SECOND[connection.session.route.market]
@@ -272,7 +292,7 @@ class SandboxServer:
         async for message in response:
             now = time.monotonic()
             if len(received) == limit and now - received[0] < 1:
-                await connection.close(WSCloseCode.POLICY_VIOLATION, "Too many requests")
+                connection.end(WSCloseCode.POLICY_VIOLATION, "Too many requests")
                 return
             received.append(now)
             if message.type is WSMsgType.PING:
@@ -342,3 +362,9 @@ class SandboxServer:
         )
         connection.abort()
         self._index()
+
+
+def _tell_failure(pump: asyncio.Task[None]) -> None:
+    """Log why the exchange's time stands still, should that ever be: REST goes on answering."""
+    if not pump.cancelled() and (error := pump.exception()) is not None:
+        _log.error("the exchange has stopped", exc_info=error)

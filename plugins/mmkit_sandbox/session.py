@@ -47,7 +47,9 @@ class Session:
         identity: Any = None
         try:
             request = _decode(text)
-            identity = request["id"] if _valid_id(request.get("id")) else None
+            identity = request.get("id")
+            if not _valid_id(identity):
+                identity = None
             result = self._carry_out(request)
         except _Refused as refused:
             reply: dict[str, Any] = {"code": refused.code, "msg": refused.message}

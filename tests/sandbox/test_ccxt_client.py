@@ -1,0 +1,164 @@
+"""A client that is not ours: ccxt.pro, pointed at the sandbox, with every address overridden."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sandbox_fixtures import Client, running
+
+PINNED = "4.5.90"
+"""The options that point ccxt elsewhere have changed before; see docs/sandbox.md."""
+
+
+def urls(base: str) -> dict[str, Any]:
+    """Return every address that ccxt's Binance classes know, all of them on this machine."""
+    ws = "ws" + base.removeprefix("http")
+    api: dict[str, Any] = {
+        "public": f"{base}/api/v3",
+        "private": f"{base}/api/v3",
+        "v1": f"{base}/api/v1",
+        "papi": f"{base}/papi/v1",
+        "papiV2": f"{base}/papi/v2",
+    }
+    for name in ("", "V2", "V3", "V4"):
+        version = name.lower() or "v1"
+        api[f"sapi{name}"] = f"{base}/sapi/{version}"
+        for family in ("fapi", "dapi", "eapi"):
+            for access in ("Public", "Private"):
+                api[f"{family}{access}{name}"] = f"{base}/{family}/{version}"
+    api |= {"fapiData": f"{base}/futures/data", "dapiData": f"{base}/futures/data"}
+    api["ws"] = {
+        "spot": f"{ws}/stream/ws",
+        "margin": f"{ws}/stream/ws",
+        "linear": f"{ws}/fstream/ws",
+        "inverse": f"{ws}/dstream/ws",
+        "future": f"{ws}/fstream/ws",
+        "delivery": f"{ws}/dstream/ws",
+        "papi": f"{ws}/pstream/ws",
+        "ws-api": {
+            "spot": f"{ws}/ws-api/v3",
+            "linear": f"{ws}/ws-fapi/v1",
+            "inverse": f"{ws}/ws-dapi/v1",
+        },
+    }
+    return {"api": api}
+
+
+def leaves(tree: Any) -> list[str]:
+    if isinstance(tree, dict):
+        return [leaf for branch in tree.values() for leaf in leaves(branch)]
+    return [tree] if isinstance(tree, str) else []
+
+
+def exchange(base: str) -> Any:
+    import ccxt.pro
+
+    assert ccxt.pro.__version__ == PINNED
+    client = ccxt.pro.binance(
+        {"urls": urls(base), "options": {"fetchCurrencies": False, "fetchMargins": False}}
+    )
+    # A key that was forgotten would send requests to the real exchange.
+    strangers = [url for url in leaves(client.urls["api"]) if "127.0.0.1" not in url]
+    assert strangers == []
+    return client
+
+
+def test_ccxt_parses_the_markets_with_their_grids() -> None:
+    async def main() -> dict[str, Any]:
+        async with running() as sandbox:
+            client = exchange(sandbox.url)
+            try:
+                return dict(await client.load_markets())
+            finally:
+                await client.close()
+
+    markets = asyncio.run(main())
+    assert set(markets) == {"BTC/USDT", "BTC/USDT:USDT"}
+    spot, perpetual = markets["BTC/USDT"], markets["BTC/USDT:USDT"]
+    assert spot["precision"]["price"] == 0.01
+    assert spot["precision"]["amount"] == 0.00001
+    assert spot["limits"]["cost"]["min"] == 5
+    assert spot["active"] is perpetual["active"] is True
+    assert perpetual["precision"]["price"] == 0.1
+    assert perpetual["precision"]["amount"] == 0.001
+    assert perpetual["limits"]["cost"]["min"] == 100
+    assert (perpetual["swap"], perpetual["linear"], perpetual["settle"]) == (True, True, "USDT")
+
+
+async def watch(sandbox: Client, client: Any, symbol: str) -> None:
+    """Follow one symbol until ccxt's book and the exchange's have been seen at the same update id."""
+    market = "usdm" if ":" in symbol else "spot"
+    served = sandbox.sandbox.exchange
+    listing = served.listing(market, "BTCUSDT")
+    states: dict[int, Any] = {}
+    advance = served.advance
+
+    def remembered(*arguments: Any) -> Any:
+        # The exchange's own book at every moment it was ever in between two slices of time.
+        said = advance(*arguments)
+        depth = served.depth(listing, 10)
+        states[depth.last_update_id] = tuple(
+            [[float(price), float(quantity)] for price, quantity in side]
+            for side in (depth.bids, depth.asks)
+        )
+        return said
+
+    served.advance = remembered
+    compared = 0
+    for _ in range(30):
+        book = await asyncio.wait_for(client.watch_order_book(symbol), 5)
+        expected = states.get(book["nonce"])
+        if expected is not None:
+            assert [list(level[:2]) for level in book["bids"][:10]] == expected[0]
+            assert [list(level[:2]) for level in book["asks"][:10]] == expected[1]
+            compared += 1
+    served.advance = advance
+    assert compared >= 3
+    seen: list[Any] = []
+    while len(seen) < 5:
+        seen += await asyncio.wait_for(client.watch_trades(symbol), 5)
+    known = {str(trade.trade_id): trade for trade in served.trades(listing, 1000)}
+    for trade in seen:
+        ours = known[trade["id"]]
+        assert (trade["price"], trade["amount"]) == (float(ours.price), float(ours.quantity))
+        assert trade["side"] == ("sell" if ours.buyer_is_maker else "buy")
+        assert trade["timestamp"] == ours.ts_ms
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDT:USDT"])
+def test_ccxts_book_is_the_sandboxs_and_its_trades_are_too(symbol: str) -> None:
+    async def main() -> None:
+        async with running() as sandbox:
+            client = exchange(sandbox.url)
+            try:
+                await watch(sandbox, client, symbol)
+            finally:
+                await client.close()
+
+    asyncio.run(main())
+
+
+def test_ccxt_watches_spot_and_usdm_at_the_same_time() -> None:
+    async def main() -> None:
+        async with running() as sandbox:
+            client = exchange(sandbox.url)
+            try:
+                for _ in range(5):
+                    spot, perpetual = await asyncio.wait_for(
+                        asyncio.gather(
+                            client.watch_order_book("BTC/USDT"),
+                            client.watch_order_book("BTC/USDT:USDT"),
+                        ),
+                        5,
+                    )
+                assert spot["bids"][0][0] < spot["asks"][0][0]
+                assert perpetual["bids"][0][0] < perpetual["asks"][0][0]
+                client.options["watchTrades"] = {"name": "aggTrade"}
+                trades = await asyncio.wait_for(client.watch_trades("BTC/USDT:USDT"), 5)
+                assert trades[0]["price"] > 0
+            finally:
+                await client.close()
+
+    asyncio.run(main())
