@@ -195,9 +195,10 @@ def _only(error: Exception) -> BaseException:
 
 def _outside(trace: TracebackType | None) -> TracebackType | None:
     """Return the traceback from the first frame that is not mmkit's."""
-    ours = str(Path(__file__).parent)
+    from mmkit.discovery import OURS
+
     here = trace
-    while here is not None and here.tb_frame.f_code.co_filename.startswith(ours):
+    while here is not None and here.tb_frame.f_code.co_filename.startswith(OURS):
         here = here.tb_next
     return here or trace
 

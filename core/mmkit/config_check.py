@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from mmkit.config_mistakes import check, found, is_misspelt, nearest
+from mmkit.config_mistakes import check, found, is_misspelt, nearest, without_secrets
 from mmkit.config_sections import InstrumentSection, LoggingSection, Mode, PluginsSection
 from mmkit.config_shown import shown
-from mmkit.discovery import reason_of
-from mmkit.errors import ConfigError, Mistake, MmkitError, PluginError, UsageError
+from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
 from mmkit.interfaces import PluginConfig, Provider
-from mmkit.plugins import Kind, Plugins
+from mmkit.plugins import Kind, Plugins, build
 from mmkit.settings import SimSettings
 from mmkit.yaml_source import Place, Written, dotted
 
@@ -54,7 +53,7 @@ class Chosen:
 
     name: str
     provider: Provider[Any, Any]
-    config: PluginConfig
+    config: PluginConfig = field(repr=False)
 
     def build(self, context: Any) -> Any:
         """Return the part, built with its config and `context`.
@@ -62,12 +61,7 @@ class Chosen:
         Raises:
             PluginError: if the plugin raises something that is not mmkit's.
         """
-        try:
-            return self.provider.build(self.config, context)
-        except MmkitError:
-            raise
-        except Exception as error:
-            raise PluginError(f"'{self.name}' could not be built: {reason_of(error)}") from error
+        return build(self.provider, self.config, context)
 
 
 @dataclass(frozen=True)
@@ -110,7 +104,7 @@ def check_all(
     sections = _Sections(root, plugins, list(mistakes), where)
     parts = sections.parts(recorded=recorded)
     if parts is None or sections.mistakes:
-        raise ConfigError(_once(sections.mistakes))
+        raise ConfigError(without_secrets(_once(sections.mistakes), root))
     return parts
 
 
@@ -141,7 +135,9 @@ class _Sections:
         venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
         sim = self._section("sim", SimSettings)
         risk = self._risk()
-        plugins = self._disabled()
+        plugins = self._section("plugins", PluginsSection)
+        if plugins is not None and not recorded:
+            self._check_disabled(plugins)
         logging = self._section("logging", LoggingSection)
         if instrument is None or data is None or strategy is None or venue is None:
             return None
@@ -258,17 +254,13 @@ class _Sections:
             return None
         return Chosen(name, provider, config) if config is not None else None
 
-    def _disabled(self) -> PluginsSection | None:
-        section = self._section("plugins", PluginsSection)
-        if section is None:
-            return None
+    def _check_disabled(self, section: PluginsSection) -> None:
         for index, name in enumerate(section.disabled):
             if name not in self._plugins.plugin_names:
                 written = self._at("plugins", "disabled", index)
                 path = dotted(("plugins", "disabled", index))
                 hint = nearest(name, self._plugins.plugin_names)
                 self._wrong(written.where, path, f"no plugin is named '{name}'", hint)
-        return section
 
     def _recorded_data(self) -> Chosen:
         plain = self._plain("data")

@@ -55,7 +55,7 @@ def environment_of(folders: Iterable[Path]) -> dict[str, str]:
     for folder in reversed(list(folders)):
         path = folder / ".env"
         if path.is_file():
-            environment.update(parse_env(path.read_text(encoding="utf-8")))
+            environment.update(parse_env(_text(path)))
     return {**environment, **os.environ}
 
 
@@ -131,4 +131,4 @@ def _put(
     inner = _put(entries.get(key, Written({}, "--set", "--set")), place, value, depth + 1, mistakes)
     if key == "plugin" and depth == len(place) - 1 and changes_plugin(entries, {key: inner}):
         return replace(root, value={key: inner})
-    return Written({**entries, key: inner}, root.where or "--set", root.key_where, root.secret)
+    return Written({**entries, key: inner}, root.where or "--set", root.key_where, root.secrets)

@@ -89,6 +89,38 @@ def is_secret(name: str, annotation: Any = None) -> bool:
     return bool(_SECRET_NAME.search(name)) or _mentions(annotation, (SecretStr, SecretBytes))
 
 
+def without_secrets(mistakes: Iterable[Mistake], root: Written) -> list[Mistake]:
+    """Return the mistakes with every secret of the configuration blotted out, wherever it turned up.
+
+    Messages are made to leave them out; this holds also for those that a plugin wrote.
+    """
+    texts = sorted(set(_secrets(root)), key=len, reverse=True)
+    # A short one, such as a number, is looked for as a word: it is a part of many others.
+    parts = [re.escape(t) if len(t) > 3 else rf"\b{re.escape(t)}\b" for t in texts if len(t) > 1]
+    if not parts:
+        return list(mistakes)
+    pattern = re.compile("|".join(parts))
+
+    def blotted(text: str) -> str:
+        return pattern.sub(HIDDEN, text)
+
+    return [
+        Mistake(m.where, blotted(m.path), blotted(m.message), blotted(m.hint)) for m in mistakes
+    ]
+
+
+def _secrets(written: Written, named: bool = False) -> Iterator[str]:
+    yield from written.secrets
+    if isinstance(written.value, dict):
+        for key, child in written.value.items():
+            yield from _secrets(child, named or is_secret(key))
+    elif isinstance(written.value, list):
+        for child in written.value:
+            yield from _secrets(child, named)
+    elif named and isinstance(written.value, str):
+        yield written.value
+
+
 def _mentions(annotation: Any, types: tuple[type, ...]) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, types):
         return True

@@ -45,7 +45,9 @@ class _Building:
             [(model, "validation") for model in dict.fromkeys(models)],
             ref_template="#/$defs/{model}",
         )
-        self._definitions: dict[str, Schema] = top.get("$defs", {})
+        self._definitions: dict[str, Schema] = {
+            name: _proper(definition) for name, definition in top.get("$defs", {}).items()
+        }
 
     def schema(self) -> Schema:
         """Return the whole."""
@@ -133,3 +135,26 @@ class _Building:
 def _named(provider: Provider[Any, Any]) -> Schema:
     named: Schema = {"const": provider.name}
     return {**named, "description": provider.summary} if provider.summary else named
+
+
+# pydantic leaves a bound under its own name when it stands beside a union, as in `Duration | None`.
+_BOUNDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+}
+
+
+def _proper(schema: Any) -> Any:
+    """Return the schema with those bounds under JSON Schema's names."""
+    if isinstance(schema, list):
+        return [_proper(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        _BOUNDS.get(word, word): {name: _proper(one) for name, one in said.items()}
+        if word == "properties"
+        else _proper(said)
+        for word, said in schema.items()
+    }

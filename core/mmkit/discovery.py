@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import traceback
 import zlib
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 GROUP = "mmkit"
 FOLDERS = ("plugins", "strategies")
 USERDIR = "user_data"
+OURS = f"{Path(__file__).parent}{os.sep}"
+"""Where the core's own files are."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def _is_foreign(filename: str) -> bool:
-    ours = str(Path(__file__).parent)
-    return not filename.startswith(("<", ours)) and "importlib" not in filename
+    return not filename.startswith(("<", OURS)) and f"{os.sep}importlib{os.sep}" not in filename
 
 
 def _order(entry: EntryPoint) -> tuple[str, str]:

@@ -18,7 +18,7 @@ import pluggy
 
 from mmkit import hookspecs
 from mmkit.discovery import GROUP, Found, files, installed, reason_of
-from mmkit.errors import PluginError
+from mmkit.errors import MmkitError, PluginError
 
 if TYPE_CHECKING:
     import click
@@ -214,9 +214,8 @@ class Plugins:
         from mmkit.interfaces import WireFormatContext
 
         provider = self.provider("wire format", instrument.venue)
-        built: WireFormat = provider.build(
-            provider.config(), WireFormatContext(instrument, tuple(streams))
-        )
+        context = WireFormatContext(instrument, tuple(streams))
+        built: WireFormat = build(provider, provider.config(), context)
         return built
 
     def call_commands(self, cli: click.Group, reserved: Iterable[str] = ()) -> None:
@@ -386,6 +385,20 @@ class Plugins:
         if broken:
             parts.append(f"plugins that failed to load: {', '.join(broken)} (see 'mmkit plugins')")
         return "; ".join(parts).replace("?; ", "? ")
+
+
+def build(provider: Provider[Any, Any], config: Any, context: Any) -> Any:
+    """Return what a provider builds.
+
+    Raises:
+        PluginError: if the plugin raises something that is not mmkit's.
+    """
+    try:
+        return provider.build(config, context)
+    except MmkitError:
+        raise
+    except Exception as error:
+        raise PluginError(f"'{provider.name}' could not be built: {reason_of(error)}") from error
 
 
 def _duplicate(kind: Kind, name: str, owners: Sequence[str]) -> str:

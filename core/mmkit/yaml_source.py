@@ -30,13 +30,18 @@ class Written:
         value: A scalar, or `Written` values in a dict or a list.
         where: ``file:line`` or ``--set``; for a mapping or list in a mapping, that of its key.
         key_where: Of its key, if it is in a mapping.
-        secret: Whether the environment supplied a part of it.
+        secrets: What the environment supplied of it.
     """
 
     value: Any
     where: str = ""
     key_where: str = ""
-    secret: bool = False
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def secret(self) -> bool:
+        """Whether the environment supplied a part of it."""
+        return bool(self.secrets)
 
     @property
     def plain(self) -> Any:
@@ -236,19 +241,18 @@ class _Reader:
 
     def _read_scalar(self, node: yaml.ScalarNode, place: Place, key_where: str) -> Written:
         where = self._where(node)
-        text, secret = self._filled_in(node, place)
+        text, secrets = self._filled_in(node, place)
         if node.tag == _PLAIN or node.tag in _NUMBERS:
-            return Written(_scalar(text), where, key_where, secret)
+            return Written(_scalar(text), where, key_where, secrets)
         if node.tag not in {_TEXT, "!"}:
             self._wrong(node, place, f"the tag '{node.tag}' has no meaning here")
-        return Written(text, where, key_where, secret)
+        return Written(text, where, key_where, secrets)
 
-    def _filled_in(self, node: yaml.ScalarNode, place: Place) -> tuple[str, bool]:
-        """Return the text with its ``${NAME}`` replaced, and whether the environment had a part in it."""
-        secret = False
+    def _filled_in(self, node: yaml.ScalarNode, place: Place) -> tuple[str, tuple[str, ...]]:
+        """Return the text with its ``${NAME}`` replaced, and what the environment put there."""
+        secrets: list[str] = []
 
         def value_of(match: re.Match[str]) -> str:
-            nonlocal secret
             name, default = match[1], match[2]
             if match[0] == "$${":
                 return "${"
@@ -262,7 +266,7 @@ class _Reader:
                 return match[0]
             found = self._environment.get(name)
             if found is not None and (found or default is None):
-                secret = True
+                secrets.append(found)
                 return found
             if default is not None:
                 return str(default)
@@ -274,7 +278,7 @@ class _Reader:
             )
             return match[0]
 
-        return _VARIABLE.sub(value_of, str(node.value)), secret
+        return _VARIABLE.sub(value_of, str(node.value)), tuple(secrets)
 
     def _where(self, node: yaml.Node) -> str:
         return f"{self._name}:{node.start_mark.line + 1}" if self._lines else self._name
