@@ -195,6 +195,7 @@ class Engine:
             if isinstance(command, SubmitOrder):
                 approved = self.risk.approve(command, self)
                 if approved is None:
+                    self.quoter.not_sent()
                     continue
                 self.counts["orders"] += 1
             self._send(command)

@@ -91,6 +91,10 @@ class Quoter:
                 )
         return cancels + submits
 
+    def not_sent(self) -> None:
+        """Say that one of the orders just returned was not sent, so that it counts for no limit."""
+        self._sent.pop()
+
     def pull(self, working: Sequence[Order], now: int) -> list[AnyCommand]:
         """Return cancels of everything that can be canceled now."""
         return [
@@ -109,7 +113,8 @@ class Quoter:
     ) -> list[AnyCommand]:
         commands = self.pull(working, now)
         missing = _whole(wanted.position, "target position") - position
-        if not missing or any(order.in_flight for order in working):
+        if not missing or working:
+            # What is still out, canceled or not, may yet change the position.
             return commands
         side = Side.BUY if missing > 0 else Side.SELL
         price = touch[1] if side is Side.BUY else touch[0]

@@ -21,7 +21,7 @@ from mmkit.book import Book
 from mmkit.commands import SubmitOrder, TimeInForce
 from mmkit.events import Liquidity, Side
 from mmkit.sim.queue import QueueModel, QueuePosition
-from mmkit.tape import KIND, SELL, Kind, Row
+from mmkit.tape import KIND, LAST, SELL, Kind, Row
 
 
 class Resting:
@@ -97,15 +97,21 @@ class SimExchange:
 
         A row that is older than an order, by the venue's clock, cannot fill it.
         """
-        what = row[2] & KIND
+        kind = row[2]
+        what = kind & KIND
+        fills: list[Fill] = []
         if what == Kind.LEVEL:
-            return self._on_level(row)
-        if what == Kind.TRADE:
-            return self._on_trade(row)
-        if what == Kind.SNAPSHOT:
-            self._before = (dict(self.book.bids.levels), dict(self.book.asks.levels))
-        self.book.apply(row)
-        return []
+            fills = self._on_level(row)
+        elif what == Kind.TRADE:
+            fills = self._on_trade(row)
+        else:
+            if what == Kind.SNAPSHOT:
+                self._before = (dict(self.book.bids.levels), dict(self.book.asks.levels))
+            self.book.apply(row)
+        if kind & LAST and self._before is not None:
+            self._on_snapshot_told(self._before)
+            self._before = None
+        return fills
 
     def arrive(self, order: SubmitOrder, at: int) -> Arrival:
         """Take in an order that reaches the venue at `at`, by the venue's clock, ns."""
@@ -160,8 +166,6 @@ class SimExchange:
         if self._orders:
             for resting in (self._asks if ask else self._bids).get(price, ()):
                 self._queue.level(resting.position, before, quantity)
-        if self.book.known:
-            self._before = None
         if not quantity or not self._orders:
             return []
         # Rule 3: a level of the other side at or through our price.
@@ -174,6 +178,23 @@ class SimExchange:
             if resting.arrived <= ts_exchange
         ]
         return [self._fill(resting, resting.remaining) for resting in crossed]
+
+    def _on_snapshot_told(self, before: tuple[dict[int, int], dict[int, int]]) -> None:
+        """Take in that a level which a snapshot passes over is empty.
+
+        Beyond the last level that it tells, nothing is known: a partial book ends somewhere.
+        """
+        for ours, totals, ladder, sign in (
+            (self._bids, before[0], self.book.bids, 1),
+            (self._asks, before[1], self.book.asks, -1),
+        ):
+            if not ours or not ladder.levels:
+                continue
+            last = min(sign * price for price in ladder.levels)
+            for price, orders in ours.items():
+                if price not in ladder.levels and sign * price > last:
+                    for resting in orders:
+                        self._queue.level(resting.position, totals.get(price, 0), 0)
 
     def _on_trade(self, row: Row) -> list[Fill]:
         ts_exchange, _, kind, price, quantity = row
@@ -196,11 +217,13 @@ class SimExchange:
         used = 0
         for resting in orders:
             self._queue.trade(resting.position, quantity)
-            through = self._queue.fillable(resting.position) - used
-            if through <= 0:
+            # What filled an earlier one of ours has moved this one past nobody else.
+            resting.position.front += used
+            through = self._queue.fillable(resting.position)
+            if not through:
                 continue
             filled = min(through, resting.remaining) if self._partial else resting.remaining
-            used += filled
+            used = min(used + filled, quantity)
             fills.append(self._fill(resting, filled))
         return fills
 

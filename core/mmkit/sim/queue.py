@@ -59,7 +59,8 @@ class Probabilistic(QueueModel):
     Of a shrinkage that trades do not explain, the share ``f(back) / (f(back) + f(front))`` is thought to
     have happened behind us. After E. Rigtorp, "Estimating Order Queue Position", 2013, and the
     discussion at quant.stackexchange.com/questions/3782; the same rule as hftbacktest's
-    ProbQueueModel, so that results can be compared.
+    ProbQueueModel, so that results can be compared, but for one thing: there more than is ahead of us
+    may leave from ahead, and the next trade fills us by the difference.
     """
 
     def level(self, position: QueuePosition, before: int, after: int) -> None:
@@ -74,12 +75,15 @@ class Probabilistic(QueueModel):
         back = before - front
         behind = self._behind(front, back)
         moved = front - (1.0 - behind) * shrunk + min(back - behind * shrunk, 0.0)
-        position.front = min(moved, after)
+        # Whoever leaves may put us first, but nothing trades by it: not below zero, where `trade` counts.
+        position.front = max(min(moved, after), min(front, 0.0))
 
     def _behind(self, front: float, back: float) -> float:
         # Half a lot below zero is how far `fillable` lets the front go.
         weight_back, weight_front = self._weight(max(back, 0.0)), self._weight(abs(front))
         weights = weight_back + weight_front
+        if math.isinf(weights):
+            return 0.5 if weight_back == weight_front else float(weight_back > weight_front)
         return weight_back / weights if weights else 0.0
 
     @abstractmethod
@@ -94,7 +98,10 @@ class Power(Probabilistic):
         self._exponent = exponent
 
     def _weight(self, quantity: float) -> float:
-        return float(quantity**self._exponent)
+        try:
+            return float(quantity**self._exponent)
+        except OverflowError:
+            return math.inf
 
 
 class Log(Probabilistic):
