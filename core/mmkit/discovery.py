@@ -1,4 +1,7 @@
-"""Where plugins come from: entry points of the group ``mmkit``, and the files of the user's folder."""
+"""Where plugins come from, and what there is to say about one.
+
+They come from entry points of the group ``mmkit`` and from the files of the user's folder.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,51 @@ class Found:
     origin: str
     load: Callable[[], object]
     mentions: Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One thing a plugin offers.
+
+    Attributes:
+        kind: Such as ``strategy``; ``command`` and ``hook`` besides those of `mmkit.plugins.KINDS`.
+        name: How the YAML asks for it.
+        summary: What it is, in one line; may be empty.
+        why_not: Why it cannot be used and what to do; empty if it can.
+    """
+
+    kind: str
+    name: str
+    summary: str = ""
+    why_not: str = ""
+
+    @property
+    def available(self) -> bool:
+        """Whether the configuration can ask for it."""
+        return not self.why_not
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One plugin, for ``mmkit plugins``.
+
+    Attributes:
+        name: The entry point's name, or the file's stem.
+        version: Of its distribution; ``-`` for a file.
+        origin: Distribution and version, or the file's path.
+        offers: What it offers.
+        error: Why it is broken, in one line; `None` if it is not.
+        traceback: The whole traceback of a broken one.
+        disabled: Whether ``plugins.disabled`` names it; it was not imported then.
+    """
+
+    name: str
+    version: str
+    origin: str
+    offers: tuple[Offer, ...] = ()
+    error: str | None = None
+    traceback: str = ""
+    disabled: bool = False
 
 
 def installed() -> Iterator[Found]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import pluggy
 
 from mmkit import hookspecs
-from mmkit.discovery import GROUP, Found, files, installed, reason_of
+from mmkit.discovery import GROUP, Found, Offer, PluginInfo, files, installed, reason_of
 from mmkit.errors import MmkitError, PluginError
 
 if TYPE_CHECKING:
@@ -42,51 +42,6 @@ _HOOKS: dict[Kind, str] = {
     "service": "register_services",
 }
 _RUN_HOOKS = ("run_started", "run_finished")
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One thing a plugin offers.
-
-    Attributes:
-        kind: Such as ``strategy``; ``command`` and ``hook`` besides those of `KINDS`.
-        name: How the YAML asks for it.
-        summary: What it is, in one line; may be empty.
-        why_not: Why it cannot be used and what to do; empty if it can.
-    """
-
-    kind: str
-    name: str
-    summary: str = ""
-    why_not: str = ""
-
-    @property
-    def available(self) -> bool:
-        """Whether the configuration can ask for it."""
-        return not self.why_not
-
-
-@dataclass(frozen=True)
-class PluginInfo:
-    """One plugin, for ``mmkit plugins``.
-
-    Attributes:
-        name: The entry point's name, or the file's stem.
-        version: Of its distribution; ``-`` for a file.
-        origin: Distribution and version, or the file's path.
-        offers: What it offers.
-        error: Why it is broken, in one line; `None` if it is not.
-        traceback: The whole traceback of a broken one.
-        disabled: Whether ``plugins.disabled`` names it; it was not imported then.
-    """
-
-    name: str
-    version: str
-    origin: str
-    offers: tuple[Offer, ...] = ()
-    error: str | None = None
-    traceback: str = ""
-    disabled: bool = False
 
 
 @dataclass(eq=False)

@@ -11,10 +11,11 @@ from types import ModuleType
 import click
 import pytest
 
+from mmkit.discovery import PluginInfo
 from mmkit.errors import PluginError
 from mmkit.hookspecs import hookimpl
 from mmkit.interfaces import PluginConfig, Provider, RunInfo
-from mmkit.plugins import PluginInfo, Plugins
+from mmkit.plugins import Plugins
 from mmkit.testing import BTCUSDT
 
 CHECK = """

@@ -10,7 +10,7 @@ import click
 from mmkit.cli_commands.options import Asked, file_options, json_option, verbose_option
 
 if TYPE_CHECKING:
-    from mmkit.plugins import PluginInfo
+    from mmkit.discovery import PluginInfo
 
 
 @click.command()
