@@ -7,7 +7,12 @@ from pathlib import Path
 
 import click
 
-from mmkit.cli_commands.options import config_options, json_option, verbose_option
+from mmkit.cli_commands.options import (
+    config_options,
+    json_option,
+    load_with_log,
+    verbose_option,
+)
 
 
 @click.command()
@@ -28,11 +33,10 @@ def backtest(
     The data is what the configuration names, such as
     'data: {plugin: capture, paths: [day.gz]}'.
     """
-    from mmkit.config import load_config
     from mmkit.report import report_json, report_text
     from mmkit.run.backtest import backtest, load_tape
 
-    loaded = load_config(config, overrides, userdir=userdir, strategy=strategy)
+    loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
     tape = load_tape(loaded)
     with _progress(shown=sys.stderr.isatty() and not json) as progress:
         report = backtest(loaded, tape=tape, folder=not no_folder, progress=progress)

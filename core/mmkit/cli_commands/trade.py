@@ -8,7 +8,12 @@ from pathlib import Path
 
 import click
 
-from mmkit.cli_commands.options import config_options, json_option, verbose_option
+from mmkit.cli_commands.options import (
+    config_options,
+    json_option,
+    load_with_log,
+    verbose_option,
+)
 
 
 @click.command()
@@ -30,7 +35,6 @@ def trade(
     prints the summary and ends with status 130. What was seen and decided is recorded;
     'mmkit parity' replays it.
     """
-    from mmkit.config import load_config
     from mmkit.report import report_json, report_text
     from mmkit.run.trade import trade
     from mmkit.screen import in_lines, on_terminal
@@ -40,7 +44,7 @@ def trade(
         duration_ns = parse_duration(duration) if duration is not None else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--duration") from error
-    loaded = load_config(config, overrides, userdir=userdir, strategy=strategy)
+    loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
     watcher = on_terminal if sys.stdout.isatty() and not json else in_lines
     report, failure, interrupted = asyncio.run(
         trade(loaded, duration_ns=duration_ns, watcher=watcher)
