@@ -32,6 +32,7 @@ class Venue:
         connected: Paths of the connections, in order.
         answers: Answers to take the place of the next ones, by the end of the path.
         ahead_ms: How far the venue's clock is ahead.
+        held: Answers that are ready but not sent before the event, by the end of the path.
     """
 
     def __init__(self, script: Script, market: str = "spot") -> None:
@@ -41,6 +42,7 @@ class Venue:
         self.connected: list[str] = []
         self.answers: dict[str, list[web.Response]] = {}
         self.ahead_ms = 0
+        self.held: dict[str, asyncio.Event] = {}
         self.rest_url = self.url = ""
         self._clock = SystemClock()
 
@@ -100,6 +102,8 @@ class Venue:
         bodies = {"time": json.dumps({"serverTime": self.now_ms()}), "depth": self.book()}
         if name == "exchangeInfo":
             return web.json_response(listing())
+        if held := self.held.pop(name, None):
+            await held.wait()
         return web.Response(text=bodies[name], content_type="application/json")
 
 

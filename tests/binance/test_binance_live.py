@@ -283,6 +283,36 @@ def test_a_snapshot_that_fails_once_data_has_flowed_is_asked_for_until_it_comes(
     check_book(venue, run(venue, known_again(1)))
 
 
+def test_a_snapshot_asked_for_before_a_loss_is_not_used_after_it() -> None:
+    answered = asyncio.Event()
+
+    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
+        if number == 1:
+            await socket.send(venue.diff())
+            await asyncio.sleep(0.1)  # the snapshot is asked for
+            venue.last += 50
+            await socket.close()
+            answered.set()
+            return
+        await asyncio.sleep(0.2)
+        await venue.flow(socket)
+
+    async def inside() -> list[Row]:
+        async with Venue(script).open() as venue:
+            venue.held["depth"] = answered
+            stream = venue.source().stream()
+            rows = await anext(stream)
+            await asyncio.sleep(0.3)  # both the loss and the answer wait to be taken
+            async with asyncio.timeout(10):
+                while not book_of(rows).known or len(rows) < 20:
+                    rows += await anext(stream)
+            await stream.aclose()  # type: ignore[attr-defined]
+            check_book(venue, rows)
+            return rows
+
+    assert gaps(asyncio.run(inside())) == [GapReason.START, GapReason.CONNECTION]
+
+
 # --- what is wrong from the start ---------------------------------------------------------------
 
 

@@ -194,6 +194,47 @@ def test_a_spot_book_ticker_has_no_time_and_takes_ours() -> None:
     assert wire(SPOT, "bookTicker").message(json.dumps(message), NOW) == expected
 
 
+@pytest.mark.parametrize(
+    ("change", "different"),
+    [
+        ({}, 0),
+        ({"b": "99.90"}, 1),
+        ({"B": "2.001"}, 1),
+        ({"a": "100.20"}, 1),
+        ({"A": "2"}, 1),
+        ({"u": 12, "B": "9"}, None),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_ticker_of_the_books_update_is_compared_with_it_whichever_comes_first(
+    change: dict[str, object], different: int | None, before: bool
+) -> None:
+    decoder = wire(SPOT)
+    message = {"u": 11, "s": "BTCUSDT", "b": "100.00", "B": "2", "a": "100.10", "A": "3"} | change
+    told = [
+        envelope("btcusdt@bookTicker", message),
+        spot_diff(11, 11, 5, [(100.0, 2)]),
+    ]
+    decoder.message(snapshot(10, [(100.0, 1)], [(100.1, 3)]), NOW)
+    for raw in told if before else reversed(told):
+        decoder.message(raw, NOW)
+    stats = decoder.stats
+    assert (stats.tickers_compared, stats.tickers_different) == (
+        (0, 0) if different is None else (1, different)
+    )
+
+
+def test_tickers_that_wait_for_a_snapshot_are_compared_when_their_update_comes_out() -> None:
+    decoder = wire(SPOT)
+    for last, bid in ((11, "99.00"), (12, "99.50"), (13, "99.00")):
+        message = {"u": last, "s": "BTCUSDT", "b": bid, "B": "2", "a": "0.00", "A": "0"}
+        decoder.message(envelope("btcusdt@bookTicker", message), NOW)
+    decoder.message(spot_diff(11, 12, 5, [(99.5, 2)]), NOW)
+    decoder.message(spot_diff(13, 13, 6, [(99.5, 0)]), NOW)
+    decoder.snapshot(snapshot(11, [(99.0, 2)]), NOW)
+    assert (decoder.stats.tickers_compared, decoder.stats.tickers_different) == (3, 0)
+
+
 def test_a_mark_price_is_a_mark_row_and_a_funding_row_scaled_by_1e8() -> None:
     message = {
         "e": "markPriceUpdate",
