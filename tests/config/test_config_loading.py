@@ -384,6 +384,14 @@ def test_the_environment_fills_in_values_of_every_type(
     assert config.data.config.paths == ("${x}",)  # type: ignore[attr-defined]
 
 
+def test_an_empty_variable_takes_the_default_if_there_is_one(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MM_EMPTY", "")
+    config = load("data: {paths: ['${MM_EMPTY:-default}', '${MM_EMPTY}']}")
+    assert config.data.config.paths == ("default", "")  # type: ignore[attr-defined]
+
+
 def test_an_unknown_variable_is_one_mistake_that_names_it(wrong: Wrong) -> None:
     assert wrong("data:\n  retries: ${MM_NOTHING}\n") == [
         "user_data/more1.yml:2: data.retries: the environment variable 'MM_NOTHING' is not set; "
