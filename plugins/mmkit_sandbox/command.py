@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Run a local exchange that speaks Binance's public protocol")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -61,9 +61,12 @@ def sandbox(
     import asyncio
 
     from mmkit_sandbox.foreground import seconds, serve
+    from mmkit_sandbox.listing import Listing
     from mmkit_sandbox.service import Config
 
     lasts = seconds(duration)
+    for symbol in symbols:
+        Listing.of(symbol)  # a symbol that cannot be listed is a mistake in the command line here
     config = Config(
         host=host,
         port=port,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 from pathlib import Path
 
@@ -46,7 +45,6 @@ async def serve(config: Config, lasts: float | None, as_json: bool) -> None:
         VenueError: if the port is in use.
         CaptureError: if a capture cannot be read.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     # A symbol without a grid of its own, so that BTCUSDT's is scaled to each one that is listed.
     spec = InstrumentSpec(venue="binance", market=SPOT, symbol="")
     service = Sandbox(config, ServiceContext(spec, SystemClock(), Path("user_data")))
@@ -98,6 +96,10 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
     else:
         what = f"The markets trade by themselves, from seed {config.seed}."
     source = "plugin: binance, endpoint: sandbox"
+    recorded = exchange.streams if isinstance(exchange, ReplayedExchange) else ()
+    if recorded and not spot and not any("@aggTrade" in name for name in recorded):
+        # mmkit asks USD-M for aggTrade, the documented stream, unless it is told what there is.
+        source += ", streams: [depth, trade]"
     if config.port != MMKIT_LOOKS_AT:
         source += f', url: "{ws}{"" if spot else "/fstream"}", rest_url: "{url}"'
     return f"""\

@@ -192,6 +192,8 @@ class ReplayedExchange(Exchange):
         """The exchange's time when the replay begins: nothing is due yet."""
         self.messages = sum(scan.messages for scan in scans)
         """How many messages there are to play."""
+        self.streams = tuple(dict.fromkeys(name for scan in scans for name in scan.streams))
+        """The streams that were recorded, such as ``btcusdt@trade``."""
         self.played = 0
         """How many have been played."""
         self.listings = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sandbox_fixtures import Client, running
@@ -12,38 +13,12 @@ PINNED = "4.5.90"
 """The options that point ccxt elsewhere have changed before; see docs/sandbox.md."""
 
 
-def urls(base: str) -> dict[str, Any]:
-    """Return every address that ccxt's Binance classes know, all of them on this machine."""
-    ws = "ws" + base.removeprefix("http")
-    api: dict[str, Any] = {
-        "public": f"{base}/api/v3",
-        "private": f"{base}/api/v3",
-        "v1": f"{base}/api/v1",
-        "papi": f"{base}/papi/v1",
-        "papiV2": f"{base}/papi/v2",
-    }
-    for name in ("", "V2", "V3", "V4"):
-        version = name.lower() or "v1"
-        api[f"sapi{name}"] = f"{base}/sapi/{version}"
-        for family in ("fapi", "dapi", "eapi"):
-            for access in ("Public", "Private"):
-                api[f"{family}{access}{name}"] = f"{base}/{family}/{version}"
-    api |= {"fapiData": f"{base}/futures/data", "dapiData": f"{base}/futures/data"}
-    api["ws"] = {
-        "spot": f"{ws}/stream/ws",
-        "margin": f"{ws}/stream/ws",
-        "linear": f"{ws}/fstream/ws",
-        "inverse": f"{ws}/dstream/ws",
-        "future": f"{ws}/fstream/ws",
-        "delivery": f"{ws}/dstream/ws",
-        "papi": f"{ws}/pstream/ws",
-        "ws-api": {
-            "spot": f"{ws}/ws-api/v3",
-            "linear": f"{ws}/ws-fapi/v1",
-            "inverse": f"{ws}/ws-dapi/v1",
-        },
-    }
-    return {"api": api}
+def here(known: Any, base: str) -> Any:
+    """Return a tree of addresses with the host of each replaced by `base`."""
+    if isinstance(known, dict):
+        return {key: here(value, base) for key, value in known.items()}
+    scheme = "ws" if known.startswith("ws") else "http"
+    return scheme + base.removeprefix("http") + urlsplit(known).path
 
 
 def leaves(tree: Any) -> list[str]:
@@ -56,8 +31,12 @@ def exchange(base: str) -> Any:
     import ccxt.pro
 
     assert ccxt.pro.__version__ == PINNED
+    urls = here(ccxt.pro.binance().describe()["urls"]["api"], base)
+    ws = "ws" + base.removeprefix("http")
+    # ccxt tells spot from USD-M by "/stream" in the address.
+    urls["ws"] |= {"spot": f"{ws}/stream/ws", "linear": f"{ws}/fstream/ws"}
     client = ccxt.pro.binance(
-        {"urls": urls(base), "options": {"fetchCurrencies": False, "fetchMargins": False}}
+        {"urls": {"api": urls}, "options": {"fetchCurrencies": False, "fetchMargins": False}}
     )
     # A key that was forgotten would send requests to the real exchange.
     strangers = [url for url in leaves(client.urls["api"]) if "127.0.0.1" not in url]

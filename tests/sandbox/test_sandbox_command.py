@@ -18,8 +18,10 @@ from sandbox_fixtures import SPOT_CAPTURE
 import mmkit_sandbox
 from mmkit.errors import CaptureError, UsageError, VenueError
 
+# A shell that starts the tests in the background has SIGINT ignored; a terminal has not.
 PROGRAM = """
-import click, mmkit_sandbox
+import signal, click, mmkit_sandbox
+signal.signal(signal.SIGINT, signal.default_int_handler)
 cli = click.Group()
 mmkit_sandbox.register_commands(cli)
 cli()
@@ -32,8 +34,6 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that starts us in the background has SIGINT ignored; a terminal has not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
 
