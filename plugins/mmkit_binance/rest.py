@@ -21,6 +21,8 @@ T = TypeVar("T")
 TIMEOUT_S = 10.0
 FIRST_DELAYS_S = (0.3, 0.6, 1.2, 2.4)
 """Between the tries of a first contact: five in 4.5 s."""
+FIRST_CONTACT_S = 5.0
+"""After so long a first contact that fails is not tried again, as when nobody answers at all."""
 _LONGEST_BAN_S = 60.0  # a first contact waits for a longer one no more
 
 
@@ -104,16 +106,18 @@ class Rest:
 
 
 async def patiently(what: str, ask: Callable[[], Awaitable[T]]) -> T:
-    """Return what `ask` returns, trying again for about five seconds.
+    """Return what `ask` returns, trying again for about five seconds if it fails.
 
     Raises:
         FeedError: the last one, if it did not help.
     """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
     for number, delay in enumerate((*FIRST_DELAYS_S, None), 1):
         try:
             return await ask()
         except RequestError as error:
-            if error.hopeless or delay is None:
+            if error.hopeless or delay is None or loop.time() - begun > FIRST_CONTACT_S:
                 raise
             wait = max(delay, error.retry_after_s)
             _log.warning(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mmkit.errors import FeedError
 from mmkit_binance.endpoints import Addresses, Route
 from mmkit_binance.messages import excerpt
-from mmkit_binance.rest import FIRST_DELAYS_S
+from mmkit_binance.rest import FIRST_CONTACT_S, FIRST_DELAYS_S
 
 _log = logging.getLogger("mmkit.binance")
 
@@ -32,7 +32,6 @@ class What(Enum):
     FAILED = "failed"
     SNAPSHOT = "snapshot"
     SILENCE = "silence"
-    CHECK = "check"
 
 
 class Item(NamedTuple):
@@ -62,12 +61,17 @@ class Connection:
 
     async def run(self) -> None:
         """Read; return only after telling `What.FAILED`."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         while True:
             reason = await self._connect_and_read()
-            if not self._proven and self._failures > len(FIRST_DELAYS_S):
+            tried = loop.time() - begun
+            if not self._proven and (
+                self._failures > len(FIRST_DELAYS_S) or tried > FIRST_CONTACT_S
+            ):
                 found = FeedError(
                     f"{self._route.url}: a stream of market data was expected; found {reason}, "
-                    f"{self._failures} times; {self._addresses.advice}"
+                    f"{_times(self._failures)}; {self._addresses.advice}"
                 )
                 await self._tell(Item(What.FAILED, self._route, found))
                 return
@@ -120,7 +124,7 @@ class Connection:
             self._failures += 1
             if isinstance(error, ConnectionRefusedError):
                 return "that nothing listens there (connection refused)"
-            return f"{error or type(error).__name__}"
+            return str(error) or type(error).__name__
         self._socket = socket
         loop = asyncio.get_running_loop()
         opened = loop.time()
@@ -147,3 +151,7 @@ class Connection:
             await socket.close()
         await self._tell(Item(What.LOST, self._route, reason))
         return reason
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"

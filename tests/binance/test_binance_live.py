@@ -161,14 +161,6 @@ def test_a_difference_that_cannot_be_told_from_noise_is_none() -> None:
     assert offsets == [0]
 
 
-def test_a_quiet_market_gets_its_snapshot_without_waiting_for_an_update() -> None:
-    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
-        await socket.wait_closed()
-
-    rows = run(Venue(script), known_again(0))
-    assert gaps(rows) == [GapReason.START]
-
-
 def test_a_stale_snapshot_is_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
     venue = Venue(steady)
     old = web.Response(text=snapshot(50, [(90.0, 1)]), content_type="application/json")
@@ -241,6 +233,16 @@ def test_a_stream_that_never_delivers_is_named(caplog: pytest.LogCaptureFixture)
     run(venue, until, silence="200ms")
     assert "streams that have delivered nothing: btcusdt@trade" in caplog.text
     assert len(venue.connected) == 1
+
+
+def test_a_stream_that_says_nothing_gives_no_book_however_often_it_is_opened() -> None:
+    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
+        await socket.wait_closed()
+
+    venue = Venue(script)
+    rows = run(venue, lambda rows: len(rows) == 2, silence="100ms")
+    assert gaps(rows) == [GapReason.SILENCE] * 2
+    assert not any("depth" in path for path in venue.asked)
 
 
 def test_a_missing_update_is_a_gap_and_the_book_is_rebuilt() -> None:
@@ -347,6 +349,33 @@ def test_a_stream_port_nobody_listens_on(caplog: pytest.LogCaptureFixture) -> No
     assert "nothing listens there (connection refused), 5 times" in words
     assert "mmkit sandbox" in words
     assert caplog.text.count("reconnecting route=stream") == 4
+
+
+async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+    writer.close()
+
+
+def test_a_server_that_accepts_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (rest, connections):
+        monkeypatch.setattr(module, "FIRST_CONTACT_S", 0.1)
+    monkeypatch.setattr(rest, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connections, "_OPEN_TIMEOUT_S", 0.2)
+
+    async def inside(scheme: str, key: str) -> None:
+        server = await asyncio.start_server(mute, "127.0.0.1", 0)
+        url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            async with Venue(steady).open() as venue:
+                await collect(venue.source(**{key: url}), lambda _: False)
+        finally:
+            server.close()
+
+    with pytest.raises(FeedError, match=r"exchangeInfo: an answer was expected; found none within"):
+        asyncio.run(inside("http", "rest_url"))
+    with pytest.raises(FeedError, match=r"found timed out .*, once; start it with"):
+        asyncio.run(inside("ws", "url"))
 
 
 def test_html_where_rest_should_be() -> None:
