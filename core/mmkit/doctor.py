@@ -11,15 +11,15 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from mmkit import __version__
 from mmkit.clock import Clock, SystemClock
 from mmkit.config import Config, load_config, loaded_plugins
 from mmkit.discovery import reason_of
 from mmkit.errors import ConfigError, MmkitError, UsageError
-from mmkit.interfaces import DataSource, Service, ServiceContext, SourceContext
 from mmkit.plugins import Plugins
+from mmkit.run.assembly import data_source, service
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -123,10 +123,9 @@ async def _market(config: Config) -> list[Finding]:
         endpoints: dict[str, str] = {}
         for chosen in config.services:
             try:
-                context = ServiceContext(spec=config.spec, clock=clock, userdir=config.userdir)
-                service = cast(Service, chosen.build(context))
-                stack.push_async_callback(service.stop)
-                endpoints[chosen.name] = await service.start()
+                started = service(config, chosen, clock)
+                stack.push_async_callback(started.stop)
+                endpoints[chosen.name] = await started.start()
             except Exception as error:  # noqa: BLE001 - foreign code
                 findings.append(Finding(f"service {chosen.name}", "fail", _said(error)))
             else:
@@ -141,14 +140,7 @@ async def _market(config: Config) -> list[Finding]:
 
 async def _listen(config: Config, clock: Clock, endpoints: dict[str, str]) -> list[Finding]:
     name = f"data {config.data.name}"
-    context = SourceContext(
-        spec=config.spec,
-        clock=clock,
-        userdir=config.userdir,
-        wire_formats=config.plugins.wire_formats,
-        endpoints=endpoints,
-    )
-    source = cast(DataSource, config.data.build(context))
+    source = data_source(config, clock, endpoints)
     try:
         async with asyncio.timeout(_DATA_WAIT_S):
             instrument = await source.instrument()

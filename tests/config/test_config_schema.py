@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmkit.config_schema import json_schema
+from mmkit.config.schema import json_schema
 from mmkit.plugins import Plugins
 
 SHIPPED = Path(__file__).resolve().parents[2] / "user_data" / "config.yml"

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
+from mmkit.clock import Clock
 from mmkit.engine import Engine
 from mmkit.errors import ConfigError, Mistake
 from mmkit.instruments import Instrument
-from mmkit.interfaces import Context, ExecutionVenue, RiskCheck, Strategy
+from mmkit.interfaces import (
+    Context,
+    DataSource,
+    ExecutionVenue,
+    RiskCheck,
+    Service,
+    ServiceContext,
+    SourceContext,
+    Strategy,
+)
 from mmkit.risk import RiskGate
 from mmkit.run.session import Recorder, Session
 from mmkit.settings import FillReports, SimSettings
 
 if TYPE_CHECKING:
-    from mmkit.config import Config
+    from mmkit.config import Chosen, Config
+
+
+def data_source(
+    config: Config, clock: Clock, endpoints: Mapping[str, str] | None = None
+) -> DataSource:
+    """Return the configured data source; `endpoints` are the addresses of running services."""
+    context = SourceContext(
+        spec=config.spec,
+        clock=clock,
+        userdir=config.userdir,
+        wire_formats=config.plugins.wire_formats,
+        endpoints=endpoints or {},
+    )
+    return cast(DataSource, config.data.build(context))
+
+
+def service(config: Config, chosen: Chosen, clock: Clock) -> Service:
+    """Return one of the configured services."""
+    context = ServiceContext(spec=config.spec, clock=clock, userdir=config.userdir)
+    return cast(Service, chosen.build(context))
 
 
 def assemble(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from mmkit.clock import SystemClock
 from mmkit.errors import DataError
-from mmkit.interfaces import DataSource, RunInfo, SourceContext
+from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, NullJournal, RunRecord, new_run_folder
 from mmkit.report import Report, report_json, report_of
-from mmkit.run.assembly import assemble
+from mmkit.run.assembly import assemble, data_source
 from mmkit.run.replay import Progress, replay_plain, replay_received
 from mmkit.settings import FillReports
 from mmkit.tape import Tape
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
 def load_tape(config: Config) -> Tape:
     """Return the recorded market data that the configuration names."""
-    context = SourceContext(
-        spec=config.spec,
-        clock=SystemClock(),
-        userdir=config.userdir,
-        wire_formats=config.plugins.wire_formats,
-    )
-    source = cast(DataSource, config.data.build(context))
+    source = data_source(config, SystemClock())
 
     async def read() -> Tape:
         try:

@@ -7,17 +7,17 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
 from mmkit.errors import ConfigError, Mistake, MmkitError
 from mmkit.events import AnyEvent, FeedLost, FeedRestored, OrderFilled, OrderRejected
 from mmkit.instruments import Instrument
-from mmkit.interfaces import DataSource, RunInfo, Service, ServiceContext, SourceContext
+from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.report import Report, report_of
-from mmkit.run.assembly import assemble
+from mmkit.run.assembly import assemble, data_source, service
 from mmkit.run.backtest import write_run
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
@@ -114,14 +114,7 @@ async def trade(
         raise ConfigError([Mistake("", "mode", found, "leave it out, or say dry_run")])
     clock = SystemClock()
     async with _services(config, clock) as endpoints:
-        context = SourceContext(
-            spec=config.spec,
-            clock=clock,
-            userdir=config.userdir,
-            wire_formats=config.plugins.wire_formats,
-            endpoints=endpoints,
-        )
-        source = cast(DataSource, config.data.build(context))
+        source = data_source(config, clock, endpoints)
         try:
             return await _trade(config, source, clock, duration_ns, watcher)
         finally:
@@ -293,9 +286,8 @@ async def _services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str
     endpoints: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
         for chosen in config.services:
-            context = ServiceContext(spec=config.spec, clock=clock, userdir=config.userdir)
-            service = cast(Service, chosen.build(context))
-            stack.push_async_callback(service.stop)
-            endpoints[chosen.name] = await service.start()
+            started = service(config, chosen, clock)
+            stack.push_async_callback(started.stop)
+            endpoints[chosen.name] = await started.start()
             _log.info("service_started name=%s address=%s", chosen.name, endpoints[chosen.name])
         yield endpoints

@@ -8,14 +8,14 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from mmkit.config_mistakes import check, found, is_misspelt, nearest, without_secrets
-from mmkit.config_sections import InstrumentSection, LoggingSection, Mode, PluginsSection
-from mmkit.config_shown import shown
+from mmkit.config.mistakes import check, found, is_misspelt, nearest, without_secrets
+from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.config.shown import shown
+from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
 from mmkit.interfaces import PluginConfig, Provider
 from mmkit.plugins import Kind, Plugins, build
 from mmkit.settings import SimSettings
-from mmkit.yaml_source import Place, Written, dotted
 
 S = TypeVar("S", bound=BaseModel)
 

@@ -7,8 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from mmkit.config_check import LIMIT
-from mmkit.config_sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.config.check import LIMIT
+from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, PluginsSection
 from mmkit.interfaces import Provider
 from mmkit.plugins import Kind, Plugins
 from mmkit.settings import SimSettings

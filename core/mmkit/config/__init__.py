@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmkit.config_check import Chosen, Parts, check_all
-from mmkit.config_files import environment_of, read_files, with_overrides
-from mmkit.config_sections import Level, Mode
+from mmkit.config.check import Chosen, Parts, check_all
+from mmkit.config.files import environment_of, read_files, with_overrides
+from mmkit.config.sections import Level, Mode
+from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
 from mmkit.instruments import InstrumentSpec
 from mmkit.plugins import Plugins
 from mmkit.settings import SimSettings
-from mmkit.yaml_source import Written
 
 __all__ = ["Chosen", "Config", "load_config", "load_resolved", "loaded_plugins"]
 

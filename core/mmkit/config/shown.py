@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mmkit.config_mistakes import HIDDEN, annotation_at, is_secret
-from mmkit.yaml_source import Place, Written
+from mmkit.config.mistakes import HIDDEN, annotation_at, is_secret
+from mmkit.config.yaml_source import Place, Written
 
 # The sections a recorded run is built from again. The environment's numbers are kept there, because a
 # number that prices, sizes or times something is no secret, and the replay needs it.

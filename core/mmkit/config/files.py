@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mmkit.config.yaml_source import Place, Written, changes_plugin, dotted, read_scalar, read_yaml
 from mmkit.errors import ConfigError, Mistake
-from mmkit.yaml_source import Place, Written, changes_plugin, dotted, read_scalar, read_yaml
 
 
 def read_files(

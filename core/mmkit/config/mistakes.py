@@ -11,9 +11,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import Mistake
 from mmkit.units import WrittenFloat, format_duration, parse_duration
-from mmkit.yaml_source import Place, Written, dotted
 
 M = TypeVar("M", bound=BaseModel)
 
