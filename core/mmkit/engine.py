@@ -224,6 +224,9 @@ class Engine:
         self._pull()
 
     def _mark_to_market(self) -> None:
+        if self.position and (self.best_bid is None or self.best_ask is None):
+            # Valued at cost for want of a mid: an open profit that goes and comes back is no drawdown.
+            return
         equity = self.equity
         if equity > self.peak_equity:
             self.peak_equity = equity

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -125,7 +126,7 @@ def test_a_larger_exponent_is_never_more_hopeful_to_whom_stands_in_the_first_hal
         Power(exponent).level(position, total, after)
         fronts.append(position.front)
     ordered = fronts if front <= back else fronts[::-1]
-    assert all(less <= more + 1e-9 for less, more in zip(ordered, ordered[1:], strict=False))
+    assert all(less <= more + 1e-9 for less, more in pairwise(ordered))
     averse = QueuePosition(float(front))
     RiskAverse().level(averse, total, after)
     assert averse.front >= max(fronts) - 1e-9
