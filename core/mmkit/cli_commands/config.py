@@ -90,6 +90,6 @@ def schema(config: tuple[Path, ...], overrides: tuple[str, ...], userdir: Path |
     from json import dumps
 
     from mmkit.config import loaded_plugins
-    from mmkit.config_schema import json_schema
+    from mmkit.config.schema import json_schema
 
     click.echo(dumps(json_schema(loaded_plugins(config, overrides, userdir=userdir)), indent=2))
