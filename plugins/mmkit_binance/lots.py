@@ -19,7 +19,7 @@ _SHARE = 100
 class SpotLots:
     """Turns spot's quantities into lots; the few that are no whole number of lots are rounded up.
 
-    Binance spot shows totals finer than its own LOT_SIZE now and then: 8 of some 300,000 levels in
+    Binance spot shows totals finer than its own LOT_SIZE now and then: 7 of some 300,000 levels in
     three minutes of BTCUSDT (2024-08-08/09, such as 25.42618900 at a lot of 0.00001), so refusing
     them would end every run. What is below a lot cannot be traded; rounding up keeps the level from
     vanishing. A lot that is simply wrong is still refused.
