@@ -97,12 +97,10 @@ class Journal:
         with self._writing():
             if self._rows:
                 self._market = self._market or self._open("market.rows")
-                self._market.write(records(self._rows))
-                self._market.flush()
+                _append(self._market, records(self._rows))
                 self._rows.clear()
             if self._lines:
-                self._journal.write(b"\n".join(self._lines) + b"\n")
-                self._journal.flush()
+                _append(self._journal, b"\n".join(self._lines) + b"\n")
                 self._lines.clear()
 
     def write(self, name: str, content: bytes) -> None:
@@ -141,6 +139,20 @@ class Journal:
     def _open(self, name: str) -> IO[bytes]:
         with self._writing():
             return (self.folder / name).open("wb", buffering=0)
+
+
+def _append(file: IO[bytes], content: bytes) -> None:
+    """Write all of `content` at the end of an unbuffered file, or nothing: half a line cannot be read back."""
+    end = file.tell()
+    rest = memoryview(content)
+    try:
+        while rest:
+            # On a disk that is nearly full the system takes a part, and says so by its size alone.
+            rest = rest[file.write(rest) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
 
 
 @contextlib.contextmanager
