@@ -39,7 +39,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         equity: Profit with the position valued at mid, fees taken off.
         realized_pnl: Profit of what was closed, at average entry price, before fees.
         unrealized_pnl: Profit of what is open, at mid, before fees.
-        max_drawdown: Largest fall of equity from its peak, seen at wakes and fills.
+        max_drawdown: Largest fall of equity from its peak, seen at wakes, at fills and at the end.
         gaps: Times the book became unknown.
         vetoes: How often each risk check refused an order.
         held_back: Orders not sent because of the rate limit.
@@ -119,7 +119,7 @@ def report_of(
         unrealized_pnl=_plain(
             _DIGITS.subtract(_DIGITS.add(equity, portfolio.fees), portfolio.realized_pnl)
         ),
-        max_drawdown=_plain(engine.max_drawdown),
+        max_drawdown=_plain(max(engine.max_drawdown, _fall_at_the_end(engine, equity))),
         gaps=counts["gaps"],
         vetoes=dict(engine.risk.vetoes),
         held_back=engine.quoter.held_back,
@@ -128,6 +128,13 @@ def report_of(
         wall_s=round(wall_s, 3),
         events_per_s=round(events / wall_s, 1) if wall_s > 0 else 0.0,
     )
+
+
+def _fall_at_the_end(engine: Engine, equity: Decimal) -> Decimal:
+    """Return how far `equity` is below its peak; 0 if the position cannot be valued at mid."""
+    if engine.position and (engine.best_bid is None or engine.best_ask is None):
+        return Decimal(0)
+    return _DIGITS.subtract(engine.peak_equity, equity)
 
 
 def report_json(report: Report) -> bytes:
