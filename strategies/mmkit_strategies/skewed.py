@@ -52,7 +52,8 @@ class Skewed(Strategy):
         position = view.position
         mid = (bid + ask) / 2
         center = mid - self._skew.ticks(mid, self._instrument) * position / self._size
-        away = self._half_spread.ticks(mid, self._instrument)
+        # Half a tick at least: closer than that, both quotes could have the same price.
+        away = max(self._half_spread.ticks(mid, self._instrument), 0.5)
         # A bid is rounded down and an ask up: never closer than asked for.
         own_bid = min(math.floor(center - away), ask - 1)
         own_ask = max(math.ceil(center + away), bid + 1)
