@@ -4,127 +4,28 @@ from __future__ import annotations
 
 import heapq
 import logging
-import math
 from collections import deque
 from collections.abc import Container, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from mmkit.errors import CaptureError
-from mmkit_sandbox.capture import Line, read_lines
+from mmkit_sandbox.capture import read_lines
 from mmkit_sandbox.channel import DIFF_INTERVALS, Channel, StreamKind, parse_stream
-from mmkit_sandbox.exchange import Depth, Exchange, Mark, Message, PriceLevel, PublicTrade
-from mmkit_sandbox.listing import SPOT, USDM, Listing
-from mmkit_sandbox.replaybook import Diff, ReplayedBook, Snapshot
+from mmkit_sandbox.exchange import Depth, Exchange, Mark, Message, PublicTrade
+from mmkit_sandbox.grid import infer_listing
+from mmkit_sandbox.listing import Listing
+from mmkit_sandbox.replaybook import ReplayedBook, Snapshot
+from mmkit_sandbox.scan import Scan, diff_of, envelope, mark_of, trade_of
 
 _log = logging.getLogger(__name__)
 
 _MS = 1_000_000
 _PAUSE_NS = 120 * 10**9  # longer than any silence of a live market in the captures (43.5 s)
 _KEPT_TRADES = 1000  # the most that GET trades answers with
-_GRID_SAMPLE = 20_000  # levels that the grid is inferred from: a snapshot or two, and what follows
-_PLACES = 8  # Binance writes no more
-
-# The currencies Binance quotes in, longest first, so that BTCFDUSD is BTC in FDUSD.
-_QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL")
-
-
-class _Envelope(msgspec.Struct):
-    """What a line may hold: a message of a combined stream, or a snapshot."""
-
-    stream: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
-    last_update_id: int | None = msgspec.field(default=None, name="lastUpdateId")
-
-
-class _Stamp(msgspec.Struct):
-    """When a message was sent, and on USD-M the two fields that spot does not have."""
-
-    E: int = 0
-    e: str = ""
-    pu: int | None = None
-
-
-class _Trade(msgspec.Struct):
-    t: int
-    p: str
-    q: str
-    T: int
-    m: bool
-
-
-class _MarkPrice(msgspec.Struct):
-    E: int
-    p: str
-    i: str = "0"
-    P: str = "0"
-    r: str = "0"
-    T: int = 0
-
-
-_envelope = msgspec.json.Decoder(_Envelope).decode
-_stamp = msgspec.json.Decoder(_Stamp).decode
-_diff = msgspec.json.Decoder(Diff).decode
-_snapshot = msgspec.json.Decoder(Snapshot).decode
-_trade = msgspec.json.Decoder(_Trade).decode
-_mark = msgspec.json.Decoder(_MarkPrice).decode
-
-
-class _Scan:
-    """What one reading of a file finds out before it is played."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.market = ""
-        self.first_ts = 0
-        self.messages = 0
-        self.offset_ns: int | None = None
-        self.streams: dict[str, None] = {}
-        self.snapshots: dict[str, list[Snapshot]] = {}
-        anonymous: list[Snapshot] = []
-        for line in read_lines(path):
-            try:
-                self._read(line, anonymous)
-            except msgspec.MsgspecError as error:
-                raise CaptureError(
-                    f"{path}:{line.number}: not a Binance message: {error}"
-                ) from error
-        self.symbols = list(dict.fromkeys(name.partition("@")[0].upper() for name in self.streams))
-        if anonymous and len(self.symbols) == 1:
-            self.snapshots.setdefault(self.symbols[0], []).extend(anonymous)
-        elif anonymous:
-            _log.warning(
-                "snapshots without a symbol left out: the file has several; file=%s symbols=%s",
-                path,
-                ",".join(self.symbols),
-            )
-        self.market = self.market or SPOT
-
-    def _read(self, line: Line, anonymous: list[Snapshot]) -> None:
-        self.first_ts = self.first_ts or line.ts
-        if line.url:
-            address = urlsplit(line.url)
-            if address.path.endswith("/depth"):
-                self.market = USDM if "/fapi/" in address.path else self.market
-                symbol = parse_qs(address.query).get("symbol", [""])[0]
-                self.snapshots.setdefault(symbol, []).append(_snapshot(line.json))
-            return
-        envelope = _envelope(line.json)
-        if envelope.last_update_id is not None:
-            anonymous.append(_snapshot(line.json))
-        elif envelope.stream:
-            self.messages += 1
-            self.streams[envelope.stream] = None
-            stamp = _stamp(envelope.data)
-            if stamp.pu is not None or (stamp.e == "bookTicker"):
-                self.market = USDM
-            if stamp.E:
-                offset = stamp.E * _MS - line.ts
-                self.offset_ns = offset if self.offset_ns is None else max(self.offset_ns, offset)
 
 
 class _Due(NamedTuple):
@@ -152,7 +53,7 @@ class ReplayedExchange(Exchange):
     """
 
     def __init__(
-        self, scans: Sequence[_Scan], tick: Decimal | None = None, lot: Decimal | None = None
+        self, scans: Sequence[Scan], tick: Decimal | None = None, lot: Decimal | None = None
     ) -> None:
         self._scans = scans
         snapshots: dict[tuple[str, str], list[Snapshot]] = {}
@@ -197,7 +98,9 @@ class ReplayedExchange(Exchange):
         self.played = 0
         """How many have been played."""
         self.listings = [
-            _infer(market, symbol, snapshots.get((market, symbol), []), scans, tick=tick, lot=lot)
+            infer_listing(
+                market, symbol, snapshots.get((market, symbol), []), scans, tick=tick, lot=lot
+            )
             for market, symbol in streams
         ]
         for market, symbol in streams:
@@ -251,17 +154,17 @@ class ReplayedExchange(Exchange):
             sources = self._sources[key]
             # The fastest recorded depth stream keeps the book.
             if line.stream == sources[min(sources)]:
-                self._books[key].apply(_diff(data))
+                self._books[key].apply(diff_of(data))
             for interval, source in sources.items():
                 asked = channel._replace(interval_ms=interval)
                 if source == line.stream and asked in wanted:
                     messages.append(Message(asked, data))
             return
         if channel.kind is StreamKind.TRADE:
-            trade = _trade(data)
+            trade = trade_of(data)
             self._trades[key].append(PublicTrade(trade.t, trade.p, trade.q, trade.T, trade.m))
         elif channel.kind is StreamKind.MARK_PRICE:
-            mark = _mark(data)
+            mark = mark_of(data)
             self._marks[key] = Mark(mark.p, mark.i, mark.P, mark.r, mark.T, mark.E)
         if channel in wanted:
             messages.append(Message(channel, data))
@@ -271,16 +174,16 @@ class ReplayedExchange(Exchange):
         # Line numbers break ties, so payloads are never compared.
         return heapq.merge(*files, key=lambda line: (line.due, line.file, line.number))
 
-    def _file(self, index: int, scan: _Scan) -> Iterator[_Due]:
+    def _file(self, index: int, scan: Scan) -> Iterator[_Due]:
         offset, due = self._offsets[index], 0
         for line in read_lines(scan.path):
             if line.url:
                 continue
-            envelope = _envelope(line.json)
-            if envelope.stream:
+            message = envelope(line.json)
+            if message.stream:
                 # A recorder's clock may step back; what was received in order stays in order.
                 due = max(due, line.ts + offset)
-                yield _Due(due, index, line.number, scan.market, envelope.stream, envelope.data)
+                yield _Due(due, index, line.number, scan.market, message.stream, message.data)
 
 
 def open_replay(
@@ -291,7 +194,7 @@ def open_replay(
     Raises:
         CaptureError: if a file cannot be read to its end, or there is no message in any of them.
     """
-    exchange = ReplayedExchange([_Scan(path) for path in paths], tick, lot)
+    exchange = ReplayedExchange([Scan(path) for path in paths], tick, lot)
     if not exchange.listings:
         names = ", ".join(str(path) for path in paths)
         raise CaptureError(
@@ -299,89 +202,3 @@ def open_replay(
             '\'1723161255030314667 {"stream":"btcusdt@depth@100ms","data":{...}}\''
         )
     return exchange
-
-
-def _infer(
-    market: str,
-    symbol: str,
-    snapshots: Sequence[Snapshot],
-    scans: Sequence[_Scan],
-    *,
-    tick: Decimal | None,
-    lot: Decimal | None,
-) -> Listing:
-    """List a recorded symbol: its grid is the greatest step that all its prices are multiples of."""
-    prices, quantities = _Step(), _Step()
-    for level in _levels(market, symbol, snapshots, scans):
-        prices.take(level[0])
-        quantities.take(level[1])
-    base, quote = _split(symbol)
-    return Listing(
-        market,
-        base,
-        quote,
-        tick=tick or prices.decimal(market),
-        lot=lot or quantities.decimal(market),
-        price=Decimal(prices.last or "1"),
-        symbol=symbol,
-    )
-
-
-def _levels(
-    market: str, symbol: str, snapshots: Sequence[Snapshot], scans: Sequence[_Scan]
-) -> Iterator[PriceLevel]:
-    """Yield book levels of a symbol, the snapshots' first, until there are enough to infer from."""
-    count = 0
-    for snapshot in snapshots[:2]:
-        yield from snapshot.bids
-        yield from snapshot.asks
-        count += len(snapshot.bids) + len(snapshot.asks)
-    for scan in scans:
-        if scan.market != market or count > _GRID_SAMPLE:
-            continue
-        for line in read_lines(scan.path):
-            if count > _GRID_SAMPLE:
-                break
-            envelope = _envelope(line.json) if not line.url else _Envelope()
-            channel = parse_stream(market, envelope.stream)
-            if channel is None or channel.symbol != symbol:
-                continue
-            if channel.kind is StreamKind.DIFF:
-                diff = _diff(envelope.data)
-                yield from diff.b
-                yield from diff.a
-                count += len(diff.b) + len(diff.a)
-            elif channel.kind is StreamKind.TRADE:
-                trade = _trade(envelope.data)
-                yield trade.p, trade.q
-                count += 1
-
-
-class _Step:
-    """The greatest common divisor of decimal texts."""
-
-    def __init__(self) -> None:
-        self._units = self._places = 0
-        self.last = ""
-
-    def take(self, text: str) -> None:
-        """Take one number into account."""
-        whole, _, fraction = text.partition(".")
-        self._places = max(self._places, len(fraction))
-        self._units = math.gcd(self._units, int(whole + fraction.ljust(_PLACES, "0")))
-        self.last = text
-
-    def decimal(self, market: str) -> Decimal:
-        """Return it; on USD-M with as many places as the numbers were written with."""
-        step = Decimal(self._units or 1).scaleb(-_PLACES)
-        if market == SPOT:
-            return step.normalize()
-        return step.quantize(Decimal(1).scaleb(-self._places))
-
-
-def _split(symbol: str) -> tuple[str, str]:
-    """Return base and quote currency of one of Binance's names."""
-    for quote in _QUOTES:
-        if symbol.endswith(quote) and symbol != quote:
-            return symbol.removesuffix(quote), quote
-    return symbol, ""

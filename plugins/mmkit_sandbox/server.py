@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import socket
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WSCloseCode, web
 
 from mmkit.errors import VenueError
 from mmkit_sandbox import rest
 from mmkit_sandbox.channel import Channel, Route
+from mmkit_sandbox.connection import CLOSE_WITHIN_S, Connection
 from mmkit_sandbox.exchange import Exchange, Message
 from mmkit_sandbox.listing import SPOT, USDM
 from mmkit_sandbox.pace import Pace
@@ -23,77 +22,11 @@ from mmkit_sandbox.session import MAX_STREAMS, Session
 
 _log = logging.getLogger(__name__)
 
-# Binance Spot API, "WebSocket Limits", and USD-M, the same: seconds between pings, seconds to answer
-# one, messages a client may send in a second.
-_PING_EVERY = {SPOT: 20.0, USDM: 180.0}
-_PONG_WITHIN = {SPOT: 60.0, USDM: 600.0}
-_MESSAGES_PER_SECOND = {SPOT: 5, USDM: 10}
-
 _SLICE_S = 0.01  # how often the exchange is advanced: well below the shortest depth interval
 _STEP_NS = 50_000_000  # the most that is simulated without letting others run
 _BACKLOG_WAIT = 1 << 20  # unsent bytes of one client above which a replay waits for it
 _BACKLOG_MAX = 32 << 20  # unsent bytes of one client above which it is cut off
-_CLOSE_WITHIN_S = 0.2  # a client that reads no more must not hold up the end
 _STALLED_S = 30.0  # how long a replay waits for a client that takes nothing
-
-
-class Connection:
-    """One WebSocket client: its session, and what has not been sent to it yet."""
-
-    def __init__(
-        self,
-        session: Session,
-        response: web.WebSocketResponse,
-        transport: asyncio.BaseTransport | None,
-    ) -> None:
-        self.session, self._socket, self._transport = session, response, transport
-        self._outbox: deque[bytes] = deque()
-        self._filled = asyncio.Event()
-        self.backlog = 0
-        """Bytes that have not been handed to the operating system."""
-        self.last_pong = time.monotonic()
-        self.ended = asyncio.Event()
-        """Set when the server wants the connection to end; `farewell` says why."""
-        self.farewell: tuple[int, str] = (WSCloseCode.OK, "")
-
-    def put(self, data: bytes) -> None:
-        """Send `data` when its turn comes."""
-        self._outbox.append(data)
-        self.backlog += len(data)
-        self._filled.set()
-
-    async def send_for_ever(self) -> None:
-        """Send what is put, in order, until the connection ends."""
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            while self._outbox:
-                data = self._outbox.popleft()
-                await self._socket.send_frame(data, WSMsgType.TEXT)
-                self.backlog -= len(data)
-
-    async def ping_for_ever(self) -> None:
-        """Ping as Binance does; cut the client off when it stops answering."""
-        market = self.session.route.market
-        while True:
-            await asyncio.sleep(_PING_EVERY[market])
-            if time.monotonic() - self.last_pong > _PONG_WITHIN[market]:
-                self.end(WSCloseCode.POLICY_VIOLATION, "Pong timeout")
-                return
-            await self._socket.ping(str(time.time_ns() // 1_000_000).encode())
-
-    def end(self, code: int, reason: str) -> None:
-        """Ask for the connection to be closed, politely."""
-        self.farewell = (code, reason)
-        self.ended.set()
-
-    def abort(self) -> None:
-        """Cut the connection off; what has not been sent is lost to this client, who will notice."""
-        self.session.subscriptions.clear()
-        self._outbox.clear()
-        self.backlog = 0
-        if isinstance(self._transport, asyncio.WriteTransport):
-            self._transport.abort()
 
 
 class SandboxServer:
@@ -129,7 +62,7 @@ class SandboxServer:
         """
         listener = self._listen()
         self._runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=_CLOSE_WITHIN_S
+            self._application(), access_log=None, shutdown_timeout=CLOSE_WITHIN_S
         )
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
@@ -148,7 +81,7 @@ class SandboxServer:
         for connection in self._connections:
             connection.end(WSCloseCode.GOING_AWAY, "Server shutdown")
         if self._serving:
-            await asyncio.wait(self._serving, timeout=_CLOSE_WITHIN_S + 0.1)
+            await asyncio.wait(self._serving, timeout=CLOSE_WITHIN_S + 0.1)
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -241,69 +174,32 @@ class SandboxServer:
                     {"code": 2, "msg": f"Invalid request: more than {MAX_STREAMS} streams"},
                     status=400,
                 )
-            response = web.WebSocketResponse(
-                autoping=False, compress=False, timeout=_CLOSE_WITHIN_S
-            )
+            response = web.WebSocketResponse(autoping=False, compress=False, timeout=CLOSE_WITHIN_S)
             if not response.can_prepare(request):
                 return web.json_response(
                     {"code": -5000, "msg": f"{request.path} is a WebSocket address"}, status=400
                 )
             await response.prepare(request)
             session = Session(route, combined, names)
-            await self._serve(Connection(session, response, request.transport), response)
+            await self._serve(Connection(session, response, request.transport))
             return response
 
         return handle
 
-    async def _serve(self, connection: Connection, response: web.WebSocketResponse) -> None:
-        self._connections.add(connection)
-        self._index()
+    async def _serve(self, connection: Connection) -> None:
         serving = asyncio.current_task()
         assert serving is not None  # this is a coroutine
         self._serving.add(serving)
-        listening = asyncio.create_task(self._listen_to(connection, response))
-        ended = asyncio.create_task(connection.ended.wait())
-        tasks = [
-            listening,
-            ended,
-            asyncio.create_task(connection.send_for_ever()),
-            asyncio.create_task(connection.ping_for_ever()),
-        ]
+        self._connections.add(connection)
+        self._index()
         try:
-            await asyncio.wait([listening, ended], return_when=asyncio.FIRST_COMPLETED)
+            # A reply is put before the first message of what it acknowledges.
+            await connection.run(self._index)
         finally:
             self._connections.discard(connection)
-            self._serving.discard(serving)
             self._index()
-            for task in tasks:
-                task.cancel()
-            # A sender that found the connection gone has nothing more to say.
-            await asyncio.gather(*tasks, return_exceptions=True)
-        # Only now, when nobody else reads: aiohttp then waits for the client's half of the farewell.
-        code, reason = connection.farewell
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(2 * _CLOSE_WITHIN_S):
-                await response.close(code=code, message=reason.encode())
-
-    async def _listen_to(self, connection: Connection, response: web.WebSocketResponse) -> None:
-        limit = _MESSAGES_PER_SECOND[connection.session.route.market]
-        received: deque[float] = deque(maxlen=limit)
-        message: WSMessage
-        async for message in response:
-            now = time.monotonic()
-            if len(received) == limit and now - received[0] < 1:
-                connection.end(WSCloseCode.POLICY_VIOLATION, "Too many requests")
-                return
-            received.append(now)
-            if message.type is WSMsgType.PING:
-                await response.pong(message.data)
-            elif message.type is WSMsgType.PONG:
-                connection.last_pong = now
-            elif message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
-                reply = connection.session.answer(message.data)
-                # The acknowledgement goes out before the first message of what it acknowledges.
-                connection.put(reply)
-                self._index()
+        await connection.say_farewell()
+        self._serving.discard(serving)
 
     def _index(self) -> None:
         """Work out who gets which channel."""

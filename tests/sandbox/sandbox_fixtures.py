@@ -115,6 +115,22 @@ class LocalBook:
         return bids, sorted(self.asks.items())[:count]
 
 
+def remember(exchange: Any, market: str) -> dict[int, Any]:
+    """Return a dict that fills with the exchange's own best 20 levels, by update id, as time passes."""
+    listing = exchange.listing(market, "BTCUSDT")
+    states: dict[int, Any] = {}
+    advance = exchange.advance
+
+    def remembering(*arguments: Any) -> Any:
+        said = advance(*arguments)
+        depth = exchange.depth(listing, 20)
+        states[depth.last_update_id] = top_of({"bids": depth.bids, "asks": depth.asks}, 20)
+        return said
+
+    exchange.advance = remembering
+    return states
+
+
 def top_of(depth: dict[str, Any], count: int) -> Any:
     """Return the best levels of an answer to GET depth, as `LocalBook.top` does."""
     return tuple(

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sandbox_fixtures import Client, running
+from sandbox_fixtures import Client, remember, running
 
 PINNED = "4.5.90"
 """The options that point ccxt elsewhere have changed before; see docs/sandbox.md."""
@@ -70,30 +70,18 @@ async def watch(sandbox: Client, client: Any, symbol: str) -> None:
     """Follow one symbol until ccxt's book and the exchange's have been seen at the same update id."""
     market = "usdm" if ":" in symbol else "spot"
     served = sandbox.sandbox.exchange
+    assert served is not None
     listing = served.listing(market, "BTCUSDT")
-    states: dict[int, Any] = {}
-    advance = served.advance
-
-    def remembered(*arguments: Any) -> Any:
-        # The exchange's own book at every moment it was ever in between two slices of time.
-        said = advance(*arguments)
-        depth = served.depth(listing, 10)
-        states[depth.last_update_id] = tuple(
-            [[float(price), float(quantity)] for price, quantity in side]
-            for side in (depth.bids, depth.asks)
-        )
-        return said
-
-    served.advance = remembered
+    assert listing is not None
+    states = remember(served, market)
     compared = 0
     for _ in range(30):
         book = await asyncio.wait_for(client.watch_order_book(symbol), 5)
         expected = states.get(book["nonce"])
         if expected is not None:
-            assert [list(level[:2]) for level in book["bids"][:10]] == expected[0]
-            assert [list(level[:2]) for level in book["asks"][:10]] == expected[1]
+            for side, levels in zip(("bids", "asks"), expected, strict=True):
+                assert [tuple(level[:2]) for level in book[side][:20]] == levels
             compared += 1
-    served.advance = advance
     assert compared >= 3
     seen: list[Any] = []
     while len(seen) < 5:

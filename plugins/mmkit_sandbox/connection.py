@@ -1,0 +1,126 @@
+"""One WebSocket client: what it has asked for, what waits for it, and Binance's limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.session import Session
+
+CLOSE_WITHIN_S = 0.2
+"""How long a client may take to answer a close: one that reads no more must not hold up the end."""
+
+# Binance Spot API, "WebSocket Limits", and USD-M, the same: seconds between pings, seconds to answer
+# one, messages a client may send in a second.
+_PING_EVERY = {SPOT: 20.0, USDM: 180.0}
+_PONG_WITHIN = {SPOT: 60.0, USDM: 600.0}
+_MESSAGES_PER_SECOND = {SPOT: 5, USDM: 10}
+
+
+class Connection:
+    """One WebSocket client: its session, and what has not been sent to it yet."""
+
+    def __init__(
+        self,
+        session: Session,
+        response: web.WebSocketResponse,
+        transport: asyncio.BaseTransport | None,
+    ) -> None:
+        self.session, self._socket, self._transport = session, response, transport
+        self._outbox: deque[bytes] = deque()
+        self._filled = asyncio.Event()
+        self.backlog = 0
+        """Bytes that have not been handed to the operating system."""
+        self._last_pong = time.monotonic()
+        self._ended = asyncio.Event()
+        self._farewell: tuple[int, str] = (WSCloseCode.OK, "")
+
+    def put(self, data: bytes) -> None:
+        """Send `data` when its turn comes."""
+        self._outbox.append(data)
+        self.backlog += len(data)
+        self._filled.set()
+
+    async def run(self, changed: Callable[[], None]) -> None:
+        """Talk to the client until either side ends it.
+
+        Args:
+            changed: Called after each control message, once its reply has been put.
+        """
+        listening = asyncio.create_task(self._listen(changed))
+        ended = asyncio.create_task(self._ended.wait())
+        tasks = [
+            listening,
+            ended,
+            asyncio.create_task(self._send()),
+            asyncio.create_task(self._ping()),
+        ]
+        try:
+            await asyncio.wait([listening, ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            # A sender that found the connection gone has nothing more to say.
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def say_farewell(self) -> None:
+        """Close the connection. Only after `run`: aiohttp waits for the client's answer if nobody reads."""
+        code, reason = self._farewell
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(2 * CLOSE_WITHIN_S):
+                await self._socket.close(code=code, message=reason.encode())
+
+    async def _listen(self, changed: Callable[[], None]) -> None:
+        limit = _MESSAGES_PER_SECOND[self.session.route.market]
+        received: deque[float] = deque(maxlen=limit)
+        message: WSMessage
+        async for message in self._socket:
+            now = time.monotonic()
+            if len(received) == limit and now - received[0] < 1:
+                self.end(WSCloseCode.POLICY_VIOLATION, "Too many requests")
+                return
+            received.append(now)
+            if message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                self._last_pong = now
+            elif message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                self.put(self.session.answer(message.data))
+                changed()
+
+    async def _send(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._outbox:
+                data = self._outbox.popleft()
+                await self._socket.send_frame(data, WSMsgType.TEXT)
+                self.backlog -= len(data)
+
+    async def _ping(self) -> None:
+        market = self.session.route.market
+        while True:
+            await asyncio.sleep(_PING_EVERY[market])
+            if time.monotonic() - self._last_pong > _PONG_WITHIN[market]:
+                self.end(WSCloseCode.POLICY_VIOLATION, "Pong timeout")
+                return
+            await self._socket.ping(str(time.time_ns() // 1_000_000).encode())
+
+    def end(self, code: int, reason: str) -> None:
+        """Ask for the connection to be closed, politely."""
+        self._farewell = (code, reason)
+        self._ended.set()
+
+    def abort(self) -> None:
+        """Cut the connection off; what has not been sent is lost to this client, who will notice."""
+        self.session.subscriptions.clear()
+        self._outbox.clear()
+        self.backlog = 0
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.abort()
