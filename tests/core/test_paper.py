@@ -354,6 +354,19 @@ def test_each_report_is_told_once_and_in_order_of_time(reports: str) -> None:
     assert (paper.take(99), paper.next_ns()) == ([], NEVER)
 
 
+def test_a_report_does_not_overtake_the_one_before_it() -> None:
+    paper = venue("after_data")
+    paper.send(submit(1, 0, price=1001))
+    paper.send(submit(2, 0))
+    receive(paper, bid(998, 1, 10, 10))
+    told(paper)
+    # The first is filled by a row that is newer, and received sooner, than what fills the second.
+    receive(paper, sold(1000, 1, 120, 121), sold(999, 1, 110, 122))
+    assert [(due, event.order_id, event.ts_local) for due, event in told(paper)] == [
+        *((125, 1, 125), (125, 2, 125)),
+    ]
+
+
 @both
 def test_nothing_is_due_when_nothing_is_under_way(reports: str) -> None:
     paper = venue(reports)

@@ -298,11 +298,11 @@ def test_a_message_in_two_pieces_is_the_same_message() -> None:
 
 
 def test_a_replay_without_an_end_lets_what_is_under_way_arrive_and_asks_nobody() -> None:
-    strategy = Scripted(join, every="50ns")
-    _, entries = run(strategy, [*book(), bid(998, 1, 51)])
+    strategy = Scripted(join, every="10ns", on=["fill"])
+    _, entries = run(strategy, [*book(), bid(998, 1, 12)])
     assert (strategy.asked, brief(entries)[1:]) == (
-        [50],
-        [(50, "buy", 1, 1000, 10), (78, "accepted", 1)],
+        [10],
+        [(10, "buy", 1, 1000, 10), (38, "accepted", 1)],
     )
 
 
@@ -332,6 +332,14 @@ def test_a_stop_that_was_recorded_is_replayed_at_its_time(stop_ns: int) -> None:
     cancels = [entry for entry in brief(entries) if entry[1] == "cancel"]
     assert cancels == [(max(stop_ns, 60), "cancel", 1)]
     assert live.idle
+
+
+def test_what_was_received_at_the_moment_of_a_stop_came_after_it() -> None:
+    tape = Tape.from_rows(BTCUSDT, [*book(1), bid(1001, 1, 60)])
+    strategy = Scripted(join, on=["best"])
+    live, _ = session(strategy)
+    replay_received(live, tape, stop_ns=60, end_ns=1_000)
+    assert strategy.asked == [1]
 
 
 def test_an_end_without_a_stop_leaves_the_quotes_where_they_are() -> None:
