@@ -71,6 +71,34 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
         open_replay([path])
 
 
+def test_a_message_that_cannot_be_read_is_told_before_anything_is_played(tmp_path: Path) -> None:
+    path = tmp_path / "broken"
+    path.write_text(
+        '1 {"stream":"btcusdt@depth","data":{"e":"depthUpdate","E":1,"U":1,"u":2,"b":[]}}\n'
+    )
+    with pytest.raises(CaptureError, match=r"broken:1: not a Binance message: .*`a`"):
+        open_replay([path])
+
+
+@pytest.mark.parametrize(
+    ("data", "market"),
+    [
+        ('{"e":"trade","E":1,"t":1,"p":"1.5","q":"2","T":1,"m":true,"M":true}', "spot"),
+        ('{"e":"trade","E":1,"t":1,"p":"1.5","q":"2","T":1,"m":true,"X":"MARKET"}', "usdm"),
+        ('{"e":"bookTicker","E":1,"u":1,"b":"1","B":"1","a":"2","A":"1"}', "usdm"),
+        ('{"u":1,"b":"1","B":"1","a":"2","A":"1"}', "spot"),
+    ],
+)
+def test_the_market_is_told_by_the_fields_of_its_messages(
+    tmp_path: Path, data: str, market: str
+) -> None:
+    path = tmp_path / "capture"
+    name = "trade" if "trade" in data else "bookTicker"
+    path.write_text(f'1 {{"stream":"btcusdt@{name}","data":{data}}}\n')
+    (listing,) = open_replay([path]).listings
+    assert listing.market == market
+
+
 def test_a_file_without_a_message_is_an_error_that_shows_what_one_looks_like(
     tmp_path: Path,
 ) -> None:

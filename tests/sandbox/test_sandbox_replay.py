@@ -25,6 +25,7 @@ from mmkit_sandbox import server
 from mmkit_sandbox.channel import Channel, StreamKind, parse_stream
 from mmkit_sandbox.replay import open_replay
 
+LARGE_CAPTURE = DATA / "binance_usdm" / "btcusdt_20240808.gz"
 USDM_STREAMS = ("depth@0ms", "trade", "bookTicker")
 SPOT_STREAMS = ("depth@100ms", "trade", "bookTicker")
 
@@ -231,21 +232,47 @@ def test_a_slow_client_misses_nothing_because_the_replay_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "_BACKLOG_WAIT", 50_000)
-    diffs = sum(b"depthUpdate" in line for line in recorded(USDM_CAPTURE))
+    diffs = sum(b"depthUpdate" in line for line in recorded(LARGE_CAPTURE))
 
     async def main() -> None:
         async with (
-            running(replay=(USDM_CAPTURE,), speed=5000) as client,
+            running(replay=(LARGE_CAPTURE,), speed=5000) as client,
             client.connect("/fstream/public/ws/btcusdt@depth") as socket,
         ):
             heard = [await socket.receive_json(timeout=5)]
             transport = socket._response.connection.transport
             transport.pause_reading()
             await asyncio.sleep(0.5)
+            exchange = client.sandbox.exchange
+            played = exchange.played
+            await asyncio.sleep(0.5)
+            assert exchange.played == played < exchange.messages
             transport.resume_reading()
             while len(heard) < diffs:
                 heard.append(await socket.receive_json(timeout=5))
             assert all(after["pu"] == before["u"] for before, after in pairwise(heard))
+
+    asyncio.run(main())
+
+
+def test_a_client_that_reads_nothing_is_cut_off_and_the_replay_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "_BACKLOG_WAIT", 50_000)
+    monkeypatch.setattr(server, "_STALLED_S", 0.3)
+
+    async def main() -> None:
+        async with (
+            running(replay=(LARGE_CAPTURE,), speed=5000) as client,
+            client.connect("/fstream/public/ws/btcusdt@depth") as socket,
+        ):
+            await socket.receive_json(timeout=5)
+            socket._response.connection.transport.pause_reading()
+            exchange = client.sandbox.exchange
+            async with asyncio.timeout(10):
+                while exchange.played < exchange.messages:
+                    await asyncio.sleep(0.05)
+            socket._response.connection.transport.abort()
 
     asyncio.run(main())
 
