@@ -149,7 +149,9 @@ class Engine:
             return NEVER
         if self.pulled:
             return self._next_wake
-        return min(self._next_wake, self.risk.next_ns(self))
+        by_risk = self.risk.next_ns(self)
+        # A check that asks for a time that has passed has been asked since; it will not be asked for ever.
+        return min(self._next_wake, by_risk) if by_risk > self.now else self._next_wake
 
     def wake(self, now_ns: int) -> None:
         """Decide, because `next_ns` has come."""

@@ -365,7 +365,7 @@ class Wake(msgspec.Struct, frozen=True, kw_only=True):
         every: At this interval from the start of the run, in ns; `None` for not at all.
         on_best: When the best bid or ask has another price.
         on_trade: On every message that holds a trade.
-        on_fill: When one of our orders was filled, canceled or rejected.
+        on_fill: On every answer about one of our orders: accepted, filled, canceled, rejected.
     """
 
     every: int | None = None

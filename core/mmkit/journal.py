@@ -68,19 +68,23 @@ class Journal:
     Lines are collected in memory and reach the file at every `flush`; the run loop flushes once a second
     and at the end.
 
+    Args:
+        folder: Exists and is empty.
+        market: Whether market data will be noted.
+
     Raises:
         RunError: from every method, if the folder cannot be written; the run must stop then, and
             everything written so far is intact.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, market: bool = False) -> None:
         self.folder = folder
         self.broken = False
         """Whether writing has failed; what was noted since is lost, what was written before is not."""
         self._lines: list[bytes] = []
         self._rows: list[Row] = []
         self._journal = self._open("journal.jsonl")
-        self._market: IO[bytes] | None = None
+        self._market = self._open("market.rows") if market else None
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
         """Note one command or event."""
@@ -96,7 +100,7 @@ class Journal:
         """Hand everything noted so far to the operating system."""
         with self._writing():
             if self._rows:
-                self._market = self._market or self._open("market.rows")
+                assert self._market is not None  # noted only by a journal that was opened for it
                 _append(self._market, records(self._rows))
                 self._rows.clear()
             if self._lines:

@@ -9,9 +9,9 @@ from mmkit.instruments import ContractKind, Instrument
 
 # Sums and products of prices, quantities and rates are exact in 60 digits; if one ever is not, it raises
 # instead of rounding.
-_EXACT = Context(prec=60, traps=[Inexact])
+EXACT = Context(prec=60, traps=[Inexact])
 # A division has no exact result: inverse contracts, and the average price behind the realised profit.
-_DIVIDE = Context(prec=34)
+_DIVIDE = Context(prec=50)
 _ZERO = Decimal(0)
 
 
@@ -20,10 +20,10 @@ def value_of(instrument: Instrument, price: int, quantity: int) -> Decimal:
 
     Spot and linear: ``price x quantity x contract_size``. Inverse: ``quantity x contract_size / price``.
     """
-    amount = _EXACT.multiply(instrument.quantity(quantity), instrument.contract_size)
+    amount = EXACT.multiply(instrument.quantity(quantity), instrument.contract_size)
     if instrument.kind is ContractKind.INVERSE:
         return _DIVIDE.divide(amount, instrument.price(price))
-    return _EXACT.multiply(amount, instrument.price(price))
+    return EXACT.multiply(amount, instrument.price(price))
 
 
 class Portfolio:
@@ -37,10 +37,10 @@ class Portfolio:
         self._instrument = instrument
         inverse = instrument.kind is ContractKind.INVERSE
         self._sign = -1 if inverse else 1
-        self._context = _DIVIDE if inverse else _EXACT
+        self._context = _DIVIDE if inverse else EXACT
         # What one lot is worth at one tick; only spot and linear values are proportional to the price.
-        self._unit = _EXACT.multiply(
-            _EXACT.multiply(instrument.tick, instrument.lot), instrument.contract_size
+        self._unit = EXACT.multiply(
+            EXACT.multiply(instrument.tick, instrument.lot), instrument.contract_size
         )
         self.position = 0
         """In lots; negative is short."""
@@ -63,7 +63,7 @@ class Portfolio:
         context = self._context
         paid = bought if self._sign == 1 else bought.copy_negate()
         self.cash = context.subtract(self.cash, paid)
-        self.fees = _EXACT.add(self.fees, fill.fee)
+        self.fees = EXACT.add(self.fees, fill.fee)
         self.volume += fill.quantity
         self.turnover = context.add(self.turnover, value)
         self._realize(side.sign * fill.quantity, bought)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from pydantic import Field
 
 from mmkit.commands import SubmitOrder
+from mmkit.errors import MmkitError, PluginError
 from mmkit.events import Side
 from mmkit.hookspecs import hookimpl
 from mmkit.interfaces import Context, PluginConfig, Provider, RiskCheck, RiskView
@@ -144,26 +145,57 @@ class RiskGate:
     def approve(self, order: SubmitOrder, view: RiskView) -> RiskApproved | None:
         """Return the order as approved, or `None` if a check refused it."""
         for name, check in self._checks:
-            if check.veto(order, view) is not None:
+            with _named(name):
+                reason = check.veto(order, view)
+            if reason is not None:
                 self.vetoes[name] += 1
                 return None
         return RiskApproved(order)
 
     def pull(self, view: RiskView) -> str | None:
         """Return the first reason why nothing may be on the book now, or `None`."""
-        return _first((name, check.pull(view)) for name, check in self._checks)
+        return self._first(lambda check: check.pull(view))
 
     def halt(self, view: RiskView) -> str | None:
         """Return the first reason why the run must stop for good, or `None`."""
-        return _first((name, check.halt(view)) for name, check in self._checks)
+        return self._first(lambda check: check.halt(view))
 
     def next_ns(self, view: RiskView) -> int:
         """Return when `pull` may change by time alone."""
-        return min((check.next_ns(view) for _, check in self._checks), default=NEVER)
+        soonest = NEVER
+        for name, check in self._checks:
+            with _named(name):
+                soonest = min(soonest, check.next_ns(view))
+        return soonest
+
+    def _first(self, ask: Callable[[RiskCheck], str | None]) -> str | None:
+        for name, check in self._checks:
+            with _named(name):
+                reason = ask(check)
+            if reason is not None:
+                return f"{name}: {reason}"
+        return None
 
 
-def _first(reasons: Iterable[tuple[str, str | None]]) -> str | None:
-    return next((f"{name}: {reason}" for name, reason in reasons if reason is not None), None)
+class _named:  # noqa: N801 - reads as a word of the `with` statement
+    """Says which check it was that raised: a check that cannot answer must not let an order through."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, MmkitError):
+            raise PluginError(
+                f"the risk check '{self._name}' raised {type(error).__name__}: {error}; "
+                "no order passes a check that cannot answer"
+            ) from error
 
 
 @hookimpl

@@ -74,7 +74,7 @@ def info(command: str = "trade", **changes: Any) -> RunInfo:
 
 
 def recorded(folder: Path, entries: list[Entry], *, each: int = 1) -> RecordedRun:
-    journal = Journal(folder)
+    journal = Journal(folder, market=True)
     for number, entry in enumerate(entries):
         journal.note(entry)
         if number % each == 0:
@@ -131,7 +131,7 @@ def test_more_entries_than_are_kept_in_memory_are_all_written(tmp_path: Path) ->
 
 def test_market_data_is_read_back_as_it_was_received(tmp_path: Path) -> None:
     rows = [bid(1000, 5, 1, 2), ask(1002, 3, 4, 5), sold(1000, 1, 3, 7)]
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path, market=True)
     journal.market(rows[:2])
     journal.flush()
     journal.market(rows[2:])
@@ -153,14 +153,14 @@ def test_the_record_of_a_run_is_read_back_as_it_was_written(
     tmp_path: Path, times: dict[str, Any]
 ) -> None:
     record = RunRecord(info=info(instrument=INVERSE), **times)
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path, market=True)
     journal.write_record(record)
     assert RecordedRun(tmp_path).record == record
     journal.close()
 
 
 def test_what_was_flushed_is_there_while_the_run_goes_on(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path, market=True)
     journal.write_record(RunRecord(info=info()))
     for entry in ENTRIES:
         journal.note(entry)
@@ -271,7 +271,7 @@ from mmkit.errors import RunError
 from mmkit.journal import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder, limit, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-journal = Journal(folder)
+journal = Journal(folder, market=True)
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 done = 0
 try:
@@ -334,7 +334,11 @@ def test_a_file_that_does_not_fit_leaves_the_one_before(tmp_path: Path) -> None:
     done, _ = full_disk(tmp_path, 100, "file")
     assert done == 100
     assert (tmp_path / "report.json").read_bytes() == b"x" * 100
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.jsonl", "report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "journal.jsonl",
+        "market.rows",
+        "report.json",
+    ]
 
 
 def test_after_a_failure_the_rows_before_it_can_be_read(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def dry_run(config: Config, folder: Path, *, ends: bool = True, command: str = "
     folder.mkdir()
     rows = list(random_tape(4, messages=400).rows())
     start_ns = rows[0][1] - 3 * MS
-    journal = Journal(folder)
+    journal = Journal(folder, market=True)
     run = RunInfo(
         run_id="by-hand",
         command=command,

@@ -112,7 +112,7 @@ def test_the_books_close_exactly_for_spot_and_linear(
         sum(lots for _, _, lots, _ in trades),
     )
     assert equity == slow.cash + worth(instrument, mid, slow.position) - slow.fees
-    # The average price has no exact decimal; 34 digits are kept.
+    # The average price has no exact decimal; 50 digits are kept.
     assert abs(Fraction(portfolio.realized_pnl) - slow.realized) < NEARLY
     unrealized = slow.unrealized(bid, bid + spread)
     assert abs(equity - (slow.realized + unrealized - slow.fees)) == 0
@@ -128,7 +128,7 @@ def test_inverse_contracts_equal_the_slow_calculation(
         slow.trade(side, price, lots, fee)
     unrealized = slow.unrealized(bid, bid + spread)
     equity = Fraction(portfolio.equity(bid, bid + spread))
-    # Values reach 1e9 BTC here and have 34 digits.
+    # Values reach 1e9 BTC here and have 50 digits.
     nearly = Fraction(1, 10**18)
     assert portfolio.position == slow.position
     assert abs(Fraction(portfolio.realized_pnl) - slow.realized) < nearly

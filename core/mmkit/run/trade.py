@@ -138,7 +138,7 @@ async def _trade(
         instrument=instrument,
         strategy=config.strategy.name,
     )
-    journal = Journal(folder)
+    journal = Journal(folder, market=True)
     try:
         notes = _Notes(journal, instrument)
         session = assemble(config, instrument, notes, start_ns, FillReports.AFTER_DATA)

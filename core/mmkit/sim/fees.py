@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from mmkit.events import Liquidity
 from mmkit.instruments import Instrument
-from mmkit.portfolio import value_of
+from mmkit.portfolio import EXACT, value_of
 from mmkit.settings import FeeSettings
 
 
@@ -19,4 +19,4 @@ class Fees:
     def of(self, price: int, quantity: int, liquidity: Liquidity) -> Decimal:
         """Return the fee for `quantity` lots at `price` ticks, in the settlement currency; exact."""
         rate = self._maker if liquidity is Liquidity.MAKER else self._taker
-        return value_of(self._instrument, price, quantity) * rate
+        return EXACT.multiply(value_of(self._instrument, price, quantity), rate)

@@ -1,0 +1,43 @@
+"""A risk check that cannot answer, or that asks to be asked for ever."""
+
+import pytest
+
+from mmkit.commands import SubmitOrder
+from mmkit.errors import PluginError
+from mmkit.interfaces import RiskCheck, RiskView
+from mmkit.risk import RiskGate
+from mmkit.testing import build_strategy, random_tape, run_strategy
+from mmkit_strategies.join_best import JoinBest
+
+
+class Unable(RiskCheck):
+    """Raises where it is asked about an order."""
+
+    def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
+        raise ZeroDivisionError("no mid")
+
+
+class Impatient(RiskCheck):
+    """Asks to be asked again at a time that has passed."""
+
+    def next_ns(self, view: RiskView) -> int:
+        return view.now
+
+
+def test_a_check_that_raises_ends_the_run_by_name_and_lets_no_order_through() -> None:
+    strategy = build_strategy(JoinBest, size="0.01", max_position="0.05")
+
+    with pytest.raises(PluginError, match="'unable' raised ZeroDivisionError: no mid") as caught:
+        run_strategy(strategy, random_tape(1), risk=RiskGate([("unable", Unable())]))
+
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_check_that_asks_for_the_present_for_ever_does_not_hold_time_up() -> None:
+    strategy = build_strategy(JoinBest, size="0.01", max_position="0.05")
+    alone = run_strategy(strategy, random_tape(1))[1]
+
+    strategy = build_strategy(JoinBest, size="0.01", max_position="0.05")
+    beside = run_strategy(strategy, random_tape(1), risk=RiskGate([("impatient", Impatient())]))[1]
+
+    assert beside == alone
