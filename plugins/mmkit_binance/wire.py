@@ -32,7 +32,7 @@ _EVENTS = {
     "markPriceUpdate": "markPrice",
 }
 _ON_BOOK = "MARKET"  # a USD-M trade's X; others are INSURANCE_FUND, ADL, NA
-_CACHED_TEXTS = 200_000  # decimals remembered with their integers: some 20 MB at most
+_CACHED_TEXTS = 20_000  # decimals remembered with their integers: some 3 MB at most
 
 
 class BinanceConfig(PluginConfig):

@@ -205,7 +205,11 @@ def test_a_rebate_is_a_negative_fee_and_adds_to_equity() -> None:
 
 @pytest.mark.parametrize(
     ("instrument", "value"),
-    [(BTCUSDT, "600"), (SPOT, "60"), (INVERSE, "0.016666666666666666666666666666666666666666666666667")],
+    [
+        (BTCUSDT, "600"),
+        (SPOT, "60"),
+        (INVERSE, "0.016666666666666666666666666666666666666666666666667"),
+    ],
 )
 def test_the_value_of_ten_lots_at_600000_ticks(instrument: Instrument, value: str) -> None:
     assert value_of(instrument, 600_000, 10) == Decimal(value)
