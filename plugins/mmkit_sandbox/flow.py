@@ -30,7 +30,7 @@ FLOW = ""
 
 _S = 1_000_000_000
 
-_MOVES_PER_SECOND = 1.58
+_MOVES_PER_SECOND = 1.48
 """How often the reference price moves with the default intensities: measured, 20 seeds of 200 s. It
 depends on neither tick nor lot, because queues are counted in orders."""
 
@@ -81,7 +81,7 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Mean market order in lots."""
     market_sigma: float = 1.8
     """Of the log-normal market order size."""
-    move: float = 43.0
+    move: float = 44.0
     """Root mean square of a move of the reference price, in ticks."""
     move_sigma: float = 1.0
     """Of the log-normal move."""
