@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 def register_strategies() -> list[Provider[Any, Strategy]]:
     """Offer every bundled strategy."""
     from mmkit.interfaces import Provider
+    from mmkit_strategies.avellaneda_stoikov import AvellanedaStoikov
+    from mmkit_strategies.glft import Glft
+    from mmkit_strategies.grid import Grid
     from mmkit_strategies.join_best import JoinBest
     from mmkit_strategies.skewed import Skewed
 
@@ -24,4 +27,17 @@ def register_strategies() -> list[Provider[Any, Strategy]]:
         Provider(
             "skewed", Skewed.Config, Skewed, "Symmetric around mid, shifted against the inventory"
         ),
+        Provider(
+            "avellaneda_stoikov",
+            AvellanedaStoikov.Config,
+            AvellanedaStoikov,
+            "Around the reservation price of Avellaneda and Stoikov (2008)",
+        ),
+        Provider(
+            "glft",
+            Glft.Config,
+            Glft,
+            "Distances of Gueant, Lehalle and Fernandez-Tapia (2013), asymptotic or exact",
+        ),
+        Provider("grid", Grid.Config, Grid, "Several levels a side, equally spaced"),
     ]
