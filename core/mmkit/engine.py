@@ -65,7 +65,7 @@ class Engine:
         self.risk = risk
         self.peak_equity = Decimal(0)
         self.max_drawdown = Decimal(0)
-        self._strategy = strategy
+        self.strategy = strategy
         self._wake = strategy.wake
         self._orders = Orders()
         self._next_wake = start_ns + self._wake.every if self._wake.every else NEVER
@@ -247,16 +247,16 @@ class Engine:
 
     def _ask_strategy(self) -> Quotes | Target:
         try:
-            return self._strategy.quote(self)
+            return self.strategy.quote(self)
         except Exception as error:
             raise self._strategy_failed("quote", error) from error
 
     def _strategy_hears(self, event: AnyEvent) -> None:
         try:
-            self._strategy.on_event(event)
+            self.strategy.on_event(event)
         except Exception as error:
             raise self._strategy_failed("on_event", error) from error
 
     def _strategy_failed(self, method: str, error: Exception) -> StrategyError:
-        name = type(self._strategy).__name__
+        name = type(self.strategy).__name__
         return StrategyError(f"{name}.{method} raised {type(error).__name__}: {error}")

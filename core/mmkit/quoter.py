@@ -63,13 +63,7 @@ class Quoter:
                 f"quote() must return Quotes or Target, found {type(wanted).__name__}; "
                 "return NO_QUOTES for nothing"
             )
-        bids = _levels(wanted.bids, "bid")
-        asks = _levels(wanted.asks, "ask")
-        if bids and asks and max(bids) >= min(asks):
-            raise StrategyError(
-                f"quote() returned a bid at {max(bids)} and an ask at {min(asks)} ticks: "
-                "they would trade with each other"
-            )
+        bids, asks = checked_levels(wanted)
         cancels: list[AnyCommand] = []
         submits: list[AnyCommand] = []
         for side, levels in ((Side.BUY, bids), (Side.SELL, asks)):
@@ -145,6 +139,21 @@ class Quoter:
             return True
         self.held_back += 1
         return False
+
+
+def checked_levels(wanted: Quotes) -> tuple[dict[int, int], dict[int, int]]:
+    """Return quantities by price of the bids and of the asks, in the order in which they are wanted.
+
+    Raises:
+        StrategyError: if a price or quantity cannot be quoted, or the two sides cross.
+    """
+    bids, asks = _levels(wanted.bids, "bid"), _levels(wanted.asks, "ask")
+    if bids and asks and max(bids) >= min(asks):
+        raise StrategyError(
+            f"quote() returned a bid at {max(bids)} and an ask at {min(asks)} ticks: "
+            "they would trade with each other"
+        )
+    return bids, asks
 
 
 def _levels(levels: Sequence[Level], name: str) -> dict[int, int]:

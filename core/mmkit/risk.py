@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ class MaxPosition(RiskCheck):
     """No order that could take the position beyond the limit if everything open on its side were filled."""
 
     def __init__(self, config: QuantityLimit, context: Context) -> None:
-        self._limit = context.instrument.floor_lots(config.limit)
+        self.limit = context.instrument.floor_lots(config.limit)
 
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Refuse what would pass the limit; an order that only brings the position down is free."""
@@ -46,8 +47,8 @@ class MaxPosition(RiskCheck):
         )
         return (
             None
-            if reach <= self._limit
-            else f"position could reach {reach} lots, limit {self._limit}"
+            if reach <= self.limit
+            else f"position could reach {reach} lots, limit {self.limit}"
         )
 
 
@@ -55,14 +56,14 @@ class MaxOrder(RiskCheck):
     """No single order above the limit."""
 
     def __init__(self, config: QuantityLimit, context: Context) -> None:
-        self._limit = context.instrument.floor_lots(config.limit)
+        self.limit = context.instrument.floor_lots(config.limit)
 
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Refuse what is larger."""
         return (
             None
-            if order.quantity <= self._limit
-            else f"order of {order.quantity} lots, limit {self._limit}"
+            if order.quantity <= self.limit
+            else f"order of {order.quantity} lots, limit {self.limit}"
         )
 
 
@@ -76,14 +77,14 @@ class PriceBand(RiskCheck):
     """No order further from mid than the limit, on either side."""
 
     def __init__(self, config: DistanceLimit, context: Context) -> None:
-        self._limit, self._instrument = config.limit, context.instrument
+        self.limit, self._instrument = config.limit, context.instrument
 
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Refuse what is further away, and everything while there is no mid."""
         if view.best_bid is None or view.best_ask is None:
             return "there is no mid price to compare with"
         mid = (view.best_bid + view.best_ask) / 2
-        band = self._limit.ticks(mid, self._instrument)
+        band = self.limit.ticks(mid, self._instrument)
         away = abs(order.price - mid)
         return None if away <= band else f"{away:g} ticks from mid, limit {band:g}"
 
@@ -98,16 +99,16 @@ class MaxDrawdown(RiskCheck):
     """Stop for good once equity is so far below its peak."""
 
     def __init__(self, config: MoneyLimit, context: Context) -> None:
-        self._limit = config.limit
+        self.limit = config.limit
 
     def halt(self, view: RiskView) -> str | None:
         """Halt at or beyond the limit."""
         drawdown = view.peak_equity - view.equity
-        return (
-            None
-            if drawdown < self._limit
-            else f"drawdown {drawdown:.8f} reached the limit {self._limit}"
-        )
+        return None if drawdown < self.limit else self.words(drawdown)
+
+    def words(self, drawdown: Decimal) -> str:
+        """Return why a drawdown halts."""
+        return f"drawdown {drawdown:.8f} reached the limit {self.limit}"
 
 
 class TimeLimit(PluginConfig):
@@ -120,17 +121,17 @@ class StaleAfter(RiskCheck):
     """Nothing on the book while market data is older than the limit."""
 
     def __init__(self, config: TimeLimit, context: Context) -> None:
-        self._limit = config.limit
+        self.limit = config.limit
 
     def pull(self, view: RiskView) -> str | None:
         """Pull once the last data is as old as the limit."""
         age = view.now - view.last_data_ns
-        return None if age < self._limit else f"no market data for {age / 1e9:.3f} s"
+        return None if age < self.limit else f"no market data for {age / 1e9:.3f} s"
 
     def next_ns(self, view: RiskView) -> int:
         """The moment at which the last data becomes too old."""
         return (
-            view.last_data_ns + self._limit if view.last_data_ns + self._limit > view.now else NEVER
+            view.last_data_ns + self.limit if view.last_data_ns + self.limit > view.now else NEVER
         )
 
 
@@ -138,13 +139,13 @@ class RiskGate:
     """All checks of a run; every order passes here before it leaves."""
 
     def __init__(self, checks: Sequence[tuple[str, RiskCheck]] = ()) -> None:
-        self._checks = tuple(checks)
+        self.checks = tuple(checks)
         self.vetoes: Counter[str] = Counter()
         """How often each check refused an order."""
 
     def approve(self, order: SubmitOrder, view: RiskView) -> RiskApproved | None:
         """Return the order as approved, or `None` if a check refused it."""
-        for name, check in self._checks:
+        for name, check in self.checks:
             with _named(name):
                 reason = check.veto(order, view)
             if reason is not None:
@@ -163,13 +164,13 @@ class RiskGate:
     def next_ns(self, view: RiskView) -> int:
         """Return when `pull` may change by time alone."""
         soonest = NEVER
-        for name, check in self._checks:
+        for name, check in self.checks:
             with _named(name):
                 soonest = min(soonest, check.next_ns(view))
         return soonest
 
     def _first(self, ask: Callable[[RiskCheck], str | None]) -> str | None:
-        for name, check in self._checks:
+        for name, check in self.checks:
             with _named(name):
                 reason = ask(check)
             if reason is not None:

@@ -48,7 +48,8 @@ class PaperVenue(ExecutionVenue):
     simulated = True
 
     def __init__(self, config: PaperConfig, context: Context) -> None:
-        settings: SimSettings = context.sim
+        self.settings: SimSettings = context.sim
+        settings = self.settings
         self._exchange = SimExchange(
             queue_model(settings.queue), partial_fills=settings.partial_fills
         )
