@@ -121,6 +121,13 @@ class Journal:
         """Write ``run.json``."""
         self.write("run.json", msgspec.json.format(_ENCODER.encode(record), indent=2) + b"\n")
 
+    def begin_anew(self) -> None:
+        """Forget every entry so far: the run starts over."""
+        self._lines.clear()
+        with self._writing():
+            self._journal.seek(0)
+            self._journal.truncate()
+
     def close(self) -> None:
         """Flush, and let go of the files."""
         try:

@@ -45,6 +45,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         held_back: Orders not sent because of the rate limit.
         halted: Why the run stopped quoting for good; empty if it did not.
         feed: What reading the feed found.
+        engine: ``compiled`` or ``reference``; both give the same results.
         wall_s: How long the run took, seconds.
         events_per_s: ``events / wall_s``.
     """
@@ -78,6 +79,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     held_back: int
     halted: str
     feed: FeedStats
+    engine: str
     wall_s: float
     events_per_s: float
 
@@ -88,7 +90,14 @@ _JSON = msgspec.json.Encoder(decimal_format="number")
 
 
 def report_of(
-    engine: Engine, run: RunInfo, feed: FeedStats, *, start_ns: int, events: int, wall_s: float
+    engine: Engine,
+    run: RunInfo,
+    feed: FeedStats,
+    *,
+    start_ns: int,
+    events: int,
+    wall_s: float,
+    ran_on: str = "reference",
 ) -> Report:
     """Return the results of a run that has ended."""
     instrument, portfolio, counts = engine.instrument, engine.portfolio, engine.counts
@@ -125,6 +134,7 @@ def report_of(
         held_back=engine.quoter.held_back,
         halted=engine.halted or "",
         feed=feed,
+        engine=ran_on,
         wall_s=round(wall_s, 3),
         events_per_s=round(events / wall_s, 1) if wall_s > 0 else 0.0,
     )
@@ -181,7 +191,12 @@ def report_text(report: Report) -> str:
     if report.halted:
         rows.append(("HALTED", report.halted))
     rows += [("note", note) for note in feed.notes]
-    rows.append(("speed", f"{report.wall_s:.2f} s, {report.events_per_s:,.0f} rows/s"))
+    rows.append(
+        (
+            "speed",
+            f"{report.wall_s:.2f} s, {report.events_per_s:,.0f} rows/s, {report.engine} engine",
+        )
+    )
     if report.folder:
         rows.append(("folder", report.folder))
     width = max(len(name) for name, _ in rows)

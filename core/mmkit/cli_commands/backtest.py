@@ -18,6 +18,9 @@ from mmkit.cli_commands.options import (
 @click.command()
 @config_options
 @click.option("--no-folder", is_flag=True, help="Leave no run folder under the results.")
+@click.option(
+    "--reference", is_flag=True, help="Use the slow, obvious engine; the results are the same."
+)
 @json_option
 @verbose_option
 def backtest(
@@ -26,6 +29,7 @@ def backtest(
     userdir: Path | None,
     strategy: str | None,
     no_folder: bool,
+    reference: bool,
     json: bool,
 ) -> None:
     """Run a strategy over recorded order books and print what came of it.
@@ -39,7 +43,9 @@ def backtest(
     loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
     tape = load_tape(loaded)
     with _progress(shown=sys.stderr.isatty() and not json) as progress:
-        report = backtest(loaded, tape=tape, folder=not no_folder, progress=progress)
+        report = backtest(
+            loaded, tape=tape, folder=not no_folder, reference=reference, progress=progress
+        )
     click.echo(report_json(report) if json else report_text(report))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,11 +15,17 @@ from mmkit.journal import Journal, NullJournal, RunRecord, new_run_folder
 from mmkit.report import Report, report_json, report_of
 from mmkit.run.assembly import assemble, data_source
 from mmkit.run.replay import Progress, replay_plain, replay_received
+from mmkit.run.session import Session
 from mmkit.settings import FillReports
 from mmkit.tape import Tape
 
 if TYPE_CHECKING:
     from mmkit.config import Config
+
+_log = logging.getLogger("mmkit.backtest")
+
+_SMALL = 200_000
+"""Rows, with three for each time the strategy is asked: about half a second on the reference engine."""
 
 
 def load_tape(config: Config) -> Tape:
@@ -42,6 +49,7 @@ def backtest(
     *,
     tape: Tape | None = None,
     folder: bool = True,
+    reference: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Run the configured strategy over the configured data.
@@ -50,6 +58,7 @@ def backtest(
         config: What to run.
         tape: The market data, if it has been loaded already.
         folder: Whether to leave a run folder under ``userdir/results``.
+        reference: Whether to use the slow, obvious engine, whatever the compiled one can do.
         progress: Told the rows done and the rows in all, now and then.
     """
     tape = tape if tape is not None else load_tape(config)
@@ -65,7 +74,6 @@ def backtest(
         instrument=tape.instrument,
         strategy=config.strategy.name,
     )
-    session = assemble(config, tape.instrument, journal or NullJournal(), start_ns)
     config.plugins.run_started(run)
     told: Progress | None = None
     if progress is not None:
@@ -76,13 +84,16 @@ def backtest(
 
     began = time.perf_counter()
     try:
-        if config.sim.fill_reports is FillReports.PLAIN:
-            replay_plain(session, tape, told)
-        else:
-            replay_received(session, tape, told)
+        session, engine = _replay(config, tape, start_ns, journal, told, reference=reference)
         wall_s = time.perf_counter() - began
         report = report_of(
-            session.engine, run, tape.stats, start_ns=start_ns, events=len(tape), wall_s=wall_s
+            session.engine,
+            run,
+            tape.stats,
+            start_ns=start_ns,
+            events=len(tape),
+            wall_s=wall_s,
+            ran_on=engine,
         )
         if journal is not None:
             write_run(
@@ -96,6 +107,49 @@ def backtest(
             journal.close()
     config.plugins.run_finished(run, report)
     return report
+
+
+def _replay(
+    config: Config,
+    tape: Tape,
+    start_ns: int,
+    journal: Journal | None,
+    progress: Progress | None,
+    *,
+    reference: bool,
+) -> tuple[Session, str]:
+    """Replay the tape; return the session as it ended, and which engine did it."""
+    session = assemble(config, tape.instrument, journal or NullJournal(), start_ns)
+    why = "asked for" if reference else _small(session, tape)
+    if not why:
+        from mmkit.run.compiled import NotCompiled, replay_compiled, why_not
+        from mmkit.sim.prepared import Prepared
+
+        prepared = Prepared(tape)
+        why = why_not(session, prepared)
+        if not why:
+            try:
+                replay_compiled(session, journal, prepared, progress)
+            except NotCompiled as error:
+                why = str(error)
+                if journal is not None:
+                    journal.begin_anew()
+                session = assemble(config, tape.instrument, journal or NullJournal(), start_ns)
+            else:
+                return session, "compiled"
+    _log.info("the reference engine runs: %s", why)
+    if config.sim.fill_reports is FillReports.PLAIN:
+        replay_plain(session, tape, progress)
+    else:
+        replay_received(session, tape, progress)
+    return session, "reference"
+
+
+def _small(session: Session, tape: Tape) -> str:
+    """Return why the reference is quick enough here; loading compiled code takes a moment, too."""
+    every = session.engine.strategy.wake.every
+    wakes = (int(tape.ts_local[-1]) - session.engine.now) // every if every else 0
+    return "a small run" if len(tape) + 3 * wakes < _SMALL else ""
 
 
 def write_run(journal: Journal, config: Config, record: RunRecord, report: Report) -> None:
