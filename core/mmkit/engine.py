@@ -249,14 +249,15 @@ class Engine:
         try:
             return self.strategy.quote(self)
         except Exception as error:
-            raise self._strategy_failed("quote", error) from error
+            raise self.strategy_failed("quote", error) from error
 
     def _strategy_hears(self, event: AnyEvent) -> None:
         try:
             self.strategy.on_event(event)
         except Exception as error:
-            raise self._strategy_failed("on_event", error) from error
+            raise self.strategy_failed("on_event", error) from error
 
-    def _strategy_failed(self, method: str, error: Exception) -> StrategyError:
+    def strategy_failed(self, method: str, error: Exception) -> StrategyError:
+        """Return the error that says what the user's code raised."""
         name = type(self.strategy).__name__
         return StrategyError(f"{name}.{method} raised {type(error).__name__}: {error}")

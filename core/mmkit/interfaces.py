@@ -272,8 +272,11 @@ class Quotes:
         bids: Iterable[Level] = (),
         asks: Iterable[Level] = (),
     ) -> None:
-        self.bids = (*((bid,) if bid else ()), *bids)
-        self.asks = (*((ask,) if ask else ()), *asks)
+        self.bids: tuple[Level, ...] = (bid,) if bid else ()
+        self.asks: tuple[Level, ...] = (ask,) if ask else ()
+        if bids or asks:
+            self.bids += tuple(bids)
+            self.asks += tuple(asks)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Quotes) and (self.bids, self.asks) == (other.bids, other.asks)

@@ -15,7 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from mmkit.sim.prepared import NONE, UNKNOWN
 from mmkit.tape import NEVER, Kind
@@ -34,7 +36,9 @@ ENTRY, RESPONSE, QUEUE, PARTIAL, MAKER, DENOMINATOR = 37, 38, 39, 40, 41, 42
 BASE, STALE, MAX_DRAWDOWN, N_CHECKS, ASKED = 43, 44, 45, 46, 47
 # Where our resting orders are, so that most rows need no look at them; and how many places are in use.
 BID_HIGH, BID_LOW, ASK_LOW, ASK_HIGH, PLACES, HALTED_BY = 48, 49, 50, 51, 52, 53
-CHECKS = 54
+# What the strategy is shown, in ticks.
+BEST_BID, BEST_ASK = 54, 55
+CHECKS = 56
 """From here on: pairs of a check's code and its limit, in the order of the configuration."""
 MOST_CHECKS = 8
 VETOES = CHECKS + 2 * MOST_CHECKS
@@ -216,22 +220,13 @@ def _on_level(
     orders: Any,
     queue: Any,
     reports: Any,
-    ladder: Any,
     selling: int,
     price: int,
+    before: int,
     total: int,
     at: int,
 ) -> None:
-    before = ladder[selling, price]
-    ladder[selling, price] = total
-    s[DIRTY] = 1
-    if s[RESTING] == 0:
-        return
-    if selling:
-        if not (s[ASK_LOW] <= price <= s[ASK_HIGH]) and (total == 0 or price > s[BID_HIGH]):
-            return
-    elif not (s[BID_LOW] <= price <= s[BID_HIGH]) and (total == 0 or price < s[ASK_LOW]):
-        return
+    """Take in a level that may concern one of our orders; `before` is what the ladder held there."""
     crossed = False
     for place in range(s[PLACES]):
         if orders[place, ON_BOOK] == 0:
@@ -261,8 +256,6 @@ def _on_level(
 def _on_trade(
     s: Any, orders: Any, queue: Any, reports: Any, sold: int, price: int, quantity: int, at: int
 ) -> None:
-    if price > s[BID_HIGH] if sold else price < s[ASK_LOW]:
-        return
     ours = 0 if sold else 1
     group, turn = -1, -1
     used = 0
@@ -318,6 +311,12 @@ def _begin_snapshot(s: Any, orders: Any, ladder: Any) -> None:
             orders[place, BEFORE] = ladder[orders[place, SELLING], orders[place, PRICE]]
     s[IN_SNAPSHOT] = 1
     s[FILLING] = 1
+    _clear(s, ladder)
+
+
+@_jit
+def _clear(s: Any, ladder: Any) -> None:
+    """Empty the ladder; not when it is, since writing to it brings its pages into memory."""
     if s[DIRTY]:
         ladder[:] = 0
         s[DIRTY] = 0
@@ -338,59 +337,70 @@ def _exchange_until(
     quantities: Any,
     until: int,
 ) -> None:
-    """Hand the exchange every row up to `until`, which comes nearer when a fill is to be reported."""
-    n = s[I_EXCHANGE]
-    rows = len(order)
+    """Hand the exchange every row up to `until`, which comes nearer when a fill is to be reported.
+
+    The hot loop: most rows change a level where we have nothing, and cost a store. Indices are unsigned,
+    as numba looks for negative ones otherwise.
+    """
+    bids, asks = ladder[0], ladder[1]
+    n, rows = np.uint64(s[I_EXCHANGE]), np.uint64(len(order))
+    bid_low, bid_high, ask_low, ask_high = s[BID_LOW], s[BID_HIGH], s[ASK_LOW], s[ASK_HIGH]
+    telling = s[FILLING] or s[IN_SNAPSHOT]
+    dirty = 0
     while n < rows:
-        row = order[n]
+        row = np.uint64(order[n])
         at = times[row]
         if at > until:
             break
+        n += np.uint64(1)
         kind = kinds[row]
         what = kind & _KIND
+        price = prices[row]
+        concerned = False
         if what == _LEVEL:
-            _on_level(
-                s,
-                f,
-                orders,
-                queue,
-                reports,
-                ladder,
-                1 if kind & _SELL else 0,
-                prices[row],
-                quantities[row],
-                at,
-            )
+            dirty = 1
+            total, place = quantities[row], np.uint64(price)
+            if kind & _SELL:
+                before = asks[place]
+                asks[place] = total
+                if ask_low <= price <= ask_high or (price <= bid_high and total > 0):
+                    _on_level(s, f, orders, queue, reports, 1, price, before, total, at)
+                    concerned = True
+            else:
+                before = bids[place]
+                bids[place] = total
+                if bid_low <= price <= bid_high or (price >= ask_low and total > 0):
+                    _on_level(s, f, orders, queue, reports, 0, price, before, total, at)
+                    concerned = True
         elif what == _TRADE:
-            if s[RESTING]:
-                _on_trade(
-                    s,
-                    orders,
-                    queue,
-                    reports,
-                    1 if kind & _SELL else 0,
-                    prices[row],
-                    quantities[row],
-                    at,
-                )
+            sold = kind & _SELL
+            if price <= bid_high if sold else price >= ask_low:
+                _on_trade(s, orders, queue, reports, 1 if sold else 0, price, quantities[row], at)
+                concerned = True
         elif what == _SNAPSHOT:
+            s[DIRTY] |= dirty
+            dirty = 0
             _begin_snapshot(s, orders, ladder)
+            telling = 1
         elif what == _GAP:
-            if s[DIRTY]:
-                ladder[:] = 0
-                s[DIRTY] = 0
+            s[DIRTY] |= dirty
+            dirty = 0
+            _clear(s, ladder)
             s[KNOWN_EXCHANGE] = s[FILLING] = 0
-        n += 1
-        if kind & _LAST:
+        if telling and kind & _LAST:
             if s[FILLING]:
                 s[FILLING] = 0
                 s[KNOWN_EXCHANGE] = 1
             if s[IN_SNAPSHOT]:
                 _on_snapshot_told(s, f, orders, queue, ladder)
                 s[IN_SNAPSHOT] = 0
-        if s[REPORTS_END] > s[REPORTS]:
-            until = min(until, reports[s[REPORTS] & (LINE - 1), DUE])
-    s[I_EXCHANGE] = n
+            telling = 0
+        if concerned:
+            bid_low, bid_high, ask_low, ask_high = s[BID_LOW], s[BID_HIGH], s[ASK_LOW], s[ASK_HIGH]
+            if s[REPORTS_END] > s[REPORTS]:
+                until = min(until, reports[s[REPORTS] & (LINE - 1), DUE])
+    s[I_EXCHANGE] = np.int64(n)
+    s[DIRTY] |= dirty
 
 
 @_jit
@@ -708,47 +718,86 @@ def _seek(times: Any, start: int, until: int) -> int:
 
 
 @_jit
-def advance(
-    s: Any,
-    f: Any,
-    orders: Any,
-    queue: Any,
-    lines: Any,
-    sent: Any,
-    wanted: Any,
-    log: Any,
-    ladder: Any,
-    columns: Any,
-) -> int:
+def _ask(s: Any, bid: int, ask: int) -> int:
+    """Note what the strategy is shown."""
+    s[ASKED] = 1
+    s[BEST_BID] = bid + s[BASE] if bid >= 0 else NONE
+    s[BEST_ASK] = ask + s[BASE] if ask >= 0 else NONE
+    return ASK
+
+
+@intrinsic
+def _pointer(context: Any, address: Any) -> Any:
+    """Take an integer for the address it is."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), generate
+
+
+def where(arrays: dict[str, Any], rows: int, span: int) -> Any:
+    """Return what `advance` finds its arrays by: their addresses, and the lengths that vary.
+
+    Handing over one array takes a fifth of a microsecond, each further one about a tenth. The caller
+    keeps `arrays` alive, and keeps them where they are.
+    """
+    addresses = [arrays[name].ctypes.data for name in ARRAYS]
+    lengths = [
+        rows,
+        span,
+        len(arrays["log"]),
+        len(arrays["wanted"]),
+        len(arrays["special"]),
+        len(arrays["last"]),
+    ]
+    return np.array(addresses + lengths, np.int64)
+
+
+ARRAYS = (
+    *("s", "f", "orders", "queue", "lines", "sent", "wanted", "log", "ladder"),
+    *("ts_exchange", "ts_local", "kind", "price", "quantity", "order"),
+    *("best_local", "best_exchange", "special", "last"),
+)
+"""What `advance` works on, in the order of `where`.
+
+s: the state. f: settings that are no whole numbers. orders: ours, ``(MOST_ORDERS, ORDER_SIZE)``. queue:
+in front, and traded since the last total, ``(MOST_ORDERS, 2)``. lines: commands and reports on their way,
+``(2, LINE, LINE_SIZE)``. sent: when the last orders were sent, a ring. wanted: what the strategy wants, if
+`ASKED` says that it has been asked (`_towards`). log: what happened, ``(n, LOG_SIZE)``; the caller empties
+it. ladder: the exchange's book, ``(2, span)``, bids and asks. The others are `Prepared`'s.
+"""
+
+
+@_jit
+def advance(at: Any) -> int:
     """Move time until the strategy is to be asked (`ASK`), and answer for what it said the time before.
 
     Args:
-        s: The state.
-        f: Settings that are no whole numbers.
-        orders: Our orders, shape ``(MOST_ORDERS, ORDER_SIZE)``.
-        queue: Queue positions, shape ``(MOST_ORDERS, 2)``: in front, traded since the last total.
-        lines: Commands and reports on their way, shape ``(2, LINE, LINE_SIZE)``.
-        sent: When the last orders were sent, a ring.
-        wanted: What the strategy wants, if `ASKED` says that it has been asked (`_towards`).
-        log: What happened, shape ``(n, LOG_SIZE)``; the caller empties it.
-        ladder: The exchange's book, shape ``(2, span)``: bids, then asks.
-        columns: ts_exchange, ts_local, kind, price, quantity, order, best_local, best_exchange, special,
-            last: as in `Prepared`.
+        at: From `where`.
     """
-    (
-        ts_exchange,
-        ts_local,
-        kinds,
-        prices,
-        quantities,
-        order,
-        best_local,
-        best_exchange,
-        special,
-        last,
-    ) = columns
+    rows, span = at[19], at[20]
+    # numba hands `context` over itself.
+    s = carray(_pointer(at[0]), (STATE_SIZE,), np.int64)  # type: ignore[call-arg]
+    f = carray(_pointer(at[1]), (FLOATS_SIZE,), np.float64)
+    orders = carray(_pointer(at[2]), (MOST_ORDERS, ORDER_SIZE), np.int64)
+    queue = carray(_pointer(at[3]), (MOST_ORDERS, 2), np.float64)
+    lines = carray(_pointer(at[4]), (2, LINE, LINE_SIZE), np.int64)
+    sent = carray(_pointer(at[5]), (SENT_RING,), np.int64)
+    wanted = carray(_pointer(at[6]), (at[22],), np.int64)
+    log = carray(_pointer(at[7]), (at[21], LOG_SIZE), np.int64)
+    ladder = carray(_pointer(at[8]), (2, span), np.int64)
+    ts_exchange = carray(_pointer(at[9]), (rows,), np.int64)
+    ts_local = carray(_pointer(at[10]), (rows,), np.int64)
+    kinds = carray(_pointer(at[11]), (rows,), np.uint8)
+    prices = carray(_pointer(at[12]), (rows,), np.int64)
+    quantities = carray(_pointer(at[13]), (rows,), np.int64)
+    order = carray(_pointer(at[14]), (rows,), np.int64)
+    best_local = carray(_pointer(at[15]), (rows, 2), np.int32)
+    best_exchange = carray(_pointer(at[16]), (rows, 2), np.int32)
+    special = carray(_pointer(at[17]), (at[23],), np.int64)
+    last = carray(_pointer(at[18]), (at[24],), np.int64)
     arriving, reports = lines[0], lines[1]
-    rows = len(ts_local)
     bid, ask = UNKNOWN, UNKNOWN
     if s[I_LOCAL] > 0:
         bid, ask = best_local[s[I_LOCAL] - 1, 0], best_local[s[I_LOCAL] - 1, 1]
@@ -777,20 +826,20 @@ def advance(
             due_wake = s[NEXT_WAKE]
             if s[STALE] > 0 and not s[PULLED]:
                 # The last row before now, whether or not `I_LOCAL` has come that far.
-                at = s[I_LOCAL]
-                latest = ts_local[at - 1] if at > 0 else s[LAST_DATA]
-                while at < rows and ts_local[at] <= min(latest + s[STALE], due_wake):
-                    latest = ts_local[at]
-                    at += 1
+                n = s[I_LOCAL]
+                latest = ts_local[n - 1] if n > 0 else s[LAST_DATA]
+                while n < rows and ts_local[n] <= min(latest + s[STALE], due_wake):
+                    latest = ts_local[n]
+                    n += 1
                 stale = latest + s[STALE]
                 if stale > s[NOW]:
                     due_wake = min(due_wake, stale)
         due_special = ts_local[special[s[I_SPECIAL]]] if s[I_SPECIAL] < len(special) else NEVER
         if s[PULLED] and s[I_LOCAL] < rows:
             # Pulled for want of data: the next message that is complete lets go.
-            at = np.searchsorted(last, s[I_LOCAL])
-            if at < len(last):
-                due_special = min(due_special, ts_local[last[at]])
+            n = np.searchsorted(last, s[I_LOCAL])
+            if n < len(last):
+                due_special = min(due_special, ts_local[last[n]])
         end = NEVER
         if not s[STOPPED]:
             end = ts_local[rows - 1]
@@ -823,9 +872,9 @@ def advance(
             if s[I_SPECIAL] < len(special) and ts_local[special[s[I_SPECIAL]]] <= until:
                 stop = special[s[I_SPECIAL]]
             if s[PULLED] and s[I_LOCAL] < rows and not s[STOPPED]:
-                at = np.searchsorted(last, s[I_LOCAL])
-                if at < len(last) and ts_local[last[at]] <= until:
-                    stop = min(stop, last[at])
+                n = np.searchsorted(last, s[I_LOCAL])
+                if n < len(last) and ts_local[last[n]] <= until:
+                    stop = min(stop, last[n])
             if stop == rows:
                 break
             row = stop
@@ -847,8 +896,7 @@ def advance(
                     _pull(s, orders, arriving, log)
                 else:
                     s[PULLED] = 0
-                    s[ASKED] = 1
-                    return ASK
+                    return _ask(s, bid, ask)
         if s[I_LOCAL] < rows:
             s[I_LOCAL] = _seek(ts_local, s[I_LOCAL], until)
             if s[I_LOCAL] > 0 and not s[STOPPED]:
@@ -873,8 +921,7 @@ def advance(
                 if s[PULLED]:
                     _pull(s, orders, arriving, log)
                 else:
-                    s[ASKED] = 1
-                    return ASK
+                    return _ask(s, bid, ask)
         if until == end and not s[STOPPED] and s[I_EXCHANGE] == rows and s[I_LOCAL] == rows:
             # The data has ended: what is under way still arrives, nothing more is decided.
             s[STOPPED] = 1
