@@ -26,6 +26,10 @@ def value_of(instrument: Instrument, price: int, quantity: int) -> Decimal:
     return EXACT.multiply(amount, instrument.price(price))
 
 
+def _share(value: Decimal, part: int, whole: int) -> Decimal:
+    return value if part == whole else _DIVIDE.divide(_DIVIDE.multiply(value, part), whole)
+
+
 class Portfolio:
     """What the fills so far have made of nothing: starts flat, with no cash.
 
@@ -58,16 +62,24 @@ class Portfolio:
 
     def apply(self, side: Side, fill: OrderFilled) -> None:
         """Take in a fill of an order on `side`."""
-        value = value_of(self._instrument, fill.price, fill.quantity)
+        self.trade(side, fill.price, fill.quantity, fill.fee)
+
+    def trade(self, side: Side, price: int, quantity: int, fee: Decimal) -> None:
+        """Take in that `quantity` lots were traded at `price` ticks for `fee`."""
+        if self._sign == 1:
+            value = EXACT.multiply(self._unit, price * quantity)
+        else:
+            value = value_of(self._instrument, price, quantity)
         bought = value if side is Side.BUY else value.copy_negate()
         context = self._context
         paid = bought if self._sign == 1 else bought.copy_negate()
         self.cash = context.subtract(self.cash, paid)
-        self.fees = EXACT.add(self.fees, fill.fee)
-        self.volume += fill.quantity
+        self.fees = EXACT.add(self.fees, fee)
+        self.volume += quantity
         self.turnover = context.add(self.turnover, value)
-        self._realize(side.sign * fill.quantity, bought)
-        self.position += side.sign * fill.quantity
+        change = quantity if side is Side.BUY else -quantity
+        self._realize(change, bought)
+        self.position += change
 
     def _realize(self, change: int, bought: Decimal) -> None:
         """Split a trade of `change` lots for `bought` (negative if sold) into what closes and what opens."""
@@ -76,8 +88,8 @@ class Portfolio:
             self._cost = _DIVIDE.add(self._cost, bought)
             return
         closed = min(abs(change), abs(position))
-        cost_share = _DIVIDE.divide(_DIVIDE.multiply(self._cost, closed), abs(position))
-        bought_share = _DIVIDE.divide(_DIVIDE.multiply(bought, closed), abs(change))
+        cost_share = _share(self._cost, closed, abs(position))
+        bought_share = _share(bought, closed, abs(change))
         loss = _DIVIDE.add(cost_share, bought_share)
         self._realized = _DIVIDE.subtract(self._realized, _DIVIDE.multiply(loss, self._sign))
         opened = _DIVIDE.subtract(bought, bought_share)

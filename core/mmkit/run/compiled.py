@@ -31,6 +31,7 @@ from mmkit.events import (
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import Level, Quotes, Strategy
 from mmkit.orders import Order
+from mmkit.portfolio import EXACT
 from mmkit.quoter import checked_levels
 from mmkit.risk import MaxDrawdown, MaxOrder, MaxPosition, PriceBand, StaleAfter
 from mmkit.run.replay import Progress
@@ -45,6 +46,7 @@ from mmkit.tape import NEVER, GapReason, Kind
 MOST_LEVELS = 16
 """A side; a strategy that wants more goes to the reference."""
 _LOG_LINES = 65_536
+_NO_FEE = Decimal(0)
 _MODELS = {"risk_averse": k.RISK_AVERSE, "power": k.POWER, "log": k.LOG}
 _SIDES = (Side.BUY, Side.SELL)
 _REJECTED = {
@@ -202,7 +204,7 @@ class _Run:
             raise NotCompiled("a strategy that does not return Quotes")
         bids, asks = quotes.bids, quotes.asks
         wanted, base, n = self._wanted, self.prepared.base, 2
-        if len(bids) > 1 or len(asks) > 1 or not _plain(bids, asks):
+        if not _plain(bids, asks):
             checked = checked_levels(quotes)
             bids, asks = tuple(checked[0].items()), tuple(checked[1].items())
             if len(bids) > MOST_LEVELS or len(asks) > MOST_LEVELS:
@@ -257,14 +259,14 @@ class _Run:
             return
         lines = self.log[:logged]
         self.s[k.LOGGED] = 0
-        if self.recorder is None:
-            lines = lines[lines[:, 0] == k.FILLED]
-        for line in lines.tolist():
-            entry = self._entry(line)
-            if self.recorder is not None:
-                self.recorder.note(entry)
-            if isinstance(entry, OrderFilled):
-                self.engine.portfolio.apply(_SIDES[line[7]], entry)
+        if self.recorder is not None:
+            for line in lines.tolist():
+                self.recorder.note(self._entry(line))
+        portfolio = self.engine.portfolio
+        for line in lines[lines[:, 0] == k.FILLED].tolist():
+            portfolio.trade(_SIDES[line[7]], line[4], line[5], _NO_FEE)
+        # The kernel has added the fees up, in whole units.
+        portfolio.fees = self._money(2 * int(self.s[k.FEES]))
 
     def _entry(self, line: list[int]) -> AnyCommand | AnyEvent:
         what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling = line
@@ -343,19 +345,26 @@ class _Run:
 
     def _money(self, units: Any) -> Decimal:
         value = int(units) * self._unit
-        return Decimal(value.numerator) / Decimal(value.denominator)
+        # Exact: products of decimals have a finite expansion.
+        return EXACT.divide(Decimal(value.numerator), Decimal(value.denominator))
 
 
 def _plain(bids: tuple[Level, ...], asks: tuple[Level, ...]) -> bool:
     """Whether at most one level a side is certainly all right; others are looked at more closely."""
-    for side in (bids, asks):
-        for level in side:
-            if type(level) is not tuple or len(level) != 2:
-                return False
-            price, quantity = level
-            if type(price) is not int or type(quantity) is not int or price <= 0 or quantity <= 0:
-                return False
-    return not (bids and asks and bids[0][0] >= asks[0][0])
+    bid = ask = 0
+    if bids:
+        if len(bids) > 1 or len(bids[0]) != 2:
+            return False
+        bid, quantity = bids[0]
+        if type(bid) is not int or type(quantity) is not int or bid <= 0 or quantity <= 0:
+            return False
+    if asks:
+        if len(asks) > 1 or len(asks[0]) != 2:
+            return False
+        ask, quantity = asks[0]
+        if type(ask) is not int or type(quantity) is not int or ask <= bid or quantity <= 0:
+            return False
+    return True
 
 
 def replay_compiled(

@@ -897,7 +897,14 @@ def advance(at: Any) -> int:
                 else:
                     s[PULLED] = 0
                     return _ask(s, bid, ask)
-        if s[I_LOCAL] < rows:
+        # The engine's clock and touch are looked up only where somebody asks for them; whether the book
+        # is known changes at special rows alone.
+        looked_at = until == end or due_wake <= until
+        n = s[REPORTS]
+        while not looked_at and n < s[REPORTS_END] and reports[n & (LINE - 1), DUE] <= until:
+            looked_at = reports[n & (LINE - 1), WHAT] == FILLED
+            n += 1
+        if s[I_LOCAL] < rows and looked_at:
             s[I_LOCAL] = _seek(ts_local, s[I_LOCAL], until)
             if s[I_LOCAL] > 0 and not s[STOPPED]:
                 s[LAST_DATA] = ts_local[s[I_LOCAL] - 1]
