@@ -121,3 +121,59 @@ def test_recorded_data_is_refused_by_trade_with_what_it_needs(tmp_path: Path) ->
 
     assert ended.status == 2
     assert "mmkit backtest" in ended.stderr
+
+
+BIG = f"""
+instrument: {{venue: binance, market: usdm, symbol: "BTC/USDT:USDT", tick: "0.1", lot: "0.001"}}
+data: {{plugin: capture, paths: ["{SHARED / "binance_usdm" / "btcusdt_20240808.gz"}"]}}
+strategy: {{plugin: skewed, every: 100ms, half_spread: 1ticks, skew: 1ticks, size: "0.01", max_position: "0.05"}}
+risk: {{max_position: "0.05", max_order: "0.02", price_band: 1%, max_drawdown: "100", stale_after: 5s}}
+"""
+
+
+def test_the_compiled_engine_and_the_reference_write_the_same_journal_to_the_byte(
+    tmp_path: Path,
+) -> None:
+    compiled = backtest(tmp_path, "--json", config=BIG).json
+    reference = backtest(tmp_path, "--json", "--reference", config=BIG).json
+
+    assert (compiled["engine"], reference["engine"]) == ("compiled", "reference")
+    assert compiled["fills"] > 50
+    timed = ("wall_s", "events_per_s", "run_id", "folder", "engine")
+    assert {name: value for name, value in compiled.items() if name not in timed} == {
+        name: value for name, value in reference.items() if name not in timed
+    }
+    journals = [
+        (tmp_path / report["folder"] / "journal.jsonl").read_bytes()
+        for report in (compiled, reference)
+    ]
+    assert journals[0] == journals[1]
+
+
+TAKER = """
+from mmkit import Strategy, Target
+
+
+class Taker(Strategy):
+    def quote(self, view):
+        return Target(10 if view.now // 1_000_000_000 % 2 else -10)
+"""
+
+
+def test_a_strategy_that_only_the_reference_can_run_is_run_by_the_reference_from_the_start(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(tmp_path / "user_data", BIG)
+    (userdir / "strategies" / "taker.py").write_text(TAKER)
+
+    ended = mmkit("backtest", "-c", userdir / "config.yml", "-s", "taker", "--json", cwd=tmp_path)
+
+    assert ended.status == 0, ended.stderr
+    assert ended.json["engine"] == "reference"
+    assert ended.json["taker_fills"] > 100
+    orders = [
+        entry
+        for entry in journal(Path(tmp_path / ended.json["folder"]))
+        if entry["type"] == "SubmitOrder"
+    ]
+    assert [order["order_id"] for order in orders] == list(range(1, len(orders) + 1))

@@ -123,11 +123,16 @@ def _replay(
     why = "asked for" if reference else _small(session, tape)
     if not why:
         from mmkit.run.compiled import NotCompiled, replay_compiled, why_not
+        from mmkit.sim.kernel import advance
         from mmkit.sim.prepared import Prepared
 
         prepared = Prepared(tape)
         why = why_not(session, prepared)
         if not why:
+            if not advance.signatures:
+                _log.info(
+                    "the compiled engine is loaded; the first time it is compiled, some ten seconds"
+                )
             try:
                 replay_compiled(session, journal, prepared, progress)
             except NotCompiled as error:
