@@ -17,6 +17,7 @@ def register_strategies() -> list[Provider[Any, Strategy]]:
     from mmkit_strategies.avellaneda_stoikov import AvellanedaStoikov
     from mmkit_strategies.glft import Glft
     from mmkit_strategies.grid import Grid
+    from mmkit_strategies.imbalance import Imbalance
     from mmkit_strategies.join_best import JoinBest
     from mmkit_strategies.skewed import Skewed
 
@@ -38,6 +39,12 @@ def register_strategies() -> list[Provider[Any, Strategy]]:
             Glft.Config,
             Glft,
             "Distances of Gueant, Lehalle and Fernandez-Tapia (2013), asymptotic or exact",
+        ),
+        Provider(
+            "imbalance",
+            Imbalance.Config,
+            Imbalance,
+            "Around the micro-price of Stoikov (2018), or the weighted mid",
         ),
         Provider("grid", Grid.Config, Grid, "Several levels a side, equally spaced"),
     ]

@@ -25,11 +25,16 @@ class JoinBest(Strategy):
     """
 
     Config = JoinBestConfig
+    decision = "mmkit_strategies.join_best_compiled:decide"
 
     def __init__(self, config: JoinBestConfig, context: Context) -> None:
         super().__init__(config, context)
         self._size = context.instrument.lots(config.size)
         self._max_position = context.instrument.lots(config.max_position)
+
+    def parameters(self) -> tuple[float, float]:
+        """Size and limit, in lots, for the compiled decision."""
+        return (self._size, self._max_position)
 
     def quote(self, view: MarketView) -> Quotes:
         """Quote both touches, but not the side that would add beyond the limit."""

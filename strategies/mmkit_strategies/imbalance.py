@@ -1,0 +1,116 @@
+"""Quote around a mid that leans to where the book is thinner."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.units import Distance, Exact
+from mmkit_strategies.placement import two_sided
+
+Table = tuple[tuple[float, ...], ...]
+
+
+def weighted_mid(bid: int, ask: int, bid_quantity: float, ask_quantity: float) -> float:
+    """Return ``mid + spread (I - 1/2)`` with ``I = bid / (bid + ask)``, in ticks.
+
+    The best prices, each weighted by the quantity on the other side: much on the bid pulls it to the ask.
+    """
+    return (bid * ask_quantity + ask * bid_quantity) / (bid_quantity + ask_quantity)
+
+
+def micro_price(
+    bid: int, ask: int, bid_quantity: float, ask_quantity: float, adjustment: Table
+) -> float:
+    """Return mid plus the adjustment of its spread and imbalance, in ticks.
+
+    S. Stoikov, "The micro-price: a high-frequency estimator of future prices", Quantitative Finance
+    18(12), 2018, 1959-1966. A spread wider than the table takes its last row.
+
+    Args:
+        bid: Best bid in ticks.
+        ask: Best ask in ticks.
+        bid_quantity: At the best bid.
+        ask_quantity: At the best ask.
+        adjustment: Ticks by spread (rows: 1 tick, 2 ticks, ...) and by bucket of the imbalance (columns).
+    """
+    row = adjustment[min(ask - bid, len(adjustment)) - 1]
+    share = bid_quantity / (bid_quantity + ask_quantity)
+    return (bid + ask) / 2 + row[min(len(row) - 1, int(len(row) * share))]
+
+
+class ImbalanceConfig(StrategyConfig):
+    """Keys of `imbalance`."""
+
+    half_spread: Distance = Field(
+        description="Distance from the center to each quote, such as 5bps."
+    )
+    adjustment: Table = Field(
+        (),
+        description="Ticks from mid to the micro-price, by spread (rows: 1 tick, 2 ticks, ...) and by "
+        "bucket of the imbalance (columns); 'mmkit calibrate microprice' prints it. Without it the mid "
+        "is weighted by the quantities of the other side.",
+    )
+    skew: Distance = Field(
+        Distance.parse("0ticks"),
+        description="How far the center moves, against the inventory, for each `size` held.",
+    )
+    size: Exact = Field(gt=0, description="Quantity of each quote, a decimal in quotes.")
+    max_position: Exact = Field(
+        gt=0, description="Stop adding at this position, a decimal in quotes."
+    )
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> Self:
+        if not self.adjustment:
+            return self
+        lengths = {len(row) for row in self.adjustment}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError("adjustment: rows of equal length, one a spread, were expected")
+        if not all(math.isfinite(ticks) for row in self.adjustment for ticks in row):
+            raise ValueError("adjustment: finite numbers of ticks were expected")
+        return self
+
+
+class Imbalance(Strategy):
+    """Quote at ``center -+ half_spread``, where ``center = micro-price - skew x position / size``.
+
+    The micro-price is `micro_price` if there is an `adjustment`, and `weighted_mid` otherwise, which is
+    its simplest form and known to overshoot when the spread is wide. Never crosses the book.
+    """
+
+    Config = ImbalanceConfig
+
+    def __init__(self, config: ImbalanceConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._half_spread, self._skew = config.half_spread, config.skew
+        self._adjustment = config.adjustment
+        self._instrument = context.instrument
+        self._size = context.instrument.lots(config.size)
+        self._max_position = context.instrument.lots(config.max_position)
+
+    def quote(self, view: MarketView) -> Quotes:
+        """Quote both sides, but not the one that would add beyond the limit."""
+        bid, ask = view.best_bid, view.best_ask
+        if bid is None or ask is None or bid >= ask:
+            return NO_QUOTES
+        book, position = view.book, view.position
+        quantities = book.bids.levels[bid], book.asks.levels[ask]
+        if self._adjustment:
+            price = micro_price(bid, ask, *quantities, self._adjustment)
+        else:
+            price = weighted_mid(bid, ask, *quantities)
+        center = price - self._skew.ticks(price, self._instrument) * position / self._size
+        away = self._half_spread.ticks(price, self._instrument)
+        return two_sided(
+            bid,
+            ask,
+            center - away,
+            center + away,
+            size=self._size,
+            position=position,
+            max_position=self._max_position,
+        )
