@@ -12,6 +12,7 @@ from mmkit.cli_commands.options import file_options, json_option, load_with_log,
 if TYPE_CHECKING:
     from mmkit.instruments import Instrument
     from mmkit.intensity import Intensity
+    from mmkit.microprice import Microprice
 
 
 def _span(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -94,6 +95,64 @@ def intensity(
         max_distance=max_distance,
     )
     click.echo(msgspec.json.encode(found) if json else _text(found, tape.instrument))
+
+
+@calibrate.command()
+@file_options
+@click.option(
+    "--buckets",
+    type=click.IntRange(2, 100),
+    default=10,
+    show_default=True,
+    help="Of the imbalance at the touch.",
+)
+@click.option(
+    "--spreads",
+    type=click.IntRange(1, 20),
+    default=2,
+    show_default=True,
+    help="In ticks; wider books are left out.",
+)
+@json_option
+@verbose_option
+def microprice(
+    config: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    userdir: Path | None,
+    buckets: int,
+    spreads: int,
+    json: bool,
+) -> None:
+    """Measure how far the expected future mid lies from mid, by spread and imbalance.
+
+    The data is what the configuration names. Prints 'adjustment' for the strategy 'imbalance',
+    ready to paste. For markets whose spread is a few ticks.
+    """
+    import msgspec
+
+    from mmkit.microprice import fit_microprice
+    from mmkit.run.backtest import load_tape
+
+    tape = load_tape(load_with_log(config, overrides, userdir=userdir))
+    found = fit_microprice(tape, buckets=buckets, spreads=spreads)
+    click.echo(msgspec.json.encode(found) if json else _table(found, tape.instrument))
+
+
+def _table(found: Microprice, instrument: Instrument) -> str:
+    """Return what was seen, and the YAML."""
+    lines = [
+        f"{instrument.symbol}: {found.moves:,} moves of mid, "
+        f"{sum(map(sum, found.observations)):,} changes of the touch; "
+        f"1 tick = {instrument.tick} {instrument.quote}"
+    ]
+    for spread, seen in enumerate(found.observations, 1):
+        counts = " ".join(f"{count:,}" for count in seen)
+        lines.append(
+            f"seen at a spread of {spread}, from all on the ask to all on the bid: {counts}"
+        )
+    lines += ["", "# strategy: {plugin: imbalance}", "adjustment:"]
+    lines += [f"  - [{', '.join(f'{ticks:.4g}' for ticks in row)}]" for row in found.adjustment]
+    return "\n".join(lines)
 
 
 def _text(found: Intensity, instrument: Instrument) -> str:
