@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test test-slow lint clean
+.PHONY: help trade test test-slow lint bench-backtest clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test                   install everything and run the tests"
 	@echo "make test-slow              run the tests that take minutes"
 	@echo "make lint                   ruff, mypy, import-linter"
+	@echo "make bench-backtest         the backtest beside its peers; ARGS='--only convert' for one figure"
 	@echo "make clean                  remove the virtual environment"
 
 trade: $(VENV)/.installed
@@ -29,6 +30,10 @@ lint: $(VENV)/.installed-all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# BENCH_DIR, FEED_DIR, BENCH_PEER_PYTHON: docs/benchmarks.md
+bench-backtest: $(VENV)/.installed-all
+	@$(BIN)/python -m benchmarks.backtest $(ARGS)
 
 clean:
 	rm -rf $(VENV)

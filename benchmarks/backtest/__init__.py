@@ -1,0 +1,1 @@
+"""The backtest beside its peers: ``make bench-backtest``. docs/benchmarks.md says what each figure means."""

@@ -1,0 +1,93 @@
+"""The oracle's two-sided quoter, function ``mm`` of ``../shared/oracle/bench_hftbacktest.py``, for mmkit."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+from pydantic import Field
+
+from mmkit.events import AnyEvent, OrderFilled, Side
+from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.settings import SimSettings
+from mmkit.testing import build_strategy
+from mmkit.units import Exact
+
+SIM = SimSettings.model_validate(
+    {
+        "latency": {"entry": "2ms", "response": "1ms"},
+        "queue": {"model": "power", "exponent": 2},
+        "fees": {"maker": "0.0002", "taker": "0.0005"},
+        "partial_fills": False,
+        "fill_reports": "plain",
+    }
+)
+"""The rules of the oracle's run."""
+
+
+class MidQuoterConfig(StrategyConfig):
+    """Keys of `MidQuoter`."""
+
+    size: Exact = Field(Decimal("0.01"), gt=0, description="Quantity of each quote.")
+    max_position: Exact = Field(Decimal("0.1"), gt=0, description="Add nothing from here on.")
+    half_spread: float = Field(5.0, ge=0, description="From the center to each quote, in ticks.")
+    skew: float = Field(10.0, ge=0, description="Ticks the center moves at the position limit.")
+
+
+class MidQuoter(Strategy):
+    """Quote around ``mid - skew * position / max_position``, never better than the touch.
+
+    Two concessions, so that it decides as the oracle's does:
+
+    - The position is a running sum of floats, 0.0999... where ten fills of 0.01 make 0.1. The oracle compares
+      that with the limit and rounds its quotes by it. Counted in whole lots the limit is the limit, and
+      51,886 and 42,285 fills come of it instead of 51,888 and 42,301 (docs/oracle.md).
+    - The oracle names an order by its price, so while an order of the other side has a price, no order
+      of this side can be sent at it.
+    """
+
+    Config = MidQuoterConfig
+
+    def __init__(self, config: MidQuoterConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._lots = context.instrument.lots(config.size)
+        self._size, self._max_position = float(config.size), float(config.max_position)
+        self._half_spread, self._skew = config.half_spread, config.skew
+        self._position = 0.0
+        self._counted = 0  # lots of the view's position that are in the sum
+        # Only `on_event` sees fills in their order, and a fill does not say its side.
+        self._view: MarketView | None = None
+
+    def on_event(self, event: AnyEvent) -> None:
+        """Add a fill to the sum of floats."""
+        if isinstance(event, OrderFilled) and self._view is not None:
+            position = self._view.position
+            self._position += self._size if position > self._counted else -self._size
+            self._counted = position
+
+    def quote(self, view: MarketView) -> Quotes:
+        """Quote both sides, but not the one that would add beyond the limit."""
+        self._view = view
+        best_bid, best_ask = view.best_bid, view.best_ask
+        if best_bid is None or best_ask is None:
+            return NO_QUOTES
+        held, limit = self._position, self._max_position
+        center = (best_bid + best_ask) / 2.0 - held / limit * self._skew
+        bid = min(math.floor(center - self._half_spread), best_bid)
+        ask = max(math.ceil(center + self._half_spread), best_ask)
+        buys, sells = held < limit, held > -limit
+        for order in view.orders:
+            if order.side is Side.SELL:
+                buys = buys and order.price != bid
+            else:
+                sells = sells and order.price != ask
+        return Quotes(
+            bid=(bid, self._lots) if buys else None, ask=(ask, self._lots) if sells else None
+        )
+
+
+def mid_quoter(half_spread: float = 5.0, skew: float = 10.0) -> MidQuoter:
+    """Return the quoter with the oracle's parameters, or others. One for each run."""
+    strategy = build_strategy(MidQuoter, every="100ms", half_spread=half_spread, skew=skew)
+    assert isinstance(strategy, MidQuoter)
+    return strategy
