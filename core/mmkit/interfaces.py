@@ -393,6 +393,9 @@ class Strategy(ABC):
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
     """What may be written under ``strategy:``."""
 
+    decision: ClassVar[str] = ""
+    """The same decision as `quote`, compiled (`mmkit.decision`), as ``module:name``; empty for none."""
+
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
         self.context = context
@@ -418,6 +421,10 @@ class Strategy(ABC):
         Called on the engine's thread, only while the book is known. An exception stops the run and
         pulls every quote.
         """
+
+    def parameters(self) -> Sequence[float]:
+        """Return the numbers that the compiled `decision` needs."""
+        return ()
 
     def on_event(self, event: AnyEvent) -> None:
         """Take notice of what happened to an order or to the feed, as it becomes known."""

@@ -123,6 +123,12 @@ class Distance(msgspec.Struct, frozen=True):
             raise problem
         return cls(amount, unit)
 
+    def formula(self, instrument: Instrument) -> tuple[float, float, float]:
+        """Return ``(a, b, c)`` such that the distance is ``a * price / b + c`` ticks, as `ticks` has it."""
+        if self.unit in ("bps", "%"):
+            return float(self.amount), 10_000.0 if self.unit == "bps" else 100.0, 0.0
+        return 0.0, 1.0, self.ticks(0.0, instrument)
+
     def ticks(self, price: float, instrument: Instrument) -> float:
         """Return the distance in ticks at a price given in ticks."""
         if self.unit == "bps":

@@ -36,6 +36,7 @@ class Skewed(Strategy):
     """
 
     Config = SkewedConfig
+    decision = "mmkit_strategies.skewed_compiled:decide"
 
     def __init__(self, config: SkewedConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -43,6 +44,16 @@ class Skewed(Strategy):
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
         self._max_position = context.instrument.lots(config.max_position)
+
+    def parameters(self) -> tuple[float, ...]:
+        """Limits and distances for the compiled decision."""
+        instrument = self._instrument
+        return (
+            self._size,
+            self._max_position,
+            *self._half_spread.formula(instrument),
+            *self._skew.formula(instrument),
+        )
 
     def quote(self, view: MarketView) -> Quotes:
         """Quote both sides, but not the one that would add beyond the limit."""

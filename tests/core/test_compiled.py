@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkit.engine import Engine
+from mmkit.errors import StrategyError
 from mmkit.interfaces import Context, MarketView, Quotes, RiskCheck, Strategy, StrategyConfig
 from mmkit.risk import (
     DistanceLimit,
@@ -27,7 +28,9 @@ from mmkit.settings import SimSettings
 from mmkit.sim.paper import PaperConfig, PaperVenue
 from mmkit.sim.prepared import Prepared
 from mmkit.tape import Tape
-from mmkit.testing import BTCUSDT, random_tape
+from mmkit.testing import BTCUSDT, build_strategy, random_tape
+from mmkit_strategies.join_best import JoinBest
+from mmkit_strategies.skewed import Skewed
 
 
 class Restless(Strategy):
@@ -174,3 +177,57 @@ def test_a_long_random_market_with_gaps_fills_and_rejections_is_the_same(model: 
     assert reference.engine.counts["fills"] > 100
     assert reference.engine.counts["gaps"] > 3
     assert reference.engine.counts["rejected"] > 10
+
+
+FORMS = [
+    (JoinBest, {"size": "0.005", "max_position": "0.02"}),
+    (
+        Skewed,
+        {"size": "0.005", "max_position": "0.02", "half_spread": "0.05bps", "skew": "0.3ticks"},
+    ),
+    (Skewed, {"size": "0.01", "max_position": "0.05", "half_spread": "1ticks", "skew": "0.001%"}),
+    (Skewed, {"size": "0.003", "max_position": "0.05", "half_spread": "0.2", "skew": "0.07"}),
+]
+
+
+@pytest.mark.parametrize(("strategy", "config"), FORMS)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_compiled_decision_decides_like_the_same_strategy_in_plain_python(
+    strategy: type[Strategy], config: dict[str, str], seed: int
+) -> None:
+    tape = random_tape(seed, 3_000)
+    sim = SimSettings()
+    plain = type("Plain", (strategy,), {"decision": ""})
+
+    def run(form: type[Strategy], *, compiled: bool) -> tuple[list[Any], dict[str, Any]]:
+        memory, context = Memory(), Context(BTCUSDT, sim)
+        built = build_strategy(form, every="50ms", **config)
+        start_ns = int(min(tape.ts_local[0], tape.ts_exchange.min()))
+        made = Session(
+            Engine(BTCUSDT, built, RiskGate(), start_ns), PaperVenue(PaperConfig(), context), memory
+        )
+        if compiled:
+            replay_compiled(made, memory, Prepared(tape))
+        else:
+            replay_plain(made, tape)
+        return memory.entries, outcome(made)
+
+    expected = run(plain, compiled=False)
+    assert len(expected[0]) > 500
+    assert run(plain, compiled=True) == expected
+    assert run(strategy, compiled=True) == expected
+
+
+def test_a_compiled_decision_that_cannot_be_imported_is_named_with_what_to_do() -> None:
+    class Lost(JoinBest):
+        decision = "mmkit_strategies.join_best_compiled:nowhere"
+
+    tape = random_tape(1)
+    context = Context(BTCUSDT, SimSettings())
+    built = build_strategy(Lost, every="50ms", size="0.01", max_position="0.05")
+    engine = Engine(BTCUSDT, built, RiskGate(), int(tape.ts_exchange.min()))
+
+    with pytest.raises(StrategyError, match=r"nowhere.*cannot be used"):
+        replay_compiled(
+            Session(engine, PaperVenue(PaperConfig(), context), Memory()), None, Prepared(tape)
+        )

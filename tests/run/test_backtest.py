@@ -134,8 +134,10 @@ risk: {{max_position: "0.05", max_order: "0.02", price_band: 1%, max_drawdown: "
 def test_the_compiled_engine_and_the_reference_write_the_same_journal_to_the_byte(
     tmp_path: Path,
 ) -> None:
-    compiled = backtest(tmp_path, "--json", config=BIG).json
-    reference = backtest(tmp_path, "--json", "--reference", config=BIG).json
+    compiled, reference = (
+        backtest(tmp_path, "--json", "--engine", engine, config=BIG).json
+        for engine in ("compiled", "reference")
+    )
 
     assert (compiled["engine"], reference["engine"]) == ("compiled", "reference")
     assert compiled["fills"] > 50
@@ -166,8 +168,12 @@ def test_a_strategy_that_only_the_reference_can_run_is_run_by_the_reference_from
     userdir = write_config(tmp_path / "user_data", BIG)
     (userdir / "strategies" / "taker.py").write_text(TAKER)
 
-    ended = mmkit("backtest", "-c", userdir / "config.yml", "-s", "taker", "--json", cwd=tmp_path)
+    command = ("backtest", "-c", userdir / "config.yml", "-s", "taker", "--json")
+    refused = mmkit(*command, "--engine", "compiled", cwd=tmp_path)
+    ended = mmkit(*command, cwd=tmp_path)
 
+    assert refused.status == 2
+    assert "does not return Quotes" in refused.stderr
     assert ended.status == 0, ended.stderr
     assert ended.json["engine"] == "reference"
     assert ended.json["taker_fills"] > 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -14,12 +15,17 @@ from mmkit.cli_commands.options import (
     verbose_option,
 )
 
+Engine = Literal["auto", "compiled", "reference"]
+
 
 @click.command()
 @config_options
 @click.option("--no-folder", is_flag=True, help="Leave no run folder under the results.")
 @click.option(
-    "--reference", is_flag=True, help="Use the slow, obvious engine; the results are the same."
+    "--engine",
+    type=click.Choice(["auto", "compiled", "reference"]),
+    default="auto",
+    help="The results are the same. auto: compiled for large runs, where it can.",
 )
 @json_option
 @verbose_option
@@ -29,7 +35,7 @@ def backtest(
     userdir: Path | None,
     strategy: str | None,
     no_folder: bool,
-    reference: bool,
+    engine: Engine,
     json: bool,
 ) -> None:
     """Run a strategy over recorded order books and print what came of it.
@@ -43,9 +49,7 @@ def backtest(
     loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
     tape = load_tape(loaded)
     with _progress(shown=sys.stderr.isatty() and not json) as progress:
-        report = backtest(
-            loaded, tape=tape, folder=not no_folder, reference=reference, progress=progress
-        )
+        report = backtest(loaded, tape=tape, folder=not no_folder, engine=engine, progress=progress)
     click.echo(report_json(report) if json else report_text(report))
 
 

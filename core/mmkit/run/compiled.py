@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
+from numba.core.errors import NumbaError
 
 from mmkit.book import Book
 from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder
-from mmkit.errors import MmkitError
+from mmkit.errors import MmkitError, StrategyError
 from mmkit.events import (
     AnyEvent,
     CancelRejected,
@@ -169,7 +171,35 @@ class _Run:
         i = self.engine.instrument
         return Fraction(i.tick * i.lot * i.contract_size) / (2 * self.denominator)
 
+    def run_decided(self, progress: Progress | None) -> None:
+        """Run with the strategy's compiled decision: Python is left until there is something to write."""
+        strategy = self.engine.strategy
+        decision = _imported(strategy.decision)
+        view = np.zeros(k.VIEW_SIZE, np.int64)
+        parameters = np.array([*strategy.parameters(), 0.0])
+        beside = np.array([view.ctypes.data, parameters.ctypes.data], np.int64)
+        while True:
+            why = k.decide(self.where, decision, beside)
+            if progress is not None:
+                progress(int(self.s[k.I_LOCAL]))
+            if why == k.LOG_FULL:
+                self._empty_log()
+            elif why == k.END:
+                break
+            elif why == k.BAD:
+                raise StrategyError(
+                    f"{strategy.decision} wanted {self.wanted[:10].tolist()}...: prices and quantities "
+                    f"above 0, bids below asks, at most {MOST_LEVELS} levels a side were expected"
+                )
+            else:
+                raise NotCompiled("too many orders, or too much money, for the compiled engine")
+        self._empty_log()
+        self._tell_engine()
+
     def run(self, progress: Progress | None) -> None:
+        if self.engine.strategy.decision:
+            self.run_decided(progress)
+            return
         quote, view, where = self.engine.strategy.quote, _View(self), self.where
         # Items of a memoryview are Python's own integers, and come at a third of the time.
         s, advance, want = memoryview(cast(Any, self.s)), k.advance, self._want
@@ -347,6 +377,18 @@ class _Run:
         value = int(units) * self._unit
         # Exact: products of decimals have a finite expansion.
         return EXACT.divide(Decimal(value.numerator), Decimal(value.denominator))
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, NumbaError) as error:
+        reason = str(error).strip().splitlines()
+        raise StrategyError(
+            f"the compiled decision '{path}' cannot be used: {reason[0] if reason else error!r}; "
+            "mend it, or set 'decision' to an empty text to run uncompiled"
+        ) from error
 
 
 def _plain(bids: tuple[Level, ...], asks: tuple[Level, ...]) -> bool:

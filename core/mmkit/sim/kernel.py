@@ -754,6 +754,35 @@ def where(arrays: dict[str, Any], rows: int, span: int) -> Any:
     return np.array(addresses + lengths, np.int64)
 
 
+_int64_pointer: Any = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
+_float64_pointer: Any = types.CPointer(types.float64)  # type: ignore[no-untyped-call]
+DECISION = types.void(_int64_pointer, _float64_pointer, _int64_pointer)
+"""Signature of a compiled decision (`mmkit.decision`): view, parameters, wanted."""
+VIEW_SIZE = 4
+BAD = 6
+"""`decide` returns it when a compiled decision wants what cannot be quoted; `wanted` says what."""
+
+
+@intrinsic
+def _integers(context: Any, address: Any) -> Any:
+    """Take an integer for the address of integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return _int64_pointer(types.int64), generate
+
+
+@intrinsic
+def _floats(context: Any, address: Any) -> Any:
+    """Take an integer for the address of floats."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return _float64_pointer(types.int64), generate
+
+
 ARRAYS = (
     *("s", "f", "orders", "queue", "lines", "sent", "wanted", "log", "ladder"),
     *("ts_exchange", "ts_local", "kind", "price", "quantity", "order"),
@@ -932,3 +961,42 @@ def advance(at: Any) -> int:
         if until == end and not s[STOPPED] and s[I_EXCHANGE] == rows and s[I_LOCAL] == rows:
             # The data has ended: what is under way still arrives, nothing more is decided.
             s[STOPPED] = 1
+
+
+@_jit
+def decide(at: Any, decision: Any, beside: Any) -> int:
+    """`advance`, with a compiled decision in place of the strategy in Python; returns as it does, or `BAD`.
+
+    Args:
+        at: From `where`.
+        decision: A ``cfunc`` of the signature `DECISION`.
+        beside: Addresses of the view it is shown, ``VIEW_SIZE`` integers, and of its parameters.
+    """
+    s = carray(_pointer(at[0]), (STATE_SIZE,), np.int64)  # type: ignore[call-arg]
+    wanted = carray(_pointer(at[6]), (at[22],), np.int64)
+    view = carray(_pointer(beside[0]), (VIEW_SIZE,), np.int64)
+    shown, parameters, wants = _integers(beside[0]), _floats(beside[1]), _integers(at[6])
+    most = (len(wanted) - 2) // 2
+    while True:
+        why = advance(at)
+        if why != ASK:
+            return why
+        view[0], view[1], view[2], view[3] = s[NOW], s[BEST_BID], s[BEST_ASK], s[POSITION]
+        wanted[0] = wanted[1] = 0
+        decision(shown, parameters, wants)
+        bids, levels = wanted[0], wanted[0] + wanted[1]
+        if wanted[0] < 0 or wanted[1] < 0 or levels > most:
+            return BAD
+        highest_bid, lowest_ask = 0, NEVER
+        for n in range(levels):
+            price = wanted[2 + 2 * n]
+            if price <= 0 or wanted[3 + 2 * n] <= 0:
+                return BAD
+            if n < bids:
+                highest_bid = max(highest_bid, price)
+            else:
+                lowest_ask = min(lowest_ask, price)
+        if highest_bid >= lowest_ask:
+            return BAD
+        for n in range(levels):
+            wanted[2 + 2 * n] -= s[BASE]
