@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -109,8 +108,3 @@ def ratio_note(ours: Time, theirs: Time, repeats: int) -> str:
         f"ours {ours.wall:.2f} s (CPU {ours.cpu:.2f}), theirs {theirs.wall:.2f} s "
         f"(CPU {theirs.cpu:.2f}); medians of {repeats}"
     )
-
-
-def log(what: str) -> None:
-    """Say on stderr what is going on."""
-    print(f"bench-backtest: {what}", file=sys.stderr, flush=True)

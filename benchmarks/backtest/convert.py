@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 
 from mmkit.tape import Tape
 
-from .bench import Bench, Time, log, ratio_note, timed
+from .bench import Bench, Time, ratio_note, timed
 from .captures import AUGUST, read, source
-from .outcome import Finding
+from .outcome import Finding, log
 
 
 def convert(bench: Bench) -> Finding:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from mmkit.tape import Tape
 
 from . import ours
-from .bench import Bench, Time, log, ratio_note, timed
+from .bench import Bench, Time, ratio_note, timed
 from .mm_strategy import SIM, mid_quoter
-from .outcome import Finding, Outcome
+from .outcome import Finding, Outcome, log
 
 
 def python_day(bench: Bench) -> Finding:

@@ -16,10 +16,10 @@ from mmkit.testing import build_strategy
 from mmkit_strategies.join_best import JoinBest
 
 from . import ours
-from .bench import Bench, log
+from .bench import Bench
 from .captures import AUGUST, JULY, read, source
 from .mm_strategy import SIM
-from .outcome import Finding, NotYetError, Outcome
+from .outcome import Finding, NotYetError, Outcome, log
 from .places import REPOSITORY
 
 _CASES = ((AUGUST, "1s"), (AUGUST, "100ms"), (JULY, "1s"))  # of ../shared/oracle/README.md

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from mmkit.events import AnyEvent, OrderFilled, Side
+from mmkit.events import Side
 from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.settings import SimSettings
 from mmkit.testing import build_strategy
@@ -53,30 +53,26 @@ class MidQuoter(Strategy):
         self._lots = context.instrument.lots(config.size)
         self._size, self._max_position = float(config.size), float(config.max_position)
         self._half_spread, self._skew = config.half_spread, config.skew
+        self._bid = self._ask = 0  # wanted last
         self._position = 0.0
         self._counted = 0  # lots of the view's position that are in the sum
-        # Only `on_event` sees fills in their order, and a fill does not say its side.
-        self._view: MarketView | None = None
-
-    def on_event(self, event: AnyEvent) -> None:
-        """Add a fill to the sum of floats."""
-        if isinstance(event, OrderFilled) and self._view is not None:
-            position = self._view.position
-            self._position += self._size if position > self._counted else -self._size
-            self._counted = position
 
     def quote(self, view: MarketView) -> Quotes:
         """Quote both sides, but not the one that would add beyond the limit."""
-        self._view = view
         best_bid, best_ask = view.best_bid, view.best_ask
         if best_bid is None or best_ask is None:
             return NO_QUOTES
+        if view.position != self._counted:
+            self._count(view.position)
         held, limit = self._position, self._max_position
         center = (best_bid + best_ask) / 2.0 - held / limit * self._skew
         bid = min(math.floor(center - self._half_spread), best_bid)
         ask = max(math.ceil(center + self._half_spread), best_ask)
         buys, sells = held < limit, held > -limit
-        for order in view.orders:
+        # What rests is what was wanted last: a cancel takes 3 ms, the next decision comes in 100.
+        collides = bid == self._ask or ask == self._bid
+        self._bid, self._ask = bid, ask
+        for order in view.orders if collides else ():
             if order.side is Side.SELL:
                 buys = buys and order.price != bid
             else:
@@ -84,6 +80,13 @@ class MidQuoter(Strategy):
         return Quotes(
             bid=(bid, self._lots) if buys else None, ask=(ask, self._lots) if sells else None
         )
+
+    def _count(self, position: int) -> None:
+        """Add to the sum, fill by fill, what has been filled since the last time."""
+        filled = (position - self._counted) // self._lots
+        for _ in range(abs(filled)):
+            self._position += self._size if filled > 0 else -self._size
+        self._counted = position
 
 
 def mid_quoter(half_spread: float = 5.0, skew: float = 10.0) -> MidQuoter:

@@ -8,10 +8,10 @@ from pathlib import Path
 from mmkit.tape import Tape
 
 from . import ours
-from .bench import Bench, Time, log, process, timed
+from .bench import Bench, Time, process, timed
 from .feed import load_feed
 from .mm_strategy import SIM, mid_quoter
-from .outcome import Finding
+from .outcome import Finding, log
 
 _FEED, _EVENTS = "day", 300_000
 _WORKER = Path(__file__).with_name("nautilus_worker.py")

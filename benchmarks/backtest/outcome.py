@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any
@@ -61,3 +62,8 @@ class Finding:
 
     value: float | bool | None
     notes: tuple[str, ...]
+
+
+def log(what: str) -> None:
+    """Say on stderr what is going on."""
+    print(f"bench-backtest: {what}", file=sys.stderr, flush=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mmkit.tape import Tape
 
-from .bench import Bench, log
-from .outcome import Finding
+from .bench import Bench
+from .outcome import Finding, log
 
 _FEED = "day"
 

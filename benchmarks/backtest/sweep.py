@@ -7,9 +7,9 @@ from itertools import product
 from mmkit.tape import Tape
 
 from . import ours
-from .bench import Bench, Time, log, ratio_note, timed
+from .bench import Bench, Time, ratio_note, timed
 from .mm_strategy import SIM
-from .outcome import Finding, Outcome
+from .outcome import Finding, Outcome, log
 
 _FEED = "day"
 _HALF_SPREADS = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)  # ticks

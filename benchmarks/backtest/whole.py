@@ -6,9 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-from .bench import Bench, Time, log, process, ratio_note
+from .bench import Bench, Time, process, ratio_note
 from .feed import tape_path
-from .outcome import Finding, Outcome
+from .outcome import Finding, Outcome, log
 from .peer import WORKER
 from .places import Feed
 
