@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact
 
 from mmkit.events import OrderFilled, Side
@@ -80,6 +81,23 @@ class Portfolio:
         change = quantity if side is Side.BUY else -quantity
         self._realize(change, bought)
         self.position += change
+
+    def trade_all(self, trades: Iterable[tuple[int, int, int]]) -> None:
+        """Take in many trades at once, fees apart: the sign, price and quantity of each, spot or linear.
+
+        The same sums as `trade`, in whole units where they are exact.
+        """
+        paid = traded = 0
+        unit, multiply, realize = self._unit, EXACT.multiply, self._realize
+        for sign, price, quantity in trades:
+            value = sign * price * quantity
+            paid += value
+            traded += price * quantity
+            self.volume += quantity
+            realize(sign * quantity, multiply(unit, value))
+            self.position += sign * quantity
+        self.cash = EXACT.subtract(self.cash, multiply(unit, paid))
+        self.turnover = EXACT.add(self.turnover, multiply(unit, traded))
 
     def _realize(self, change: int, bought: Decimal) -> None:
         """Split a trade of `change` lots for `bought` (negative if sold) into what closes and what opens."""

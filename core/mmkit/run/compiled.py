@@ -48,7 +48,6 @@ from mmkit.tape import NEVER, GapReason, Kind
 MOST_LEVELS = 16
 """A side; a strategy that wants more goes to the reference."""
 _LOG_LINES = 65_536
-_NO_FEE = Decimal(0)
 _MODELS = {"risk_averse": k.RISK_AVERSE, "power": k.POWER, "log": k.LOG}
 _SIDES = (Side.BUY, Side.SELL)
 _REJECTED = {
@@ -293,8 +292,11 @@ class _Run:
             for line in lines.tolist():
                 self.recorder.note(self._entry(line))
         portfolio = self.engine.portfolio
-        for line in lines[lines[:, 0] == k.FILLED].tolist():
-            portfolio.trade(_SIDES[line[7]], line[4], line[5], _NO_FEE)
+        fills = lines[lines[:, 0] == k.FILLED]
+        signs = 1 - 2 * fills[:, 7]
+        portfolio.trade_all(
+            zip(signs.tolist(), fills[:, 4].tolist(), fills[:, 5].tolist(), strict=True)
+        )
         # The kernel has added the fees up, in whole units.
         portfolio.fees = self._money(2 * int(self.s[k.FEES]))
 
