@@ -57,8 +57,8 @@ def fit_microprice(tape: Tape, *, buckets: int = 10, spreads: int = 2) -> Microp
     total = np.maximum(tops.bid_quantity + tops.ask_quantity, 1)
     bucket = np.minimum(buckets - 1, buckets * tops.bid_quantity // total)
     inside = (tops.span >= 0) & (spread <= spreads)
-    # The last row is the end of the tape, not a change.
-    pair = inside[:-2] & inside[1:-1] & (tops.span[:-2] == tops.span[1:-1])
+    # The last row is the end of the tape, not a change. Between two spans lies a row that is unknown.
+    pair = inside[:-2] & inside[1:-1]
     twice_mid = tops.bid + tops.ask
     move = (twice_mid[1:-1] - twice_mid[:-2])[pair] / 2
     before = np.stack(((spread - 1)[:-2][pair], bucket[:-2][pair]))

@@ -139,6 +139,24 @@ def test_the_range_of_distances_can_be_chosen() -> None:
     assert nearer.k == pytest.approx(0.2, rel=0.2)
 
 
+def test_a_trade_in_the_moment_of_a_look_belongs_to_the_book_before_it() -> None:
+    buys = [(0.1 + n * 0.1, False, 102 + n % 2) for n in range(20)]
+    # The book has moved up by two ticks in the moment of the last trade, and after it.
+    rows = list(hand_made(buys, seconds=2).rows())
+    at = START + 2 * 10**9
+    rows += snapshot_rows([(102, 5)], [(103, 5)], at, at)
+    rows += ended([(at + 10**10, at + 10**10, int(Kind.LEVEL), 102, 7)])
+    found = calibrate_intensity(Tape.from_rows(BTCUSDT, rows))
+    assert [(p.distance, p.reached) for p in found.points] == [(0.5, 20), (1.5, 20), (2.5, 10)]
+
+
+def test_a_gap_ends_what_is_known_wherever_in_a_message_it_stands() -> None:
+    rows = snapshot_rows([(9, 1)], [(10, 1)], 0, 0)
+    rows += [(5, 5, int(Kind.GAP), 0, 0), (7, 7, Kind.TRADE | LAST, 10, 1)]
+    tops = tops_of(Tape.from_rows(BTCUSDT, rows))
+    assert (tops.ts.tolist(), tops.span.tolist()) == ([0, 5, 7], [0, -1, -1])
+
+
 def test_prints_that_did_not_meet_the_book_reach_nothing() -> None:
     tape = hand_made([(0.05 + n * 0.1, False, 101 + n % 2) for n in range(20)])
     tape.kind[(tape.kind & 0x0F) == Kind.TRADE] = Kind.OFF_BOOK | LAST

@@ -6,7 +6,7 @@ import pytest
 from mmkit.cli import main
 from mmkit.errors import DataError
 from mmkit.microprice import fit_microprice
-from mmkit.tape import Row, Tape
+from mmkit.tape import LAST, GapReason, Kind, Row, Tape
 from mmkit.testing import BTCUSDT, snapshot_rows
 
 
@@ -55,6 +55,20 @@ def test_the_adjustment_of_a_mirrored_market_is_mirrored() -> None:
     found = fit_microprice(market([0.3, 0.3, 0.9], None, 5_000, 3), buckets=3, spreads=1)
     low, middle, high = found.adjustment[0]
     assert (low, middle) == (-high, 0)
+
+
+def test_changes_across_a_gap_or_a_wide_book_are_no_moves() -> None:
+    rows = list(market([0.2, 0.8], None, 2_000, 4).rows())
+    alone = fit_microprice(Tape.from_rows(BTCUSDT, rows), buckets=2, spreads=1)
+    end = rows[-1][0]
+    gap: Row = (end + 1, end + 1, Kind.GAP | LAST, int(GapReason.SEQUENCE), 0)
+    wide = snapshot_rows([(700_000, 1)], [(700_009, 1)], end + 2, end + 2)
+    far = snapshot_rows([(700_000, 1)], [(700_001, 1)], end + 3, end + 3)
+    for between in ([gap], wide):
+        found = fit_microprice(
+            Tape.from_rows(BTCUSDT, [*rows, *between, *far]), buckets=2, spreads=1
+        )
+        assert found == alone
 
 
 @pytest.mark.parametrize(
