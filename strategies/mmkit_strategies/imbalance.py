@@ -103,8 +103,10 @@ class Imbalance(Strategy):
             price = micro_price(bid, ask, *quantities, self._adjustment)
         else:
             price = weighted_mid(bid, ask, *quantities)
-        center = price - self._skew.ticks(price, self._instrument) * position / self._size
-        away = self._half_spread.ticks(price, self._instrument)
+        # Distances are shares of mid: an adjustment may lead anywhere, below zero too.
+        mid = (bid + ask) / 2
+        center = price - self._skew.ticks(mid, self._instrument) * position / self._size
+        away = self._half_spread.ticks(mid, self._instrument)
         return two_sided(
             bid,
             ask,

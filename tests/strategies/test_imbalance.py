@@ -112,7 +112,7 @@ distances = st.builds(
     adjustment=st.sampled_from([[], TABLE, [[-500, 500]]]),
     instrument=st.sampled_from((BTCUSDT, NEXO)),
 )
-def test_it_never_crosses_the_book_nor_itself_and_mirrors_when_flat(
+def test_it_never_crosses_the_book_nor_itself(
     top: tuple[int, int],
     position: int,
     bid_quantity: int,
@@ -127,6 +127,12 @@ def test_it_never_crosses_the_book_nor_itself_and_mirrors_when_flat(
     touch = {"bid_quantity": bid_quantity, "ask_quantity": ask_quantity}
     answer = quotes(quoter, bid, ask, position, instrument, **touch)
     assert_crosses_nothing(answer, bid, ask)
+
+
+def test_an_adjustment_that_leads_below_zero_still_quotes_no_nonsense() -> None:
+    quoter = strategy(adjustment=[[-500, 500]], half_spread="50%", skew="50%")
+    answer = quotes(quoter, 100, 102, bid_quantity=1, ask_quantity=9)
+    assert (answer.bids, answer.asks) == ((), ((101, 100),))
 
 
 @given(top=TOPS, half_spread=distances, quantity=quantities)
