@@ -154,6 +154,7 @@ risks = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.timeout(600)  # the first of them compiles the engine
 @settings(max_examples=120, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
