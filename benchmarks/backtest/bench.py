@@ -49,7 +49,8 @@ class Bench:
 
     def tape_path(self, feed: str) -> Path:
         """Return the kept tape of a feed, built if need be."""
-        return kept_tape(self.places.feed(feed), self.places.tapes)
+        made = self.places.feed(feed)
+        return kept_tape(made.npy, made.snapshot, self.places.tapes)
 
     def outcome(self, feed: str) -> Outcome:
         """Return what the plain strategy makes of a feed; run once, and remembered."""

@@ -13,8 +13,6 @@ from mmkit.errors import DataError
 from mmkit.tape import LAST, SELL, Kind, Tape
 from mmkit.testing import BTCUSDT
 
-from .places import Feed
-
 # hftbacktest 2.4.4, hftbacktest/types.py
 _TRADE, _SOLD, _LOCAL = 2, 1 << 28, 1 << 30
 _TYPE = 0xFF
@@ -59,16 +57,16 @@ def load_feed(events: Path, snapshot: Path, limit: int | None = None) -> Tape:
     return Tape(BTCUSDT, columns)
 
 
-def kept_tape(feed: Feed, tapes: Path) -> Path:
-    """Return the file that holds the feed's tape; builds it unless it is there and can be read."""
-    kept = tape_path(feed.npy, tapes)
+def kept_tape(events: Path, snapshot: Path, tapes: Path) -> Path:
+    """Return the file that holds a feed's tape; builds it unless it is there and can be read."""
+    kept = tape_path(events, tapes)
     try:
         if kept.exists():
             Tape.load(kept)
             return kept
     except DataError:
-        pass  # of another version: built anew
-    load_feed(feed.npy, feed.snapshot).save(kept)
+        pass  # of another version, or cut short: built anew
+    load_feed(events, snapshot).save(kept)
     return kept
 
 

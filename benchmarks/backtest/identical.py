@@ -114,7 +114,9 @@ def _join_best(
 def _converted(bench: Bench, name: str) -> Path:
     out = bench.places.converted / f"{name}.npz"
     if not out.exists():
-        bench.peer.ask("convert", capture=bench.places.captures / name, out=out)
+        unfinished = out.with_suffix(".part.npz")
+        bench.peer.ask("convert", capture=bench.places.captures / name, out=unfinished)
+        unfinished.replace(out)
     return out
 
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from mmkit.events import Side
 from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.settings import SimSettings
 from mmkit.testing import build_strategy
@@ -37,13 +36,13 @@ class MidQuoterConfig(StrategyConfig):
 class MidQuoter(Strategy):
     """Quote around ``mid - skew * position / max_position``, never better than the touch.
 
-    Two concessions, so that it decides as the oracle's does:
+    One concession, so that it decides as the oracle's does: the position is a running sum of floats, 0.0999...
+    where ten fills of 0.01 make 0.1. The oracle compares that with the limit and rounds its quotes by it.
+    Counted in whole lots the limit is the limit, and 51,886 and 42,285 fills come of it instead of 51,888 and
+    42,301 (docs/oracle.md).
 
-    - The position is a running sum of floats, 0.0999... where ten fills of 0.01 make 0.1. The oracle compares
-      that with the limit and rounds its quotes by it. Counted in whole lots the limit is the limit, and
-      51,886 and 42,285 fills come of it instead of 51,888 and 42,301 (docs/oracle.md).
-    - The oracle names an order by its price, so while an order of the other side has a price, no order
-      of this side can be sent at it.
+    The oracle names an order by its price, so it cannot bid where its ask still rests. That never happens
+    on its feeds, and nothing is done about it here.
     """
 
     Config = MidQuoterConfig
@@ -53,7 +52,6 @@ class MidQuoter(Strategy):
         self._lots = context.instrument.lots(config.size)
         self._size, self._max_position = float(config.size), float(config.max_position)
         self._half_spread, self._skew = config.half_spread, config.skew
-        self._bid = self._ask = 0  # wanted last
         self._position = 0.0
         self._counted = 0  # lots of the view's position that are in the sum
 
@@ -68,17 +66,9 @@ class MidQuoter(Strategy):
         center = (best_bid + best_ask) / 2.0 - held / limit * self._skew
         bid = min(math.floor(center - self._half_spread), best_bid)
         ask = max(math.ceil(center + self._half_spread), best_ask)
-        buys, sells = held < limit, held > -limit
-        # What rests is what was wanted last: a cancel takes 3 ms, the next decision comes in 100.
-        collides = bid == self._ask or ask == self._bid
-        self._bid, self._ask = bid, ask
-        for order in view.orders if collides else ():
-            if order.side is Side.SELL:
-                buys = buys and order.price != bid
-            else:
-                sells = sells and order.price != ask
         return Quotes(
-            bid=(bid, self._lots) if buys else None, ask=(ask, self._lots) if sells else None
+            bid=(bid, self._lots) if held < limit else None,
+            ask=(ask, self._lots) if held > -limit else None,
         )
 
     def _count(self, position: int) -> None:
@@ -89,8 +79,22 @@ class MidQuoter(Strategy):
         self._counted = position
 
 
-def mid_quoter(half_spread: float = 5.0, skew: float = 10.0) -> MidQuoter:
+class CompiledMidQuoter(MidQuoter):
+    """The same with a compiled decision, which mmkit then takes."""
+
+    decision = "benchmarks.backtest.mm_compiled:decide"
+
+    def parameters(self) -> list[float]:
+        """What stands in `mm_compiled` by name; the last two are its memory."""
+        numbers = [self._lots, self._size, self._max_position, self._half_spread, self._skew]
+        return [*numbers, 0.0, 0.0]
+
+
+def mid_quoter(
+    half_spread: float = 5.0, skew: float = 10.0, *, compiled: bool = False
+) -> MidQuoter:
     """Return the quoter with the oracle's parameters, or others. One for each run."""
-    strategy = build_strategy(MidQuoter, every="100ms", half_spread=half_spread, skew=skew)
+    form = CompiledMidQuoter if compiled else MidQuoter
+    strategy = build_strategy(form, every="100ms", half_spread=half_spread, skew=skew)
     assert isinstance(strategy, MidQuoter)
     return strategy

@@ -16,6 +16,7 @@ from mmkit.sim.paper import PaperConfig, PaperVenue
 from mmkit.sim.prepared import Prepared
 from mmkit.tape import Tape
 
+from .mm_strategy import mid_quoter
 from .outcome import NotYetError, Outcome, log
 
 Parameters = tuple[float, float]
@@ -45,12 +46,8 @@ def run(tape: Tape, strategy: Strategy, sim: SimSettings) -> Outcome:
 
 
 def run_compiled(tape: Tape, parameters: Parameters, sim: SimSettings) -> Outcome:
-    """Run the quoter as a compiled decision.
-
-    Raises:
-        NotYetError: as there is no compiled path.
-    """
-    raise NotYetError("mmkit has no compiled decisions yet")
+    """Run the quoter as a compiled decision."""
+    return run(tape, mid_quoter(*parameters, compiled=True), sim)
 
 
 def sweep(tape: Tape, sets: Sequence[Parameters], sim: SimSettings) -> list[Outcome]:

@@ -12,19 +12,14 @@ from pathlib import Path
 from mmkit.tape import Tape
 
 from . import ours
-from .feed import load_feed, tape_path
+from .feed import kept_tape
 from .mm_strategy import SIM, mid_quoter
 from .outcome import NotYetError
 
 
 def _main() -> None:
     events, snapshot, tapes = map(Path, sys.argv[1:4])
-    kept = tape_path(events, tapes)
-    if kept.exists():
-        tape = Tape.load(kept)
-    else:
-        tape = load_feed(events, snapshot)
-        tape.save(kept)
+    tape = Tape.load(kept_tape(events, snapshot, tapes))
     try:
         form, outcome = "compiled", ours.run_compiled(tape, (5.0, 10.0), SIM)
     except NotYetError:
