@@ -84,6 +84,7 @@ class AvellanedaStoikov(Strategy):
     """
 
     Config = AvellanedaStoikovConfig
+    decision = "mmkit_strategies.around_mid_compiled:avellaneda_stoikov"
 
     def __init__(self, config: AvellanedaStoikovConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -91,9 +92,23 @@ class AvellanedaStoikov(Strategy):
         self._horizon = config.horizon
         self._fixed = config.horizon_is == "fixed"
         self._began: int | None = None
+        if self._fixed:
+            # The compiled form has no memory of when it began.
+            self.decision = ""  # type: ignore[misc]
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
         self._max_position = context.instrument.lots(config.max_position)
+
+    def parameters(self) -> tuple[float, ...]:
+        """Limits, volatility and constants for the compiled decision."""
+        return (
+            self._size,
+            self._max_position,
+            *self._sigma.formula(self._instrument),
+            self._gamma,
+            self._horizon / _SECOND,
+            optimal_spread(self._gamma, 0.0, self._k, 0.0),
+        )
 
     def quote(self, view: MarketView) -> Quotes:
         """Quote both sides, but not the one that would add beyond the limit."""

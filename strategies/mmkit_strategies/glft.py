@@ -51,11 +51,23 @@ def asymptotic_half_spread_and_skew(
         xi: Aversion to the risk of not being filled, in the unit of `gamma`, which is its default.
         delta: Quantity of an order.
     """
+    c1, c2 = _constants(A, k, gamma, xi=xi, delta=delta)
+    return c1 + delta / 2 * sigma * c2, sigma * c2
+
+
+def _constants(
+    A: float,  # noqa: N803 - the paper's letter
+    k: float,
+    gamma: float,
+    *,
+    xi: float | None,
+    delta: float = 1.0,
+) -> tuple[float, float]:
+    """Return c1 and c2 of the closed form."""
     risk = (gamma if xi is None else xi) * delta
-    c1 = math.log1p(risk / k) / risk
     # As an exponential: (1 + x)^(1 / x) loses its digits for small x.
     c2 = math.sqrt(gamma / (2 * A * delta * k) * math.exp((k / risk + 1) * math.log1p(risk / k)))
-    return c1 + delta / 2 * sigma * c2, sigma * c2
+    return math.log1p(risk / k) / risk, c2
 
 
 def exact_distances(
@@ -195,6 +207,7 @@ class Glft(Strategy):
     """
 
     Config = GlftConfig
+    decision = "mmkit_strategies.around_mid_compiled:glft"
 
     def __init__(self, config: GlftConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -207,9 +220,22 @@ class Glft(Strategy):
         self._solved_for = -1.0
         self._bid_distances: list[float] = []
         self._ask_distances: list[float] = []
+        if self._exact:
+            # Only the closed form is compiled.
+            self.decision = ""  # type: ignore[misc]
         if self._exact and config.sigma.unit in {"ticks", "quote"}:
             # The same at every price: what cannot be solved is found before the run.
             self._solve(config.sigma.ticks(0, context.instrument))
+
+    def parameters(self) -> tuple[float, ...]:
+        """Limits, volatility and constants for the compiled decision."""
+        config = self._settings
+        return (
+            self._size,
+            self._max_position,
+            *config.sigma.formula(self._instrument),
+            *_constants(config.A, config.k, config.gamma, xi=config.xi),
+        )
 
     def quote(self, view: MarketView) -> Quotes:
         """Quote both sides, but not the one that would add beyond the limit."""
