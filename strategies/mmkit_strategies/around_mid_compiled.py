@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from mmkit.decision import BEST_ASK, BEST_BID, POSITION, decision
+from mmkit_strategies.placement import NOISE
 
 
 @decision
@@ -28,6 +29,7 @@ def avellaneda_stoikov(view: Any, parameters: Any, wanted: Any) -> None:
     if own_ask - own_bid < 1:
         between = (own_bid + own_ask) / 2
         own_bid, own_ask = between - 0.5, between + 0.5
+    own_bid, own_ask = own_bid + NOISE, own_ask - NOISE
     n = 2
     if own_bid >= 1 and position < parameters[1]:
         wanted[0] = 1
@@ -58,6 +60,7 @@ def glft(view: Any, parameters: Any, wanted: Any) -> None:
     if own_ask - own_bid < 1:
         between = (own_bid + own_ask) / 2
         own_bid, own_ask = between - 0.5, between + 0.5
+    own_bid, own_ask = own_bid + NOISE, own_ask - NOISE
     n = 2
     if own_bid >= 1 and position < parameters[1]:
         wanted[0] = 1

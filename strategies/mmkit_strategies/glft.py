@@ -109,7 +109,8 @@ def exact_distances(
             f"the exact solution for inventories up to {most} orders is out of the range of numbers; "
             "lower max_position, gamma, sigma or horizon, or use 'solution: asymptotic'"
         )
-    log_v = np.log(v)
+    # Long and short are mirror images; only rounding tells them apart.
+    log_v = np.log((v + v[::-1]) / 2)
     fixed = math.log1p(gamma / k) / gamma
     bid = np.full(2 * most + 1, np.inf)
     ask = np.full(2 * most + 1, np.inf)

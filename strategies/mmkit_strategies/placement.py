@@ -6,6 +6,9 @@ import math
 
 from mmkit.interfaces import Quotes
 
+NOISE = 1e-6
+"""In ticks: a price so near a whole one is that one, or rounding a sum of floats moved one side alone."""
+
 
 def two_sided(
     best_bid: int,
@@ -41,6 +44,7 @@ def two_sided(
         # Closer than one tick, both could be rounded to the same price.
         center = (own_bid + own_ask) / 2
         own_bid, own_ask = center - 0.5, center + 0.5
+    own_bid, own_ask = own_bid + NOISE, own_ask - NOISE
     bid = ask = None
     if own_bid >= 1 and position < max_position:
         bid = (math.floor(min(own_bid, best_ask - 1)), size)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies_on_books import NEXO, SIZES, TOPS, quotes
 
@@ -46,6 +46,7 @@ logs = st.floats(-5, 1).map(lambda power: 10**power)
 sigmas = st.sampled_from(["0ticks", "0.1ticks", "7ticks", "0.3bps", "2%", "0.07"])
 
 
+@settings(deadline=None)  # the first call may compile
 @given(
     top=TOPS,
     position=st.integers(-1500, 1500),
@@ -74,6 +75,7 @@ def test_glft_compiled_is_glft(
     )
 
 
+@settings(deadline=None)  # the first call may compile
 @given(
     top=TOPS,
     position=st.integers(-1500, 1500),

@@ -91,6 +91,7 @@ parameters = {
 }
 
 
+@settings(deadline=None)
 @given(**parameters)
 def test_the_exact_solution_is_that_of_the_eigendecomposition(
     A: float,  # noqa: N803
@@ -117,6 +118,7 @@ def test_the_exact_solution_is_that_of_the_eigendecomposition(
     np.testing.assert_allclose(asks[1:][both], (fixed - steps)[both], rtol=1e-6, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(**parameters)
 def test_the_distances_of_a_short_position_mirror_those_of_a_long_one(
     A: float,  # noqa: N803
