@@ -145,7 +145,7 @@ def test_a_run_in_which_nothing_happened_is_told_without_noise() -> None:
         "equity        0 USDT",
         "max drawdown  0 USDT",
         "note          something",
-        "speed         0.00 s, 0 rows/s",
+        "speed         0.00 s, 0 rows/s, reference engine",
     ]
 
 
