@@ -5,13 +5,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test test-slow lint bench-backtest clean
+.PHONY: help trade test lint bench-backtest clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
 	@echo "make trade DURATION=30s     the same, ends by itself"
 	@echo "make test                   install everything and run the tests"
-	@echo "make test-slow              run the tests that take minutes"
 	@echo "make lint                   ruff, mypy, import-linter"
 	@echo "make bench-backtest         the backtest beside its peers; ARGS='--only convert' for one figure"
 	@echo "make clean                  remove the virtual environment"
@@ -21,9 +20,6 @@ trade: $(VENV)/.installed
 
 test: $(VENV)/.installed-all
 	$(BIN)/python -m pytest $(ARGS)
-
-test-slow: $(VENV)/.installed-all
-	$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
 
 lint: $(VENV)/.installed-all
 	$(BIN)/ruff check .
