@@ -112,7 +112,7 @@ class FeedStats(msgspec.Struct, kw_only=True):
 
     Attributes:
         messages: Messages of the chosen symbol and streams.
-        gaps: Times the book became unknown after it had been known.
+        gaps: Times that updates were missing or the connection was lost; while waiting for a snapshot, too.
         snapshots: Snapshots the book was built from.
         stale_snapshots: Snapshots that were older than the first update kept; refused.
         tickers_compared: Best-price messages whose update id equals the book's.

@@ -55,7 +55,6 @@ class BinanceWire(WireFormat):
             raise ConfigError(mistakes)
         self.stats = FeedStats()
         self._native = instrument.native
-        self._prefix = instrument.native.lower()
         self._streams = frozenset(streams)
         self._partial = next((name for name in streams if name in PARTIAL), None)
         self._usdm = instrument.market == "usdm"

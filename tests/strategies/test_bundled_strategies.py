@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -8,29 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from strategies_on_books import NEXO
 
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import OffGrid
 from mmkit.events import Side
-from mmkit.instruments import ContractKind, Instrument
+from mmkit.instruments import Instrument
 from mmkit.interfaces import NO_QUOTES, Level, Quotes, Strategy
 from mmkit.orders import Order
 from mmkit.quoter import Quoter
 from mmkit.testing import BTCUSDT, build_strategy, check_strategy, market_view
 from mmkit_strategies.join_best import JoinBest
 from mmkit_strategies.skewed import Skewed
-
-NEXO = Instrument(
-    venue="binance",
-    market="spot",
-    symbol="NEXO/USDT",
-    native="NEXOUSDT",
-    base="NEXO",
-    quote="USDT",
-    kind=ContractKind.SPOT,
-    tick=Decimal("0.001"),
-    lot=Decimal("0.01"),
-)
 
 JOIN: dict[str, Any] = {"size": "0.01", "max_position": "0.05"}
 

@@ -152,10 +152,9 @@ class _Run:
                 limit = check.limit
             elif isinstance(check, PriceBand):
                 code = k.PRICE_BAND_CHECK
-                # `Distance.ticks` is a share of the price or a number of ticks.
-                constant = check.limit.unit in ("ticks", "quote")
-                at_one = check.limit.ticks(1.0, engine.instrument)
-                f[k.BAND_TICKS], f[k.BAND_SHARE] = (at_one, 0.0) if constant else (0.0, at_one)
+                f[k.BAND_SHARE], f[k.BAND_WHOLE], f[k.BAND_TICKS] = check.limit.formula(
+                    engine.instrument
+                )
             elif isinstance(check, MaxDrawdown):
                 units = Fraction(check.limit) / self._unit
                 s[k.MAX_DRAWDOWN] = -(-units.numerator // units.denominator)

@@ -46,15 +46,15 @@ STATE_SIZE = VETOES + MOST_CHECKS
 
 MAX_POSITION_CHECK, MAX_ORDER_CHECK, PRICE_BAND_CHECK = 1, 2, 3
 
-# Floats: the queue's exponent, the price band's share of mid and its constant part, a guard for overflow.
-EXPONENT, BAND_SHARE, BAND_TICKS, GUARD = 0, 1, 2, 3
-FLOATS_SIZE = 4
+# Floats: the queue's exponent, the price band as `Distance.formula` has it, a guard for overflow.
+EXPONENT, BAND_SHARE, BAND_WHOLE, BAND_TICKS, GUARD = 0, 1, 2, 3, 4
+FLOATS_SIZE = 5
 _MOST_MONEY = 4e18
 
 # One of our orders: as the engine sees it, then as the exchange does.
 ID, SELLING, PRICE, QUANTITY, REMAINING, SUBMITTING, CANCELING = 0, 1, 2, 3, 4, 5, 6
-OPEN, LEFT, ON_BOOK, ARRIVED, GROUP, TURN, BEFORE, PENDING = 7, 8, 9, 10, 11, 12, 13, 14
-ORDER_SIZE = 15
+OPEN, LEFT, ON_BOOK, GROUP, TURN, BEFORE, PENDING = 7, 8, 9, 10, 11, 12, 13
+ORDER_SIZE = 14
 MOST_ORDERS = 64
 """Open, or ended with something still on the line."""
 
@@ -167,7 +167,6 @@ def _report(
     now: int,
     amount: int,
     rest: int,
-    price: int,
 ) -> None:
     due = max(at + s[RESPONSE], now)
     first, end = s[REPORTS], s[REPORTS_END]
@@ -187,7 +186,7 @@ def _fill(s: Any, orders: Any, reports: Any, place: int, quantity: int, at: int)
         s[RESTING] -= 1
         _bounds(s, orders)
     orders[place, PENDING] += 1
-    _report(s, reports, FILLED, place, at, at, quantity, orders[place, LEFT], orders[place, PRICE])
+    _report(s, reports, FILLED, place, at, at, quantity, orders[place, LEFT])
 
 
 @_jit
@@ -416,17 +415,17 @@ def _match(
             orders[place, ON_BOOK] = 0
             s[RESTING] -= 1
             _bounds(s, orders)
-            _report(s, reports, CANCELED, place, at, now, 0, 0, 0)
+            _report(s, reports, CANCELED, place, at, now, 0, 0)
         else:
-            _report(s, reports, CANCEL_REJECTED, place, at, now, 0, 0, 0)
+            _report(s, reports, CANCEL_REJECTED, place, at, now, 0, 0)
         return
     if not s[KNOWN_EXCHANGE]:
-        _report(s, reports, REJECTED_UNKNOWN, place, at, now, 0, 0, 0)
+        _report(s, reports, REJECTED_UNKNOWN, place, at, now, 0, 0)
         return
     selling, price = orders[place, SELLING], orders[place, PRICE]
     touch = best[s[I_EXCHANGE] - 1, 0 if selling else 1]
     if touch != NONE and (price <= touch if selling else price >= touch):
-        _report(s, reports, REJECTED_POST_ONLY, place, at, now, 0, 0, 0)
+        _report(s, reports, REJECTED_POST_ONLY, place, at, now, 0, 0)
         return
     group = s[GROUPS]
     for other in range(s[PLACES]):
@@ -438,12 +437,12 @@ def _match(
             group = min(group, orders[other, GROUP])
     orders[place, GROUP], orders[place, TURN] = group, s[GROUPS]
     s[GROUPS] += 1
-    orders[place, ON_BOOK], orders[place, ARRIVED] = 1, at
+    orders[place, ON_BOOK] = 1
     s[RESTING] += 1
     _bounds(s, orders)
     inside = 0 <= price < ladder.shape[1]
     queue[place, 0], queue[place, 1] = float(ladder[selling, price]) if inside else 0.0, 0.0
-    _report(s, reports, ACCEPTED, place, at, now, 0, 0, 0)
+    _report(s, reports, ACCEPTED, place, at, now, 0, 0)
 
 
 # --- the engine -----------------------------------------------------------------------------------
@@ -594,7 +593,7 @@ def _approved(
                 refused = True
             else:
                 mid = (bid + ask + 2 * s[BASE]) / 2
-                band = f[BAND_SHARE] * mid + f[BAND_TICKS]
+                band = f[BAND_SHARE] * mid / f[BAND_WHOLE] + f[BAND_TICKS]
                 refused = abs(price + s[BASE] - mid) > band
         if refused:
             s[VETOES + n] += 1
