@@ -13,7 +13,6 @@ from mmkit.run.replay import replay_plain
 from mmkit.run.session import Session
 from mmkit.settings import SimSettings
 from mmkit.sim.paper import PaperConfig, PaperVenue
-from mmkit.sim.prepared import Prepared
 from mmkit.tape import Tape
 
 from .mm_strategy import mid_quoter
@@ -25,16 +24,14 @@ Parameters = tuple[float, float]
 
 def run(tape: Tape, strategy: Strategy, sim: SimSettings) -> Outcome:
     """Run a strategy in plain Python; compiled around it where `mmkit backtest` would have it so."""
-    # Both clocks begin with the first thing that is seen on either, as in `mmkit backtest`.
-    start_ns = int(min(tape.ts_local[0], tape.ts_exchange.min()))
-    engine = Engine(tape.instrument, strategy, RiskGate(), start_ns)
+    engine = Engine(tape.instrument, strategy, RiskGate(), tape.start_ns)
     venue = PaperVenue(PaperConfig(), Context(tape.instrument, sim))
-    session, prepared = Session(engine, venue, NullJournal()), Prepared(tape)
-    if why := why_not(session, prepared):
+    session = Session(engine, venue, NullJournal())
+    if why := why_not(session, tape):
         log(f"the reference runs: {why}")
         replay_plain(session, tape)
     else:
-        replay_compiled(session, None, prepared)
+        replay_compiled(session, None, tape)
     return Outcome(
         orders=engine.counts["orders"],
         fills=engine.counts["fills"],

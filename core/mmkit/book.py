@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
+from typing import NamedTuple
 
 from mmkit.tape import KIND, LAST, SELL, Kind, Row
 
@@ -55,8 +56,15 @@ class Ladder:
 
     def top(self, count: int) -> list[tuple[int, int]]:
         """Return the best `count` levels as ``(price, quantity)``, best first."""
-        prices = sorted(self.levels, key=self._sign.__mul__)[:count]
+        prices = nsmallest(count, self.levels, key=self._sign.__mul__)
         return [(price, self.levels[price]) for price in prices]
+
+
+class Depth(NamedTuple):
+    """The best levels of a book, as a strategy sees them: pairs of ticks and lots, best first."""
+
+    bids: tuple[tuple[int, int], ...]
+    asks: tuple[tuple[int, int], ...]
 
 
 class Book:

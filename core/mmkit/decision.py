@@ -14,10 +14,14 @@ Put it in a module of its own, which is imported only when a backtest can use it
 
 ``view``, ``parameters`` and ``wanted`` are pointers: they are indexed and have no length.
 
-- ``view``: integers, by the names below; prices in ticks, -1 where that side of the book is empty.
+- ``view``: integers, by name: ``view[NOW]`` in ns, ``view[BEST_BID]`` and ``view[BEST_ASK]`` in ticks (-1
+  where that side of the book is empty), ``view[POSITION]`` in lots. If the strategy declares a ``depth`` of
+  n levels, price and quantity of the n best bids follow from ``view[LEVELS]`` on, then those of the n best asks;
+  a level that is not there is -1 and 0.
 - ``parameters``: floats, what `mmkit.interfaces.Strategy.parameters` returns.
 - ``wanted``: integers to be filled in; ``wanted[0]`` bids and ``wanted[1]`` asks (both 0 beforehand), then
-  price in ticks and quantity in lots of each bid and of each ask, at most 16 a side.
+  price in ticks and quantity in lots of each bid and of each ask, at most `MOST_LEVELS` a side. Or
+  ``wanted[0] = TARGET`` and ``wanted[1]`` the position to be reached by taking.
 """
 
 from __future__ import annotations
@@ -27,10 +31,19 @@ from typing import Any
 
 from numba import cfunc
 
-from mmkit.sim.kernel import DECISION
+from mmkit.sim.kernel.layout import BEST_ASK, BEST_BID, LEVELS, MOST_LEVELS, NOW, POSITION, TARGET
+from mmkit.sim.kernel.pointers import DECISION
 
-NOW, BEST_BID, BEST_ASK, POSITION = 0, 1, 2, 3
-"""Places in ``view``: time in ns, best prices in ticks, position in lots."""
+__all__ = [
+    "BEST_ASK",
+    "BEST_BID",
+    "LEVELS",
+    "MOST_LEVELS",
+    "NOW",
+    "POSITION",
+    "TARGET",
+    "decision",
+]
 
 
 def decision(function: Callable[[Any, Any, Any], None]) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
-from mmkit.book import Book
+from mmkit.book import Book, Depth
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import StrategyError
 from mmkit.events import (
@@ -34,7 +34,7 @@ class Engine:
     `next_ns` has come. After each it takes what is to be done from `commands`, and what is worth
     noting besides from `notices`.
 
-    It is also what strategies and risk checks look at (`MarketView`, `RiskView`).
+    It is also what risk checks look at (`RiskView`); strategies are shown its `view`.
 
     Args:
         instrument: What is traded.
@@ -66,6 +66,8 @@ class Engine:
         self.peak_equity = Decimal(0)
         self.max_drawdown = Decimal(0)
         self.strategy = strategy
+        self.view = View(self)
+        """What the strategy is shown."""
         self._wake = strategy.wake
         self._orders = Orders()
         self._next_wake = start_ns + self._wake.every if self._wake.every else NEVER
@@ -74,7 +76,7 @@ class Engine:
         self._stopping = False
         self._left_alone = False
 
-    # --- what strategies and risk checks see ---
+    # --- what risk checks see ---
 
     @property
     def best_bid(self) -> int | None:
@@ -136,7 +138,7 @@ class Engine:
             self._mark_to_market()
         elif isinstance(event, OrderRejected):
             self.counts["rejected"] += 1
-        self._strategy_hears(event)
+        self.strategy_hears(event)
         if self._wake.on_fill:
             self._decide()
         elif not self._may_quote or self.pulled:
@@ -241,23 +243,85 @@ class Engine:
 
     def _tell(self, event: FeedLost | FeedRestored) -> None:
         self.notices.append(event)
-        self._strategy_hears(event)
+        self.strategy_hears(event)
 
     # --- foreign code ---
 
     def _ask_strategy(self) -> Quotes | Target:
         try:
-            return self.strategy.quote(self)
+            return self.strategy.quote(self.view)
         except Exception as error:
             raise self.strategy_failed("quote", error) from error
 
-    def _strategy_hears(self, event: AnyEvent) -> None:
+    def strategy_hears(self, event: AnyEvent) -> None:
+        """Tell the strategy what happened."""
         try:
             self.strategy.on_event(event)
         except Exception as error:
             raise self.strategy_failed("on_event", error) from error
 
+    def undeclared_depth(self) -> StrategyError:
+        """Return the error of a strategy that looks at the book without having said so."""
+        name = type(self.strategy).__name__
+        return StrategyError(
+            f"{name} looks at view.book, but declares no depth; say how many levels a side it needs, "
+            f"such as 'depth = 5' in class {name}, or use view.best_bid and view.best_ask"
+        )
+
     def strategy_failed(self, method: str, error: Exception) -> StrategyError:
         """Return the error that says what the user's code raised."""
         name = type(self.strategy).__name__
         return StrategyError(f"{name}.{method} raised {type(error).__name__}: {error}")
+
+
+class View:
+    """What the strategy of an `Engine` is shown (`mmkit.interfaces.MarketView`)."""
+
+    __slots__ = ("_engine", "_levels", "instrument")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._levels = engine.strategy.depth
+        self.instrument = engine.instrument
+
+    @property
+    def now(self) -> int:
+        """The time of the run, ns since the epoch."""
+        return self._engine.now
+
+    @property
+    def book(self) -> Depth:
+        """The best levels of the book, as many a side as the strategy declares.
+
+        Raises:
+            StrategyError: if it declares none.
+        """
+        levels, book = self._levels, self._engine.book
+        if not levels:
+            raise self._engine.undeclared_depth()
+        return Depth(tuple(book.bids.top(levels)), tuple(book.asks.top(levels)))
+
+    @property
+    def best_bid(self) -> int | None:
+        """In ticks, or `None` if there is no bid."""
+        return self._engine.book.best_bid
+
+    @property
+    def best_ask(self) -> int | None:
+        """In ticks, or `None` if there is no ask."""
+        return self._engine.book.best_ask
+
+    @property
+    def position(self) -> int:
+        """In lots; negative is short."""
+        return self._engine.portfolio.position
+
+    @property
+    def orders(self) -> Sequence[Order]:
+        """Our orders that may still trade, in order of submission."""
+        return self._engine.orders
+
+    @property
+    def equity(self) -> Decimal:
+        """Profit since the start at mid, fees taken off, in the settlement currency."""
+        return self._engine.equity

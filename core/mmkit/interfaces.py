@@ -22,7 +22,7 @@ from mmkit.tape import NEVER, FeedStats, Row, Tape
 from mmkit.units import Duration
 
 if TYPE_CHECKING:
-    from mmkit.book import Book
+    from mmkit.book import Depth
 
 C = TypeVar("C", bound="PluginConfig")
 P = TypeVar("P", covariant=True)
@@ -337,8 +337,12 @@ class MarketView(Protocol):
         """Converts ticks and lots to decimals and back."""
 
     @property
-    def book(self) -> Book:
-        """The book as it is known here. Known whenever `Strategy.quote` is called."""
+    def book(self) -> Depth:
+        """The best levels of the book, `Strategy.depth` a side: ``book.bids[0]`` is ``(ticks, lots)``.
+
+        Raises:
+            StrategyError: if the strategy declares no depth.
+        """
 
     @property
     def best_bid(self) -> int | None:
@@ -392,6 +396,10 @@ class Strategy(ABC):
 
     Config: ClassVar[type[StrategyConfig]] = StrategyConfig
     """What may be written under ``strategy:``."""
+
+    depth: int = 0
+    """How many levels a side of the book `quote` looks at (``view.book``); 0 for the best prices alone,
+    which a backtest has without following the rest."""
 
     decision: ClassVar[str] = ""
     """The same decision as `quote`, compiled (`mmkit.decision`), as ``module:name``; empty for none."""

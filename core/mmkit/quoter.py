@@ -106,7 +106,7 @@ class Quoter:
         now: int,
     ) -> list[AnyCommand]:
         commands = self.pull(working, now)
-        missing = _whole(wanted.position, "target position") - position
+        missing = whole(wanted.position, "target position") - position
         if not missing or working:
             # What is still out, canceled or not, may yet change the position.
             return commands
@@ -165,7 +165,7 @@ def _levels(levels: Sequence[Level], name: str) -> dict[int, int]:
             raise StrategyError(
                 f"quote() returned the {name} {level!r}; a pair (price in ticks, quantity in lots) was expected"
             ) from None
-        price, quantity = _whole(price, f"{name} price"), _whole(quantity, f"{name} quantity")
+        price, quantity = whole(price, f"{name} price"), whole(quantity, f"{name} quantity")
         if price <= 0 or quantity <= 0:
             raise StrategyError(
                 f"quote() returned a {name} of {quantity} lots at {price} ticks; both must be above 0"
@@ -178,7 +178,12 @@ def _levels(levels: Sequence[Level], name: str) -> dict[int, int]:
     return wanted
 
 
-def _whole(value: object, what: str) -> int:
+def whole(value: object, what: str) -> int:
+    """Return a number of ticks or lots that a strategy returned.
+
+    Raises:
+        StrategyError: if it is no whole number.
+    """
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:

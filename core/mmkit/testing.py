@@ -64,7 +64,7 @@ def market_view(
     for row in snapshot_rows(bids, asks, now, now):
         engine.on_row(row)
     engine.portfolio.position = position
-    return engine
+    return engine.view
 
 
 def build_strategy(
@@ -94,8 +94,7 @@ def run_strategy(
     """Run `strategy` over `tape`; return the engine at the end and everything that happened, in order."""
     sim = sim or SimSettings()
     entries = _Entries()
-    start_ns = int(min(tape.ts_local[0], tape.ts_exchange.min()))
-    engine = Engine(tape.instrument, strategy, risk or RiskGate(), start_ns)
+    engine = Engine(tape.instrument, strategy, risk or RiskGate(), tape.start_ns)
     session = Session(engine, PaperVenue(PaperConfig(), Context(tape.instrument, sim)), entries)
     if sim.fill_reports is FillReports.PLAIN:
         replay_plain(session, tape)

@@ -83,6 +83,7 @@ class Imbalance(Strategy):
     """
 
     Config = ImbalanceConfig
+    depth = 1
 
     def __init__(self, config: ImbalanceConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -98,7 +99,7 @@ class Imbalance(Strategy):
         if bid is None or ask is None or bid >= ask:
             return NO_QUOTES
         book, position = view.book, view.position
-        quantities = book.bids.levels[bid], book.asks.levels[ask]
+        quantities = book.bids[0][1], book.asks[0][1]
         if self._adjustment:
             price = micro_price(bid, ask, *quantities, self._adjustment)
         else:

@@ -26,7 +26,6 @@ from mmkit.run.replay import replay_plain
 from mmkit.run.session import Session
 from mmkit.settings import SimSettings
 from mmkit.sim.paper import PaperConfig, PaperVenue
-from mmkit.sim.prepared import Prepared
 from mmkit.tape import Tape
 from mmkit.testing import BTCUSDT, build_strategy, random_tape
 from mmkit_strategies.join_best import JoinBest
@@ -112,13 +111,12 @@ def outcome(run: Session) -> dict[str, Any]:
 
 
 def compare(tape: Tape, sim: SimSettings, every: str, risk: dict[str, str]) -> Session:
-    start_ns = int(min(tape.ts_local[0], tape.ts_exchange.min()))
+    start_ns = tape.start_ns
     reference, expected = session(sim, every, risk, start_ns)
     replay_plain(reference, tape)
     compiled, found = session(sim, every, risk, start_ns)
-    prepared = Prepared(tape)
-    assert why_not(compiled, prepared) == ""
-    replay_compiled(compiled, found, prepared)
+    assert why_not(compiled, tape) == ""
+    replay_compiled(compiled, found, tape)
     for number, (left, right) in enumerate(zip(expected.entries, found.entries, strict=False)):
         assert left == right, f"entry {number}"
     assert len(expected.entries) == len(found.entries)
@@ -203,12 +201,12 @@ def test_a_compiled_decision_decides_like_the_same_strategy_in_plain_python(
     def run(form: type[Strategy], *, compiled: bool) -> tuple[list[Any], dict[str, Any]]:
         memory, context = Memory(), Context(BTCUSDT, sim)
         built = build_strategy(form, every="50ms", **config)
-        start_ns = int(min(tape.ts_local[0], tape.ts_exchange.min()))
+        start_ns = tape.start_ns
         made = Session(
             Engine(BTCUSDT, built, RiskGate(), start_ns), PaperVenue(PaperConfig(), context), memory
         )
         if compiled:
-            replay_compiled(made, memory, Prepared(tape))
+            replay_compiled(made, memory, tape)
         else:
             replay_plain(made, tape)
         return memory.entries, outcome(made)
@@ -226,9 +224,9 @@ def test_a_compiled_decision_that_cannot_be_imported_is_named_with_what_to_do() 
     tape = random_tape(1)
     context = Context(BTCUSDT, SimSettings())
     built = build_strategy(Lost, every="50ms", size="0.01", max_position="0.05")
-    engine = Engine(BTCUSDT, built, RiskGate(), int(tape.ts_exchange.min()))
+    engine = Engine(BTCUSDT, built, RiskGate(), tape.start_ns)
 
     with pytest.raises(StrategyError, match=r"nowhere.*cannot be used"):
         replay_compiled(
-            Session(engine, PaperVenue(PaperConfig(), context), Memory()), None, Prepared(tape)
+            Session(engine, PaperVenue(PaperConfig(), context), Memory()), None, tape
         )

@@ -66,8 +66,7 @@ def backtest(
         progress: Told the rows done and the rows in all, now and then.
     """
     tape = tape if tape is not None else load_tape(config)
-    # Both clocks begin with the first thing that is seen on either, as hftbacktest has it.
-    start_ns = int(min(tape.ts_local[0], tape.ts_exchange.min()))
+    start_ns = tape.start_ns
     now_ns = SystemClock().now_ns()
     path = new_run_folder(config.userdir, "backtest", now_ns) if folder else None
     journal = Journal(path) if path else None
@@ -130,18 +129,16 @@ def _replay(
     why = {"auto": _small(session, tape), "compiled": "", "reference": "asked for"}[engine]
     if not why:
         from mmkit.run.compiled import NotCompiled, replay_compiled, why_not
-        from mmkit.sim.kernel import advance
-        from mmkit.sim.prepared import Prepared
+        from mmkit.sim.kernel.advance import advance
 
-        prepared = Prepared(tape)
-        why = why_not(session, prepared)
+        why = why_not(session, tape)
         if not why:
             if not advance.signatures:
                 _log.info(
                     "the compiled engine is loaded; the first time it is compiled, some ten seconds"
                 )
             try:
-                replay_compiled(session, journal, prepared, progress)
+                replay_compiled(session, journal, tape, progress)
             except NotCompiled as error:
                 why = str(error)
                 if journal is not None:

@@ -15,8 +15,8 @@ from typing import Any, cast
 import numpy as np
 from numba.core.errors import NumbaError
 
-from mmkit.book import Book
-from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder
+from mmkit.book import Book, Depth
+from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import MmkitError, StrategyError
 from mmkit.events import (
     AnyEvent,
@@ -31,25 +31,25 @@ from mmkit.events import (
     Side,
 )
 from mmkit.instruments import ContractKind, Instrument
-from mmkit.interfaces import Level, Quotes, Strategy
+from mmkit.interfaces import Level, Quotes, Strategy, Target
 from mmkit.orders import Order
 from mmkit.portfolio import EXACT
-from mmkit.quoter import checked_levels
+from mmkit.quoter import ORDERS_PER_10S, checked_levels, whole
 from mmkit.risk import MaxDrawdown, MaxOrder, MaxPosition, PriceBand, StaleAfter
 from mmkit.run.replay import Progress
 from mmkit.run.session import Recorder, Session
 from mmkit.settings import FillReports, SimSettings
-from mmkit.sim import kernel as k
 from mmkit.sim.fees import Fees
+from mmkit.sim.kernel import layout as k
+from mmkit.sim.kernel.advance import advance
 from mmkit.sim.paper import PaperVenue
-from mmkit.sim.prepared import Prepared
-from mmkit.tape import NEVER, GapReason, Kind
+from mmkit.tape import NEVER, GapReason, Kind, Tape
+from mmkit.tape.index import NONE, UNKNOWN, WIDEST
 
-MOST_LEVELS = 16
-"""A side; a strategy that wants more goes to the reference."""
 _LOG_LINES = 65_536
-_MODELS = {"risk_averse": k.RISK_AVERSE, "power": k.POWER, "log": k.LOG}
+_MODELS = {"risk_averse": k.RISK_AVERSE, "power": k.POWER, "log": k.LOG_MODEL}
 _SIDES = (Side.BUY, Side.SELL)
+_LIQUIDITY = (Liquidity.MAKER, Liquidity.TAKER)
 _REJECTED = {
     k.REJECTED_POST_ONLY: "post-only order would have taken",
     k.REJECTED_UNKNOWN: "the book is unknown at this moment, so nothing can be matched",
@@ -60,19 +60,13 @@ class NotCompiled(MmkitError):  # noqa: N818 - not an error of anybody's
     """The compiled engine has come upon something it leaves to the reference; nothing is wrong."""
 
 
-def why_not(session: Session, prepared: Prepared) -> str:
+def why_not(session: Session, tape: Tape) -> str:
     """Return why the compiled engine cannot run this; empty if it can."""
     engine, venue = session.engine, session.venue
-    strategy = engine.strategy
-    wake = strategy.wake
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
         return "only 'paper' with 'fill_reports: plain' is compiled"
     if engine.instrument.kind is ContractKind.INVERSE:
         return "inverse contracts are not compiled"
-    if wake.on_best or wake.on_trade or wake.on_fill or not wake.every:
-        return "only strategies that are asked at an interval are compiled"
-    if type(strategy).on_event is not Strategy.on_event:
-        return "the strategy listens to events"
     known = (MaxPosition, MaxOrder, PriceBand, MaxDrawdown, StaleAfter)
     if len(engine.risk.checks) > k.MOST_CHECKS or any(
         type(check) not in known for _, check in engine.risk.checks
@@ -80,7 +74,12 @@ def why_not(session: Session, prepared: Prepared) -> str:
         return "a risk check that does not ship with mmkit"
     if len({type(check) for _, check in engine.risk.checks}) != len(engine.risk.checks):
         return "a risk check is configured twice"
-    return "" if prepared.fits else "prices too far apart, or too many snapshots"
+    if not len(tape):
+        return "the tape is empty"
+    facts = tape.index.facts
+    if facts.span > WIDEST or not facts.narrow_prices:
+        return "prices too far apart, or too high"
+    return "" if facts.whole_messages else "a message was received at several times"
 
 
 class _View:
@@ -95,8 +94,8 @@ class _View:
         self.position = 0
 
     @property
-    def book(self) -> Book:
-        return self._run.book()
+    def book(self) -> Depth:
+        return self._run.depth()
 
     @property
     def orders(self) -> Sequence[Order]:
@@ -108,43 +107,80 @@ class _View:
 
 
 class _Run:
-    def __init__(self, session: Session, recorder: Recorder | None, prepared: Prepared) -> None:
-        self.session, self.recorder, self.prepared = session, recorder, prepared
+    def __init__(self, session: Session, recorder: Recorder | None, tape: Tape) -> None:
+        self.session, self.recorder, self.tape = session, recorder, tape
         self.engine = engine = session.engine
         settings = cast(PaperVenue, session.venue).settings
         self.fees = Fees(settings.fees, engine.instrument)
-        rate = Fraction(settings.fees.maker)
-        self.denominator = rate.denominator
-        self.s = np.zeros(k.STATE_SIZE, np.int64)
-        self.f = np.zeros(k.FLOATS_SIZE)
-        self.orders = np.zeros((k.MOST_ORDERS, k.ORDER_SIZE), np.int64)
-        self.queue = np.zeros((k.MOST_ORDERS, 2))
-        self.lines = np.zeros((2, k.LINE, k.LINE_SIZE), np.int64)
-        self.sent = np.zeros(k.SENT_RING, np.int64)
-        self.wanted = np.zeros(2 + 4 * MOST_LEVELS, np.int64)
-        self._wanted = memoryview(cast(Any, self.wanted))
-        self.log = np.zeros((_LOG_LINES, k.LOG_SIZE), np.int64)
-        self.ladder = np.zeros((2, prepared.span), np.int64)
-        p = prepared
-        self.arrays = {name: getattr(self if hasattr(self, name) else p, name) for name in k.ARRAYS}
-        self.where = k.where(self.arrays, len(p.tape), p.span)
-        self._settle(settings, rate)
-        self._book, self._book_rows = Book(), 0
+        maker, taker = Fraction(settings.fees.maker), Fraction(settings.fees.taker)
+        self.denominator = maker.denominator * taker.denominator
+        self.state = np.zeros(1, k.STATE)
+        self.s = self.state[0]
+        self.tables = k.tables(tape.index.facts.span, _LOG_LINES, engine.strategy.depth)
+        self._point()
+        self._settle(settings, maker, taker)
+        # Items of a memoryview are Python's own integers, and come at a third of the time.
+        self._wanted = memoryview(self.tables["wanted"])
 
-    def _settle(self, settings: SimSettings, rate: Fraction) -> None:
+    def _point(self) -> None:
+        """Tell the state where everything lies; the tape and the tables stay where they are."""
+        s, tape, index = self.s, self.tape, self.tape.index
+        self._columns = {
+            "order": index.order,
+            "ts_exchange": tape.ts_exchange,
+            "ts_local": tape.ts_local,
+            "kind": tape.kind,
+            "price": tape.narrow_price,
+            "quantity": tape.narrow_quantity,
+            "large": tape.large,
+            "top_row": index.top_row,
+            "top_ts": index.top_ts,
+            "top_bid": index.top_bid,
+            "top_ask": index.top_ask,
+            "exchange_row": index.exchange_row,
+            "exchange_bid": index.exchange_bid,
+            "exchange_ask": index.exchange_ask,
+            "special": index.special,
+        }
+        for name, column in self._columns.items():
+            contiguous = self._columns[name] = np.ascontiguousarray(column)
+            s[name] = contiguous.ctypes.data
+        for name, table in self.tables.items():
+            s[name] = table.ctypes.data
+        if not len(index.order):
+            s["order"] = 0
+        s["rows"], s["larges"], s["tops"] = len(tape), len(tape.large), len(index.top_row)
+        s["exchange_tops"], s["specials"] = len(index.exchange_row), len(index.special)
+        s["span"], s["base"] = index.facts.span, index.facts.low - 1
+        s["log_size"] = _LOG_LINES
+        s["used_low"] = s["local_low"] = index.facts.span
+        s["used_high"] = s["local_high"] = -1
+        s["end"] = max(int(tape.ts_local[-1]), index.facts.last_exchange)
+
+    def _settle(self, settings: SimSettings, maker: Fraction, taker: Fraction) -> None:
         """Write what was configured into the state."""
-        s, f, engine = self.s, self.f, self.engine
-        every = engine.strategy.wake.every
-        assert every is not None  # `why_not` has seen to it
-        s[k.NOW] = s[k.LAST_DATA] = engine.now
-        s[k.EVERY], s[k.NEXT_WAKE], s[k.NEXT_ID] = every, engine.now + every, 1
-        s[k.ENTRY], s[k.RESPONSE] = settings.latency.entry, settings.latency.response
-        s[k.QUEUE], f[k.EXPONENT] = _MODELS[settings.queue.model], settings.queue.exponent
-        s[k.PARTIAL] = settings.partial_fills
-        s[k.MAKER], s[k.DENOMINATOR] = rate.numerator, rate.denominator
-        s[k.BASE] = self.prepared.base
-        s[k.BID_HIGH] = s[k.ASK_HIGH] = -NEVER
-        s[k.BID_LOW] = s[k.ASK_LOW] = NEVER
+        s, engine = self.s, self.engine
+        strategy, wake = engine.strategy, engine.strategy.wake
+        s["now"] = s["last_data"] = engine.now
+        s["at"], s["limit"] = -NEVER, NEVER
+        s["every"] = wake.every or 0
+        s["next_wake"] = engine.now + wake.every if wake.every else NEVER
+        s["on_best"], s["on_trade"], s["on_fill"] = wake.on_best, wake.on_trade, wake.on_fill
+        s["listens"] = type(strategy).on_event is not Strategy.on_event
+        s["depth"] = strategy.depth
+        s["recording"] = self.recorder is not None or s["listens"]
+        s["next_id"], s["orders_per_window"] = 1, ORDERS_PER_10S
+        s["top"] = s["exchange_top"] = -1
+        s["bid"] = s["ask"] = UNKNOWN
+        s["frees"] = k.MOST_ORDERS
+        s["entry"], s["response"] = settings.latency.entry, settings.latency.response
+        s["queue"], s["exponent"] = _MODELS[settings.queue.model], settings.queue.exponent
+        s["partial"] = settings.partial_fills
+        s["denominator"] = self.denominator
+        s["maker"] = int(maker * self.denominator)
+        s["taker"] = int(taker * self.denominator)
+        s["bid_high"] = s["ask_high"] = -NEVER
+        s["bid_low"] = s["ask_low"] = NEVER
         for n, (_, check) in enumerate(engine.risk.checks):
             code, limit = 0, 0
             if isinstance(check, MaxPosition | MaxOrder):
@@ -152,75 +188,67 @@ class _Run:
                 limit = check.limit
             elif isinstance(check, PriceBand):
                 code = k.PRICE_BAND_CHECK
-                f[k.BAND_SHARE], f[k.BAND_WHOLE], f[k.BAND_TICKS] = check.limit.formula(
+                s["band_share"], s["band_whole"], s["band_ticks"] = check.limit.formula(
                     engine.instrument
                 )
             elif isinstance(check, MaxDrawdown):
                 units = Fraction(check.limit) / self._unit
-                s[k.MAX_DRAWDOWN] = -(-units.numerator // units.denominator)
+                s["max_drawdown"] = -(-units.numerator // units.denominator)
             elif isinstance(check, StaleAfter):
-                s[k.STALE] = check.limit
-            s[k.CHECKS + 2 * n], s[k.CHECKS + 2 * n + 1] = code, limit
-        s[k.N_CHECKS] = len(engine.risk.checks)
+                s["stale"] = check.limit
+            s["check"][n], s["check_limit"][n] = code, limit
+        s["checks"] = len(engine.risk.checks)
+        if strategy.decision:
+            self._decision = _imported(strategy.decision)
+            self._parameters = np.array([*strategy.parameters(), 0.0])
+            s["decision"] = self._decision.address
+            s["parameters"] = self._parameters.ctypes.data
 
     @property
     def _unit(self) -> Fraction:
-        """What one unit of the kernel's money is worth in the settlement currency."""
+        """What one unit of the kernel's equity is worth in the settlement currency."""
         i = self.engine.instrument
         return Fraction(i.tick * i.lot * i.contract_size) / (2 * self.denominator)
 
-    def run_decided(self, progress: Progress | None) -> None:
-        """Run with the strategy's compiled decision: Python is left until there is something to write."""
-        strategy = self.engine.strategy
-        decision = _imported(strategy.decision)
-        view = np.zeros(k.VIEW_SIZE, np.int64)
-        parameters = np.array([*strategy.parameters(), 0.0])
-        beside = np.array([view.ctypes.data, parameters.ctypes.data], np.int64)
-        while True:
-            why = k.decide(self.where, decision, beside)
-            if progress is not None:
-                progress(int(self.s[k.I_LOCAL]))
-            if why == k.LOG_FULL:
-                self._empty_log()
-            elif why == k.END:
-                break
-            elif why == k.BAD:
-                raise StrategyError(
-                    f"{strategy.decision} wanted {self.wanted[:10].tolist()}...: prices and quantities "
-                    f"above 0, bids below asks, at most {MOST_LEVELS} levels a side were expected"
-                )
-            else:
-                raise NotCompiled("too many orders, or too much money, for the compiled engine")
-        self._empty_log()
-        self._tell_engine()
-
     def run(self, progress: Progress | None) -> None:
-        if self.engine.strategy.decision:
-            self.run_decided(progress)
-            return
-        quote, view, where = self.engine.strategy.quote, _View(self), self.where
-        # Items of a memoryview are Python's own integers, and come at a third of the time.
-        s, advance, want = memoryview(cast(Any, self.s)), k.advance, self._want
-        rows, tell_at = len(self.prepared.tape), 0
+        """Run to the end."""
+        strategy = self.engine.strategy
+        quote, view, want = strategy.quote, _View(self), self._want
+        shown, address, rows = memoryview(self.tables["view"]), self.state.ctypes.data, len(self.tape)
+        now, best_bid, best_ask, position = k.NOW, k.BEST_BID, k.BEST_ASK, k.POSITION
+        started, told_at = self.engine.now, self.engine.now
+        span = max(1, int(self.s["end"]) - started)
         while True:
-            why = advance(where)
+            why = advance(address)
             if why == k.ASK:
-                view.now, view.position = s[k.NOW], s[k.POSITION]
-                bid, ask = s[k.BEST_BID], s[k.BEST_ASK]
+                view.now = shown[now]
+                bid, ask = shown[best_bid], shown[best_ask]
                 view.best_bid = bid if bid >= 0 else None
                 view.best_ask = ask if ask >= 0 else None
+                view.position = shown[position]
                 try:
                     quotes = quote(view)
                 except Exception as error:
                     raise self.engine.strategy_failed("quote", error) from error
                 want(quotes)
-                if progress is not None and s[k.I_LOCAL] >= tell_at:
-                    progress(s[k.I_LOCAL])
-                    tell_at = s[k.I_LOCAL] + rows // 100
-            elif why == k.LOG_FULL:
+                if progress is not None and view.now >= told_at:
+                    progress(rows * (view.now - started) // span)
+                    told_at = view.now + span // 100
+                continue
+            if why == k.LOG_FULL:
                 self._empty_log()
+                if progress is not None:
+                    progress(int(self.s["row"]))
+            elif why == k.HEARD:
+                self._hear()
             elif why == k.END:
                 break
+            elif why == k.BAD:
+                raise StrategyError(
+                    f"{strategy.decision} wanted {self.tables['wanted'][:10].tolist()}...: prices and "
+                    "quantities above 0, different prices, bids below asks, at most "
+                    f"{k.MOST_LEVELS} levels a side were expected"
+                )
             else:
                 raise NotCompiled("too many orders, or too much money, for the compiled engine")
         self._empty_log()
@@ -228,52 +256,49 @@ class _Run:
 
     def _want(self, quotes: object) -> None:
         """Write down what the strategy wants."""
+        wanted, n = self._wanted, 2
         if type(quotes) is not Quotes:
-            raise NotCompiled("a strategy that does not return Quotes")
+            if not isinstance(quotes, Target):
+                raise NotCompiled("a strategy that does not return Quotes")
+            wanted[0], wanted[1] = k.TARGET, whole(quotes.position, "target position")
+            return
         bids, asks = quotes.bids, quotes.asks
-        wanted, base, n = self._wanted, self.prepared.base, 2
         if not _plain(bids, asks):
             checked = checked_levels(quotes)
             bids, asks = tuple(checked[0].items()), tuple(checked[1].items())
-            if len(bids) > MOST_LEVELS or len(asks) > MOST_LEVELS:
-                raise NotCompiled(f"more than {MOST_LEVELS} levels a side")
+            if len(bids) > k.MOST_LEVELS or len(asks) > k.MOST_LEVELS:
+                raise NotCompiled(f"more than {k.MOST_LEVELS} levels a side")
         wanted[0], wanted[1] = len(bids), len(asks)
         for price, quantity in bids:
-            wanted[n], wanted[n + 1] = price - base, quantity
+            wanted[n], wanted[n + 1] = price, quantity
             n += 2
         for price, quantity in asks:
-            wanted[n], wanted[n + 1] = price - base, quantity
+            wanted[n], wanted[n + 1] = price, quantity
             n += 2
 
-    def book(self) -> Book:
-        """Return the whole book as it is known now; built only when a strategy asks for it."""
-        upto = int(self.s[k.I_LOCAL])
-        tape = self.prepared.tape
-        part = slice(self._book_rows, upto)
-        columns = (tape.ts_exchange, tape.ts_local, tape.kind, tape.price, tape.quantity)
-        for row in zip(*(column[part].tolist() for column in columns), strict=True):
-            self._book.apply(row)
-        self._book_rows = upto
-        return self._book
+    def _hear(self) -> None:
+        """Let the strategy hear of what has just happened."""
+        logged = int(self.s["logged"])
+        event = self._entry(self.tables["log"][logged - 1].item())
+        self.engine.strategy_hears(cast(AnyEvent, event))
+
+    def depth(self) -> Depth:
+        """Return the best levels of the book, as many as the strategy has declared."""
+        levels = self.engine.strategy.depth
+        if not levels:
+            raise self.engine.undeclared_depth()
+        shown = self.tables["view"][k.LEVELS :].reshape(2, levels, 2).tolist()
+        bids, asks = (
+            tuple((price, quantity) for price, quantity in side if price != NONE) for side in shown
+        )
+        return Depth(bids, asks)
 
     def open_orders(self) -> list[Order]:
         """Return our orders that may still trade, in order of submission."""
-        found = [row for row in self.orders[: int(self.s[k.PLACES])].tolist() if row[k.OPEN]]
-        return [self._order(row) for row in sorted(found)]
-
-    def _order(self, row: list[int]) -> Order:
-        order = Order(
-            SubmitOrder(
-                ts_local=0,
-                order_id=row[k.ID],
-                side=_SIDES[row[k.SELLING]],
-                price=row[k.PRICE] + self.prepared.base,
-                quantity=row[k.QUANTITY],
-            )
-        )
-        order.remaining = row[k.REMAINING]
-        order.submitting, order.canceling = bool(row[k.SUBMITTING]), bool(row[k.CANCELING])
-        return order
+        s, slots = self.s, self.tables["open"]
+        found = np.concatenate([slots[side, : int(s["opens"][side])] for side in (0, 1)])
+        rows = [self.tables["orders"][slot] for slot in found.tolist()]
+        return [_order(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
 
     def equity(self, best_bid: int | None, best_ask: int | None) -> Decimal:
         """Return the equity now, exact; the fills so far are taken into the portfolio first."""
@@ -282,25 +307,25 @@ class _Run:
 
     def _empty_log(self) -> None:
         """Hand on what has happened: fills to the portfolio, everything to the recorder."""
-        logged = int(self.s[k.LOGGED])
+        logged = int(self.s["logged"])
         if not logged:
             return
-        lines = self.log[:logged]
-        self.s[k.LOGGED] = 0
+        lines = self.tables["log"][:logged]
+        self.s["logged"] = 0
         if self.recorder is not None:
             for line in lines.tolist():
                 self.recorder.note(self._entry(line))
         portfolio = self.engine.portfolio
-        fills = lines[lines[:, 0] == k.FILLED]
-        signs = 1 - 2 * fills[:, 7]
+        fills = lines[lines["what"] == k.FILLED]
+        signs = 1 - 2 * fills["selling"]
         portfolio.trade_all(
-            zip(signs.tolist(), fills[:, 4].tolist(), fills[:, 5].tolist(), strict=True)
+            zip(signs.tolist(), fills["price"].tolist(), fills["quantity"].tolist(), strict=True)
         )
         # The kernel has added the fees up, in whole units.
-        portfolio.fees = self._money(2 * int(self.s[k.FEES]))
+        portfolio.fees = self._money(2 * int(self.s["fees"]))
 
-    def _entry(self, line: list[int]) -> AnyCommand | AnyEvent:
-        what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling = line
+    def _entry(self, line: tuple[int, ...]) -> AnyCommand | AnyEvent:
+        what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling, taker = line
         if what == k.SUBMIT:
             return SubmitOrder(
                 ts_local=ts_local,
@@ -308,6 +333,7 @@ class _Run:
                 side=_SIDES[selling],
                 price=price,
                 quantity=quantity,
+                time_in_force=TimeInForce.IOC if taker else TimeInForce.POST_ONLY,
             )
         if what == k.CANCEL:
             return CancelOrder(ts_local=ts_local, order_id=order_id)
@@ -318,8 +344,8 @@ class _Run:
                 price=price,
                 quantity=quantity,
                 remaining=remaining,
-                liquidity=Liquidity.MAKER,
-                fee=self.fees.of(price, quantity, Liquidity.MAKER),
+                liquidity=_LIQUIDITY[taker],
+                fee=self.fees.of(price, quantity, _LIQUIDITY[taker]),
                 **times,
             )
         if what == k.ACCEPTED:
@@ -337,27 +363,27 @@ class _Run:
     def _tell_engine(self) -> None:
         """Leave the engine as the reference would have left it."""
         s, engine = self.s, self.engine
-        kinds = np.asarray(self.prepared.tape.kind) & 0x0F
         counts = {
-            "trades": int((kinds == int(Kind.TRADE)).sum()),
-            "orders": s[k.N_ORDERS],
-            "cancels": s[k.N_CANCELS],
-            "rejected": s[k.N_REJECTED],
-            "fills": s[k.N_FILLS],
-            "maker_fills": s[k.N_FILLS],
-            "wakes": s[k.N_WAKES],
-            "gaps": s[k.N_GAPS],
+            "trades": self.tape.index.facts.counts[Kind.TRADE],
+            "orders": s["n_orders"],
+            "cancels": s["n_cancels"],
+            "rejected": s["n_rejected"],
+            "fills": s["n_fills"],
+            "maker_fills": s["n_maker_fills"],
+            "taker_fills": s["n_fills"] - s["n_maker_fills"],
+            "wakes": s["n_wakes"],
+            "gaps": s["n_gaps"],
         }
         engine.counts.update({name: int(count) for name, count in counts.items() if count})
         for n, (name, _) in enumerate(engine.risk.checks):
-            if vetoes := int(s[k.VETOES + n]):
+            if vetoes := int(s["vetoes"][n]):
                 engine.risk.vetoes[name] = vetoes
-        engine.quoter.held_back = int(s[k.HELD_BACK])
-        engine.now = int(s[k.NOW])
-        engine.peak_equity = self._money(s[k.PEAK])
-        engine.max_drawdown = self._money(s[k.DRAWDOWN])
-        if s[k.HALTED]:
-            drawdown = self._money(s[k.HALTED_BY])
+        engine.quoter.held_back = int(s["held_back"])
+        engine.now = int(s["now"])
+        engine.peak_equity = self._money(s["peak"])
+        engine.max_drawdown = self._money(s["drawdown"])
+        if s["halted"]:
+            drawdown = self._money(s["halted_by"])
             engine.halted = next(
                 f"{name}: {check.words(drawdown)}"
                 for name, check in engine.risk.checks
@@ -367,17 +393,36 @@ class _Run:
 
     def _final_book(self) -> Book:
         """Return the book after the last row; the exchange's ladder holds the same levels."""
-        book = Book()
-        for side, levels in ((book.bids, self.ladder[0]), (book.asks, self.ladder[1])):
-            for price in np.flatnonzero(levels).tolist():
-                side.set(price + self.prepared.base, int(levels[price]))
-        book.known = bool(self.s[k.KNOWN_EXCHANGE])
+        book, large = Book(), self.tape.large
+        low, high = int(self.s["used_low"]), int(self.s["used_high"])
+        for side, ladder in zip((book.bids, book.asks), self.tables["ladder"], strict=True):
+            for place in (np.flatnonzero(ladder[low : high + 1]) + low).tolist():
+                total = int(ladder[place])
+                side.set(
+                    place + int(self.s["base"]), total if total > 0 else int(large[-1 - total])
+                )
+        book.known = bool(self.s["known"])
         return book
 
     def _money(self, units: Any) -> Decimal:
         value = int(units) * self._unit
         # Exact: products of decimals have a finite expansion.
         return EXACT.divide(Decimal(value.numerator), Decimal(value.denominator))
+
+
+def _order(row: Any) -> Order:
+    order = Order(
+        SubmitOrder(
+            ts_local=0,
+            order_id=int(row["id"]),
+            side=_SIDES[int(row["selling"])],
+            price=int(row["price"]),
+            quantity=int(row["quantity"]),
+        )
+    )
+    order.remaining = int(row["remaining"])
+    order.submitting, order.canceling = bool(row["submitting"]), bool(row["canceling"])
+    return order
 
 
 def _imported(path: str) -> Any:
@@ -413,7 +458,7 @@ def _plain(bids: tuple[Level, ...], asks: tuple[Level, ...]) -> bool:
 def replay_compiled(
     session: Session,
     recorder: Recorder | None,
-    prepared: Prepared,
+    tape: Tape,
     progress: Progress | None = None,
 ) -> None:
     """Run `session`'s engine over a tape, compiled; leaves engine and recorder as the reference does.
@@ -421,11 +466,11 @@ def replay_compiled(
     Args:
         session: New; `why_not` has nothing against it.
         recorder: Told of every command and event, in order; `None` saves the time that takes.
-        prepared: The tape.
+        tape: What to replay.
         progress: Told how many rows are done.
 
     Raises:
         NotCompiled: if the strategy turns out to need the reference; start anew with that.
         StrategyError: as the reference does.
     """
-    _Run(session, recorder, prepared).run(progress)
+    _Run(session, recorder, tape).run(progress)

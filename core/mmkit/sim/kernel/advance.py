@@ -1,0 +1,445 @@
+"""The compiled engine's loop: moves time until the strategy is to be asked.
+
+At one instant: rows as they are received, commands that arrive, reports that reach us, what time alone brings;
+the exchange sees every row up to the instant before any of them. It may be left in the middle of an instant,
+and goes on from there.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from mmkit.sim.kernel.engine import decide, mark, may_quote, note, pull, receive_report, towards
+from mmkit.sim.kernel.exchange import exchange_until, match
+from mmkit.sim.kernel.layout import (
+    ASK,
+    BAD,
+    BEST_ASK,
+    BEST_BID,
+    END,
+    FEED_LOST,
+    FEED_RESTORED,
+    HEARD,
+    LEVELS,
+    LIMIT,
+    LINE,
+    LOG_FULL,
+    LOG_ROOM,
+    MESSAGE,
+    MOST_LEVELS,
+    MOST_ORDERS,
+    NEXT,
+    NOW,
+    POSITION,
+    RECEIVING,
+    REPORTED,
+    REPORTING,
+    TARGET,
+    TOO_MANY,
+    WAKING,
+)
+from mmkit.sim.kernel.pointers import (
+    call_decision,
+    commands_at,
+    int32s,
+    int64s,
+    jit,
+    reports_at,
+    state_at,
+    uint8s,
+    uint32s,
+)
+from mmkit.tape import NEVER, Kind
+from mmkit.tape.index import NONE, UNKNOWN
+
+_LEVEL, _TRADE, _SNAPSHOT, _GAP = (
+    int(Kind.LEVEL),
+    int(Kind.TRADE),
+    int(Kind.SNAPSHOT),
+    int(Kind.GAP),
+)
+_KIND, _SELL, _LAST = 0x0F, 0x10, 0x80
+_NO_ROW = 1 << 62
+
+
+# --- what has been received ---
+
+
+@jit
+def _after(times: Any, start: int, until: int) -> int:
+    """Return the first place from `start` on whose time is after `until`."""
+    n = len(times)
+    if start >= n or times[start] > until:
+        return start
+    low, step = start, 1
+    while low + step < n and times[low + step] <= until:
+        low += step
+        step *= 2
+    high = min(low + step, n)
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if times[middle] <= until:
+            low = middle
+        else:
+            high = middle
+    return low + 1
+
+
+@jit
+def _look(s: Any, until: int) -> None:
+    """Know the best prices of everything received up to `until`."""
+    times = int64s(s.top_ts, s.tops)
+    n = s.top
+    while n + 1 < s.tops and times[n + 1] <= until:
+        n += 1
+    if n != s.top:
+        s.top = n
+        s.bid = np.int64(int32s(s.top_bid, s.tops)[n])
+        s.ask = np.int64(int32s(s.top_ask, s.tops)[n])
+
+
+@jit
+def _next_trade(s: Any) -> int:
+    """Return the last row of the next message that holds a trade, from `trade_row` on."""
+    kinds = uint8s(s.kind, s.rows)
+    row, traded = s.trade_row, False
+    while row < s.rows:
+        traded = traded or kinds[row] & _KIND == _TRADE
+        if kinds[row] & _LAST:
+            if traded:
+                return row
+            s.trade_row = row + 1
+        row += 1
+    return _NO_ROW
+
+
+@jit
+def _next_row(s: Any) -> int:
+    """Return the row that is the next to be taken notice of as it is received."""
+    row = _NO_ROW
+    if s.special_at < s.specials:
+        row = np.int64(uint32s(s.special, s.specials)[s.special_at])
+    if s.on_best and s.top + 1 < s.tops:
+        row = min(row, np.int64(uint32s(s.top_row, s.tops)[s.top + 1]))
+    if s.on_trade:
+        row = min(row, _next_trade(s))
+    if s.pulled:
+        # Pulled for want of data: the next message that is complete lets go.
+        kinds = uint8s(s.kind, s.rows)
+        n = s.data_row
+        while n < s.rows and not kinds[n] & _LAST:
+            n += 1
+        if n < s.rows:
+            row = min(row, n)
+    return row
+
+
+@jit
+def _take_row(s: Any, row: int) -> bool:
+    """Take notice of a row; return whether it told that the feed was lost or is restored."""
+    kind = uint8s(s.kind, s.rows)[row]
+    ts_local = int64s(s.ts_local, s.rows)[row]
+    s.now = s.last_data = ts_local
+    s.data_row = row + 1
+    if s.special_at >= s.specials or uint32s(s.special, s.specials)[s.special_at] != row:
+        return False
+    s.special_at += 1
+    ts_exchange = int64s(s.ts_exchange, s.rows)[row]
+    if kind & _KIND == _GAP:
+        if s.bid != UNKNOWN:
+            s.n_gaps += 1
+        reason = np.int64(int32s(s.price, s.rows)[row])
+        note(s, FEED_LOST, ts_local, ts_exchange, 0, reason, 0, 0, 0, 0)
+        s.bid = s.ask = UNKNOWN
+    else:
+        note(s, FEED_RESTORED, ts_local, ts_exchange, 0, 0, 0, 0, 0, 0)
+    return True
+
+
+@jit
+def _end_message(s: Any, row: int) -> bool:
+    """Take in that a message is complete; return whether the strategy is to be asked."""
+    moved = False
+    rows = uint32s(s.top_row, s.tops)
+    n = s.top
+    while n + 1 < s.tops and np.int64(rows[n + 1]) <= row:
+        n += 1
+    if n != s.top:
+        bids, asks = int32s(s.top_bid, s.tops), int32s(s.top_ask, s.tops)
+        s.top, s.bid, s.ask = n, np.int64(bids[n]), np.int64(asks[n])
+        if np.int64(rows[n]) == row:
+            # An unknown book has no prices, as an empty one has none.
+            bid, ask = (np.int64(bids[n - 1]), np.int64(asks[n - 1])) if n else (NONE, NONE)
+            moved = max(bid, NONE) != max(s.bid, NONE) or max(ask, NONE) != max(s.ask, NONE)
+    traded = False
+    if s.on_trade and _next_trade(s) == row:
+        traded = True
+        s.trade_row = row + 1
+    return ((moved and s.on_best) or traded or s.pulled) and decide(s)
+
+
+# --- what the strategy is shown ---
+
+
+@jit
+def _show_levels(s: Any, view: Any) -> None:
+    """Bring the ladder to what has been received, and show its best levels."""
+    ladder = int32s(s.local_ladder, 2 * s.span)
+    kinds, times = uint8s(s.kind, s.rows), int64s(s.ts_local, s.rows)
+    prices, quantities = int32s(s.price, s.rows), int32s(s.quantity, s.rows)
+    low, high = s.local_low, s.local_high
+    n, count = np.uint64(s.ladder_row), np.uint64(s.rows)
+    # In the middle of what one instant brought, up to the message; else all of it.
+    end = np.uint64(s.data_row if s.phase == RECEIVING else _after(times, s.ladder_row, s.at))
+    while n < min(end, count):
+        kind = kinds[n]
+        what = kind & _KIND
+        if what == _LEVEL:
+            place = np.int64(prices[n]) - s.base
+            low, high = min(low, place), max(high, place)
+            ladder[np.uint64(place + (s.span if kind & _SELL else 0))] = quantities[n]
+        elif what in (_SNAPSHOT, _GAP):
+            for place in range(low, high + 1):
+                ladder[place] = ladder[s.span + place] = 0
+            low, high = s.span, -1
+        n += np.uint64(1)
+    s.ladder_row = np.int64(n)
+    s.local_low, s.local_high = low, high
+    large = int64s(s.large, s.larges)
+    at = LEVELS
+    for side in range(2):
+        best, step = (s.ask, 1) if side else (s.bid, -1)
+        place = best - s.base
+        shown = 0
+        while best >= 0 and shown < s.depth and low <= place <= high:
+            total = np.int64(ladder[side * s.span + place])
+            if total != 0:
+                view[at] = place + s.base
+                view[at + 1] = total if total > 0 else large[-1 - total]
+                at += 2
+                shown += 1
+            place += step
+        for _ in range(shown, s.depth):
+            view[at], view[at + 1] = NONE, 0
+            at += 2
+
+
+@jit
+def _ask(s: Any) -> int:
+    """Show the strategy what there is. If it is compiled ask it, and do what it wants.
+
+    Returns 0, or why Python is needed.
+    """
+    view = int64s(s.view, LEVELS + 4 * s.depth)
+    view[NOW], view[POSITION] = s.now, s.position
+    view[BEST_BID], view[BEST_ASK] = max(s.bid, NONE), max(s.ask, NONE)
+    if s.depth:
+        _show_levels(s, view)
+    if s.decision == 0:
+        s.asked = 1
+        return ASK
+    wanted = int64s(s.wanted, 2 + 4 * MOST_LEVELS)
+    wanted[0] = wanted[1] = 0
+    call_decision(s.decision, s.view, s.parameters, s.wanted)
+    return towards(s) if _quotable(wanted) else BAD
+
+
+@jit
+def _quotable(wanted: Any) -> bool:
+    """Whether a compiled decision wants what can be on a book."""
+    if wanted[0] == TARGET:
+        return True
+    if not 0 <= wanted[0] <= MOST_LEVELS or not 0 <= wanted[1] <= MOST_LEVELS:
+        return False
+    bids, levels = wanted[0], wanted[0] + wanted[1]
+    highest_bid, lowest_ask = 0, NEVER
+    for n in range(levels):
+        price = wanted[2 + 2 * n]
+        if price <= 0 or wanted[3 + 2 * n] <= 0:
+            return False
+        for m in range(0 if n < bids else bids, n):
+            if wanted[2 + 2 * m] == price:
+                return False
+        if n < bids:
+            highest_bid = max(highest_bid, price)
+        else:
+            lowest_ask = min(lowest_ask, price)
+    return highest_bid < lowest_ask
+
+
+# --- time ---
+
+
+@jit
+def _next_wake(s: Any) -> int:
+    """Return when time alone next brings something."""
+    if s.halted or s.stopped:
+        return NEVER
+    due = s.next_wake
+    if s.stale > 0 and not s.pulled:
+        # The last row before then, whether or not anybody has looked at it.
+        times = int64s(s.ts_local, s.rows)
+        n = s.data_row
+        latest = s.last_data
+        while n < s.rows and times[n] <= min(latest + s.stale, due):
+            latest = times[n]
+            n += 1
+        stale = latest + s.stale
+        if stale > s.now:
+            due = min(due, stale)
+    return due
+
+
+@jit
+def _next_instant(s: Any) -> int:
+    """Return when something next happens, rows that concern nobody but the exchange apart."""
+    at = _next_wake(s)
+    if s.arriving_end > s.arriving_first:
+        at = min(at, commands_at(s.arriving, LINE)[s.arriving_first & (LINE - 1)].due)
+    if s.reports_end > s.reports_first:
+        at = min(at, reports_at(s.reports, LINE)[s.reports_first & (LINE - 1)].due)
+    if not s.stopped:
+        at = min(at, s.end)
+        row = _next_row(s)
+        if row != _NO_ROW:
+            at = min(at, int64s(s.ts_local, s.rows)[row])
+    return at
+
+
+@jit
+def _wake(s: Any) -> bool:
+    """Let happen what time alone brings; return whether the strategy is to be asked."""
+    s.now = s.at
+    if s.next_wake <= s.at:
+        s.next_wake += s.every * ((s.at - s.next_wake) // s.every + 1)
+        s.n_wakes += 1
+    mark(s)
+    return decide(s)
+
+
+@jit
+def _received(s: Any) -> None:
+    """Know what has been received by now, where somebody asks for it."""
+    _look(s, s.at)
+    if s.stale > 0 and not s.stopped:
+        times = int64s(s.ts_local, s.rows)
+        s.data_row = _after(times, s.data_row, s.at)
+        if s.data_row > 0:
+            s.last_data = times[s.data_row - 1]
+
+
+@jit
+def _match_arrived(s: Any) -> None:
+    """Match what has arrived, and note how far the reports of this instant go."""
+    arriving, reports = commands_at(s.arriving, LINE), reports_at(s.reports, LINE)
+    while (
+        s.arriving_end > s.arriving_first and arriving[s.arriving_first & (LINE - 1)].due <= s.at
+    ):
+        match(s, s.at)
+    s.report_end = s.reports_first
+    while s.report_end < s.reports_end and reports[s.report_end & (LINE - 1)].due <= s.at:
+        s.report_end += 1
+
+
+@jit
+def _line_full(s: Any) -> bool:
+    return (
+        s.arriving_end - s.arriving_first > LINE - MOST_ORDERS - 2
+        or s.reports_end - s.reports_first > LINE - 2 * MOST_ORDERS - 2
+    )
+
+
+def _made(version: int) -> Any:
+    """Return `advance`, compiled.
+
+    numba keeps it under a key that holds what it closes over, and looks for changes in this file alone; so
+    that it closes over what all files of the package say.
+    """
+
+    @njit(cache=True, nogil=True)
+    def advance(address: int) -> int:
+        """Move time until the strategy is to be asked (`ASK`), or something else stands in the way.
+
+        Args:
+            address: Of the `STATE`.
+        """
+        version  # noqa: B018 - see `_made`
+        s = state_at(address)
+        if s.asked:
+            s.asked = 0
+            failed = towards(s)
+            if failed:
+                return failed
+        while True:
+            if s.logged + LOG_ROOM > s.log_size:
+                return LOG_FULL
+            why = 0
+            if s.phase == NEXT:
+                if s.at >= s.end and not s.stopped:
+                    # The data has ended: what is under way still arrives, nothing more is decided.
+                    s.stopped = 1
+                    s.now = max(s.now, int64s(s.ts_local, s.rows)[s.rows - 1])
+                if _line_full(s):
+                    return TOO_MANY
+                until = _next_instant(s)
+                if until == NEVER:
+                    return END
+                if until > s.limit:
+                    return LIMIT
+                s.at = exchange_until(s, until)
+                s.phase = RECEIVING
+            elif s.phase == RECEIVING:
+                row = _NO_ROW if s.stopped else _next_row(s)
+                if row != _NO_ROW and int64s(s.ts_local, s.rows)[row] <= s.at:
+                    s.message_row = row
+                    s.phase = MESSAGE
+                    if _take_row(s, row) and s.listens:
+                        why = HEARD
+                else:
+                    _received(s)
+                    _match_arrived(s)
+                    s.phase = REPORTING
+            elif s.phase == MESSAGE:
+                s.phase = RECEIVING
+                kind = uint8s(s.kind, s.rows)[s.message_row]
+                if kind & _KIND == _GAP:
+                    pull(s)
+                if kind & _LAST and _end_message(s, s.message_row):
+                    why = _ask(s)
+            elif s.phase == REPORTING:
+                if s.reports_first == s.report_end:
+                    s.phase = WAKING
+                else:
+                    receive_report(s)
+                    s.phase = REPORTED
+                    if s.listens:
+                        why = HEARD
+            elif s.phase == REPORTED:
+                s.phase = REPORTING
+                if s.on_fill:
+                    if decide(s):
+                        why = _ask(s)
+                elif not may_quote(s) or s.pulled:
+                    pull(s)
+            else:
+                s.phase = NEXT
+                if _next_wake(s) <= s.at and _wake(s):
+                    why = _ask(s)
+            if why:
+                return why
+
+    return advance
+
+
+def _version() -> int:
+    folder = Path(__file__).parent
+    files = [*sorted(folder.glob("*.py")), folder.parents[1] / "tape" / "rows.py"]
+    return int.from_bytes(sha256(b"\0".join(file.read_bytes() for file in files)).digest()[:7])
+
+
+advance = _made(_version())

@@ -1,0 +1,409 @@
+"""Orders, position, limits and the quoter, compiled; rule by rule as `mmkit.engine`, `quoter` and `risk`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mmkit.sim.kernel.layout import (
+    ACCEPTED,
+    CANCEL,
+    CANCEL_REJECTED,
+    CANCELED,
+    FILLED,
+    LINE,
+    MAX_ORDER_CHECK,
+    MAX_POSITION_CHECK,
+    MOST_LEVELS,
+    MOST_ORDERS,
+    PRICE_BAND_CHECK,
+    SENT_RING,
+    SUBMIT,
+    TARGET,
+    TOO_MANY,
+    TOO_MUCH,
+)
+from mmkit.sim.kernel.pointers import (
+    commands_at,
+    entries_at,
+    int64s,
+    jit,
+    orders_at,
+    reports_at,
+    slots_at,
+)
+from mmkit.tape.index import UNKNOWN
+
+_WINDOW_NS = 10_000_000_000
+_MOST_MONEY = 2e18
+"""A quarter of what 64 bits hold: equity is the sum of three amounts below it."""
+
+
+@jit
+def note(
+    s: Any,
+    what: int,
+    ts_local: int,
+    ts_exchange: int,
+    order_id: int,
+    price: int,
+    quantity: int,
+    remaining: int,
+    selling: int,
+    taker: int,
+) -> None:
+    """Write a line of the log; only fills unless everything is recorded."""
+    if not s.recording and what != FILLED:
+        return
+    entry = entries_at(s.log, s.log_size)[s.logged]
+    entry.what, entry.ts_local, entry.ts_exchange = what, ts_local, ts_exchange
+    entry.order_id, entry.price, entry.quantity = order_id, price, quantity
+    entry.remaining, entry.selling, entry.taker = remaining, selling, taker
+    s.logged += 1
+
+
+# --- commands ---
+
+
+@jit
+def _send(s: Any, what: int, slot: int) -> None:
+    order = orders_at(s.orders, MOST_ORDERS)[slot]
+    arriving = commands_at(s.arriving, LINE)
+    due = s.now + s.entry
+    end = s.arriving_end
+    if end > s.arriving_first:
+        due = max(due, arriving[(end - 1) & (LINE - 1)].due)
+    command = arriving[end & (LINE - 1)]
+    command.due, command.what, command.slot = due, what, slot
+    s.arriving_end = end + 1
+    order.pending += 1
+    if what == CANCEL:
+        order.canceling = 1
+        s.n_cancels += 1
+        note(s, CANCEL, s.now, 0, order.id, 0, 0, 0, 0, 0)
+    else:
+        s.n_orders += 1
+        note(
+            s, SUBMIT, s.now, 0, order.id, order.price, order.quantity, 0, order.selling, order.taking
+        )
+
+
+@jit
+def _submit(
+    s: Any, order_id: int, selling: int, price: int, quantity: int, taking: int
+) -> int:
+    """Make an order and send it; return 0, or `TOO_MANY`."""
+    if s.frees == 0:
+        return TOO_MANY
+    s.frees -= 1
+    slot = int64s(s.free, MOST_ORDERS)[s.frees]
+    order = orders_at(s.orders, MOST_ORDERS)[slot]
+    order.id, order.selling, order.price, order.quantity = order_id, selling, price, quantity
+    order.taking, order.remaining, order.left = taking, quantity, quantity
+    order.submitting, order.canceling, order.open = 1, 0, 1
+    order.on_book = order.pending = 0
+    slots_at(s.open, selling, MOST_ORDERS)[s.opens[selling]] = slot
+    s.opens[selling] += 1
+    _send(s, SUBMIT, slot)
+    return 0
+
+
+@jit
+def _close(s: Any, slot: int) -> None:
+    """The order may not trade any more, as far as the engine knows."""
+    orders = orders_at(s.orders, MOST_ORDERS)
+    side = orders[slot].selling
+    slots = slots_at(s.open, side, MOST_ORDERS)
+    count = s.opens[side] - 1
+    place = 0
+    while slots[place] != slot:
+        place += 1
+    for n in range(place, count):
+        slots[n] = slots[n + 1]
+    s.opens[side] = count
+    orders[slot].open = 0
+
+
+@jit
+def pull(s: Any) -> None:
+    """Cancel everything that can be canceled now, in order of submission."""
+    if s.stopped or s.opens[0] + s.opens[1] == 0:
+        return
+    orders = orders_at(s.orders, MOST_ORDERS)
+    bids, asks = slots_at(s.open, 0, MOST_ORDERS), slots_at(s.open, 1, MOST_ORDERS)
+    b = a = 0
+    while b < s.opens[0] or a < s.opens[1]:
+        if a == s.opens[1] or (b < s.opens[0] and orders[bids[b]].id < orders[asks[a]].id):
+            slot = bids[b]
+            b += 1
+        else:
+            slot = asks[a]
+            a += 1
+        if not orders[slot].submitting and not orders[slot].canceling:
+            _send(s, CANCEL, slot)
+
+
+# --- money ---
+
+
+@jit
+def mark(s: Any) -> None:
+    """Follow the equity's peak and largest fall, and halt at the limit."""
+    position = s.position
+    if position != 0 and (s.bid < 0 or s.ask < 0):
+        return
+    equity = 2 * (s.denominator * s.cash - s.fees)
+    if position:
+        equity += s.denominator * position * (s.bid + s.ask)
+    if equity > s.peak:
+        s.peak = equity
+    elif s.peak - equity > s.drawdown:
+        s.drawdown = s.peak - equity
+    if not s.halted and s.max_drawdown > 0 and s.peak - equity >= s.max_drawdown:
+        s.halted = 1
+        s.halted_by = s.peak - equity
+        pull(s)
+
+
+@jit
+def too_much(s: Any) -> bool:
+    """Whether the next sums might not fit 64 bits."""
+    denominator = 2.0 * float(s.denominator)
+    return (
+        abs(float(s.cash)) * denominator > _MOST_MONEY
+        or 2.0 * abs(float(s.fees)) > _MOST_MONEY
+        or abs(float(s.position)) * denominator * float(max(s.bid, s.ask)) > _MOST_MONEY
+        or float(s.turnover) > _MOST_MONEY
+    )
+
+
+# --- reports ---
+
+
+@jit
+def receive_report(s: Any) -> int:
+    """Tell the engine the first report on the line; return the order's slot."""
+    told = reports_at(s.reports, LINE)[s.reports_first & (LINE - 1)]
+    s.reports_first += 1
+    slot, what = told.slot, told.what
+    order = orders_at(s.orders, MOST_ORDERS)[slot]
+    s.now = max(s.now, told.due)
+    order.pending -= 1
+    note(
+        s,
+        what,
+        told.due,
+        told.at,
+        order.id,
+        told.price,
+        told.quantity,
+        told.remaining,
+        order.selling,
+        told.taker,
+    )
+    if what == FILLED:
+        order.remaining = told.remaining
+        if told.remaining == 0:
+            _close(s, slot)
+        value = told.price * told.quantity
+        if order.selling:
+            s.position -= told.quantity
+            s.cash += value
+        else:
+            s.position += told.quantity
+            s.cash -= value
+        s.fees += value * (s.taker if told.taker else s.maker)
+        s.volume += told.quantity
+        s.turnover += value
+        s.n_fills += 1
+        s.n_maker_fills += 1 - told.taker
+        mark(s)
+    elif what == ACCEPTED:
+        order.submitting = 0
+    elif what == CANCELED:
+        _close(s, slot)
+    elif what == CANCEL_REJECTED:
+        order.canceling = 0
+    else:
+        s.n_rejected += 1
+        _close(s, slot)
+    if not order.open and order.pending == 0:
+        int64s(s.free, MOST_ORDERS)[s.frees] = slot
+        s.frees += 1
+    return slot
+
+
+# --- decisions ---
+
+
+@jit
+def approved(s: Any, selling: int, price: int, quantity: int) -> bool:
+    """As `mmkit.risk`: whether every check lets the order pass; counts the first that does not."""
+    for n in range(s.checks):
+        code, limit = s.check[n], s.check_limit[n]
+        refused = False
+        if code == MAX_POSITION_CHECK:
+            orders = orders_at(s.orders, MOST_ORDERS)
+            slots = slots_at(s.open, selling, MOST_ORDERS)
+            held = -s.position if selling else s.position
+            for m in range(s.opens[selling]):
+                held += orders[slots[m]].remaining
+            refused = held + quantity > limit
+        elif code == MAX_ORDER_CHECK:
+            refused = quantity > limit
+        elif code == PRICE_BAND_CHECK:
+            if s.bid < 0 or s.ask < 0:
+                refused = True
+            else:
+                mid = (s.bid + s.ask) / 2
+                band = s.band_share * mid / s.band_whole + s.band_ticks
+                refused = abs(price - mid) > band
+        if refused:
+            s.vetoes[n] += 1
+            return False
+    return True
+
+
+@jit
+def _may_send(s: Any) -> bool:
+    """Count an order against the venue's rate limit, unless that is reached."""
+    sent = int64s(s.sent, SENT_RING)
+    while (
+        s.sent_end > s.sent_first
+        and sent[s.sent_first & (SENT_RING - 1)] <= s.now - _WINDOW_NS
+    ):
+        s.sent_first += 1
+    if s.sent_end - s.sent_first >= s.orders_per_window:
+        s.held_back += 1
+        return False
+    sent[s.sent_end & (SENT_RING - 1)] = s.now
+    s.sent_end += 1
+    return True
+
+
+@jit
+def _open_order(s: Any, order_id: int, selling: int, price: int, quantity: int, taking: int) -> int:
+    """Send an order that has been counted, if every check lets it pass; return 0, or `TOO_MANY`."""
+    if not approved(s, selling, price, quantity):
+        s.sent_end -= 1
+        return 0
+    return _submit(s, order_id, selling, price, quantity, taking)
+
+
+@jit
+def towards(s: Any) -> int:
+    """As `mmkit.quoter`: send the least that leads from the working orders to what is wanted.
+
+    Returns 0, or why the run cannot go on.
+    """
+    if too_much(s):
+        return TOO_MUCH
+    wanted = int64s(s.wanted, 2 + 4 * MOST_LEVELS)
+    if wanted[0] == TARGET:
+        return _reach(s, wanted[1])
+    orders = orders_at(s.orders, MOST_ORDERS)
+    submits = 0
+    blocked_bids = blocked_asks = False
+    # Which of the wanted levels are on the book already: a bit for each.
+    kept_bids, kept_asks = np.uint64(0), np.uint64(0)
+    first = 2
+    for selling in range(2):
+        count = wanted[selling]
+        slots = slots_at(s.open, selling, MOST_ORDERS)
+        kept, blocked, kept_count = np.uint64(0), False, 0
+        for m in range(s.opens[selling]):
+            order = orders[slots[m]]
+            if order.submitting or order.canceling:
+                blocked = True
+                continue
+            found = False
+            for n in range(count):
+                at = first + 2 * n
+                bit = np.uint64(1) << np.uint64(n)
+                if (
+                    wanted[at] == order.price
+                    and wanted[at + 1] == order.quantity
+                    and not kept & bit
+                ):
+                    kept |= bit
+                    kept_count += 1
+                    found = True
+                    break
+            if not found:
+                _send(s, CANCEL, slots[m])
+        if selling:
+            kept_asks, blocked_asks = kept, blocked
+        else:
+            kept_bids, blocked_bids = kept, blocked
+        if not blocked:
+            submits += count - kept_count
+        first += 2 * count
+    if submits == 0:
+        return 0
+    # The reference makes all orders before it sends the first: ids and the rate limit come before the checks.
+    held_bids, held_asks = kept_bids, kept_asks
+    first, made = 2, 0
+    for selling in range(2):
+        if not (blocked_asks if selling else blocked_bids):
+            for n in range(wanted[selling]):
+                bit = np.uint64(1) << np.uint64(n)
+                if (kept_asks if selling else kept_bids) & bit:
+                    continue
+                if _may_send(s):
+                    made += 1
+                elif selling:
+                    held_asks |= bit
+                else:
+                    held_bids |= bit
+        first += 2 * wanted[selling]
+    order_id = s.next_id
+    s.next_id += made
+    first = 2
+    for selling in range(2):
+        if not (blocked_asks if selling else blocked_bids):
+            for n in range(wanted[selling]):
+                if (held_asks if selling else held_bids) & (np.uint64(1) << np.uint64(n)):
+                    continue
+                at = first + 2 * n
+                failed = _open_order(s, order_id, selling, wanted[at], wanted[at + 1], 0)
+                if failed:
+                    return failed
+                order_id += 1
+        first += 2 * wanted[selling]
+    return 0
+
+
+@jit
+def _reach(s: Any, target: int) -> int:
+    """Take towards a position, once nothing of ours is out that may yet change it."""
+    working = s.opens[0] + s.opens[1]
+    pull(s)
+    missing = target - s.position
+    if missing == 0 or working > 0:
+        return 0
+    selling = 1 if missing < 0 else 0
+    price = s.bid if selling else s.ask
+    if price < 0 or not _may_send(s):
+        return 0
+    s.next_id += 1
+    return _open_order(s, s.next_id - 1, selling, price, abs(missing), 1)
+
+
+@jit
+def may_quote(s: Any) -> bool:
+    """Whether the strategy may be asked at all."""
+    return not s.halted and not s.stopped and s.bid != UNKNOWN
+
+
+@jit
+def decide(s: Any) -> bool:
+    """Return whether the strategy is to be asked now; pull if nothing may be on the book."""
+    if not may_quote(s):
+        pull(s)
+        return False
+    s.pulled = 1 if s.stale > 0 and s.now - s.last_data >= s.stale else 0
+    if s.pulled:
+        pull(s)
+        return False
+    return True

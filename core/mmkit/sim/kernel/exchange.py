@@ -1,0 +1,447 @@
+"""The simulated exchange, compiled: rows, queue positions, matching; rule by rule as `mmkit.sim.exchange`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mmkit.sim.kernel.layout import (
+    ACCEPTED,
+    CANCEL,
+    CANCEL_REJECTED,
+    CANCELED,
+    FILLED,
+    LINE,
+    MOST_ORDERS,
+    POWER,
+    REJECTED_POST_ONLY,
+    REJECTED_UNKNOWN,
+    RISK_AVERSE,
+)
+from mmkit.sim.kernel.pointers import (
+    commands_at,
+    int32s,
+    int64s,
+    jit,
+    orders_at,
+    reports_at,
+    slots_at,
+    uint8s,
+    uint32s,
+)
+from mmkit.tape import NEVER, Kind
+from mmkit.tape.index import NONE
+
+_LEVEL, _TRADE, _SNAPSHOT, _GAP = (
+    int(Kind.LEVEL),
+    int(Kind.TRADE),
+    int(Kind.SNAPSHOT),
+    int(Kind.GAP),
+)
+_KIND, _SELL, _LAST = 0x0F, 0x10, 0x80
+
+
+@jit
+def _wide(s: Any, narrow: int) -> int:
+    """Return what a value of four bytes stands for (`mmkit.tape.Tape`)."""
+    if narrow >= 0:
+        return np.int64(narrow)
+    return int64s(s.large, s.larges)[-1 - np.int64(narrow)]
+
+
+# --- queue ---
+
+
+@jit
+def _queue_level(s: Any, order: Any, before: int, after: int) -> None:
+    """As `mmkit.sim.queue`: the total at an order's price went from `before` to `after`."""
+    front = order.front
+    if s.queue == RISK_AVERSE:
+        order.front = min(front, float(after))
+        return
+    shrunk = before - after - order.traded
+    order.traded = 0.0
+    if shrunk < 0:
+        order.front = min(front, float(after))
+        return
+    back = max(before - front, 0.0)
+    ahead = abs(front)
+    if s.queue == POWER:
+        weight_back, weight_front = back**s.exponent, ahead**s.exponent
+    else:
+        weight_back, weight_front = np.log1p(back), np.log1p(ahead)
+    weights = weight_back + weight_front
+    if np.isinf(weights):
+        behind = (
+            0.5 if weight_back == weight_front else (1.0 if weight_back > weight_front else 0.0)
+        )
+    elif weights > 0.0:
+        behind = weight_back / weights
+    else:
+        behind = 0.0
+    moved = front - (1.0 - behind) * shrunk + min((before - front) - behind * shrunk, 0.0)
+    order.front = max(min(moved, float(after)), min(front, 0.0))
+
+
+# --- what is on the line ---
+
+
+@jit
+def report(
+    s: Any,
+    what: int,
+    slot: int,
+    at: int,
+    now: int,
+    price: int,
+    quantity: int,
+    remaining: int,
+    taker: int,
+) -> None:
+    """Put a report on the line: not due before now, nor before the one ahead of it."""
+    reports = reports_at(s.reports, LINE)
+    due = max(at + s.response, now)
+    end = s.reports_end
+    if end > s.reports_first:
+        due = max(due, reports[(end - 1) & (LINE - 1)].due)
+    told = reports[end & (LINE - 1)]
+    told.due, told.what, told.slot, told.at = due, what, slot, at
+    told.price, told.quantity, told.remaining, told.taker = price, quantity, remaining, taker
+    s.reports_end = end + 1
+
+
+# --- resting orders: in the order in which the reference goes through them ---
+
+
+@jit
+def _rest(s: Any, slot: int) -> None:
+    """Put an order on the book: behind those of its price, or behind everything."""
+    orders = orders_at(s.orders, MOST_ORDERS)
+    order = orders[slot]
+    side = order.selling
+    resting = slots_at(s.resting, side, MOST_ORDERS)
+    count = s.restings[side]
+    place = count
+    for n in range(count - 1, -1, -1):
+        if orders[resting[n]].price == order.price:
+            place = n + 1
+            break
+    for n in range(count, place, -1):
+        resting[n] = resting[n - 1]
+    resting[place] = slot
+    s.restings[side] = count + 1
+    order.on_book = 1
+    if side:
+        s.ask_low, s.ask_high = min(s.ask_low, order.price), max(s.ask_high, order.price)
+    else:
+        s.bid_low, s.bid_high = min(s.bid_low, order.price), max(s.bid_high, order.price)
+
+
+@jit
+def _remove(s: Any, slot: int) -> None:
+    """Take an order off the book."""
+    orders = orders_at(s.orders, MOST_ORDERS)
+    side = orders[slot].selling
+    resting = slots_at(s.resting, side, MOST_ORDERS)
+    count = s.restings[side] - 1
+    place = 0
+    while resting[place] != slot:
+        place += 1
+    for n in range(place, count):
+        resting[n] = resting[n + 1]
+    s.restings[side] = count
+    orders[slot].on_book = 0
+    low, high = NEVER, -NEVER
+    for n in range(count):
+        price = orders[resting[n]].price
+        low, high = min(low, price), max(high, price)
+    if side:
+        s.ask_low, s.ask_high = low, high
+    else:
+        s.bid_low, s.bid_high = low, high
+
+
+@jit
+def _fill(s: Any, slot: int, quantity: int, at: int) -> bool:
+    """Fill a resting order; return whether it has left the book."""
+    order = orders_at(s.orders, MOST_ORDERS)[slot]
+    order.left -= quantity
+    order.pending += 1
+    report(s, FILLED, slot, at, at, order.price, quantity, order.left, 0)
+    if order.left == 0:
+        _remove(s, slot)
+        return True
+    return False
+
+
+@jit
+def _on_level(s: Any, selling: int, price: int, before: int, total: int, at: int) -> None:
+    """Take in a level that may concern one of our orders; `before` is what the ladder held there."""
+    orders = orders_at(s.orders, MOST_ORDERS)
+    before, total = _wide(s, before), _wide(s, total)
+    own = slots_at(s.resting, selling, MOST_ORDERS)
+    for n in range(s.restings[selling]):
+        order = orders[own[n]]
+        if order.price == price:
+            _queue_level(s, order, order.before if s.in_snapshot else before, total)
+    if total <= 0:
+        return
+    others = slots_at(s.resting, 1 - selling, MOST_ORDERS)
+    n = 0
+    while n < s.restings[1 - selling]:
+        slot = others[n]
+        order = orders[slot]
+        crossed = order.price >= price if selling else order.price <= price
+        if not (crossed and _fill(s, slot, order.left, at)):
+            n += 1
+
+
+@jit
+def _on_trade(s: Any, sold: int, price: int, quantity: int, at: int) -> None:
+    """Take in a trade that may fill one of our orders."""
+    orders = orders_at(s.orders, MOST_ORDERS)
+    quantity = _wide(s, quantity)
+    side = 0 if sold else 1
+    resting = slots_at(s.resting, side, MOST_ORDERS)
+    used = 0
+    n = 0
+    while n < s.restings[side]:
+        slot = resting[n]
+        order = orders[slot]
+        gone = False
+        if order.price == price:
+            order.front += used - quantity
+            order.traded += quantity
+            lots = int(np.floor(-order.front + 0.5))
+            if lots > 0:
+                order.front = 0.0
+                filled = min(lots, order.left) if s.partial else order.left
+                used = min(used + filled, quantity)
+                gone = _fill(s, slot, filled, at)
+        elif order.price > price if sold else order.price < price:
+            gone = _fill(s, slot, order.left, at)
+        if not gone:
+            n += 1
+
+
+# --- the book ---
+
+
+@jit
+def _clear(s: Any) -> None:
+    """Empty the ladder where it has been written to."""
+    ladder = int32s(s.ladder, 2 * s.span)
+    for place in range(s.used_low, s.used_high + 1):
+        ladder[place] = 0
+        ladder[s.span + place] = 0
+    s.used_low, s.used_high = s.span, -1
+
+
+@jit
+def _begin_snapshot(s: Any) -> None:
+    orders, ladder = orders_at(s.orders, MOST_ORDERS), int32s(s.ladder, 2 * s.span)
+    for side in range(2):
+        resting = slots_at(s.resting, side, MOST_ORDERS)
+        for n in range(s.restings[side]):
+            order = orders[resting[n]]
+            order.before = _total(s, ladder, side, order.price)
+    s.in_snapshot = s.filling = 1
+    _clear(s)
+
+
+@jit
+def _total(s: Any, ladder: Any, side: int, price: int) -> int:
+    """Return the total at a price, in lots."""
+    place = price - s.base
+    if 0 <= place < s.span:
+        return _wide(s, ladder[side * s.span + place])
+    return 0
+
+
+@jit
+def _on_snapshot_told(s: Any) -> None:
+    """A level that a snapshot passes over is empty; beyond its last level nothing is known."""
+    orders, ladder = orders_at(s.orders, MOST_ORDERS), int32s(s.ladder, 2 * s.span)
+    for side in range(2):
+        if s.restings[side] == 0:
+            continue
+        deepest = -1
+        if side:
+            for place in range(s.used_high, s.used_low - 1, -1):
+                if ladder[s.span + place] != 0:
+                    deepest = place + s.base
+                    break
+        else:
+            for place in range(s.used_low, s.used_high + 1):
+                if ladder[place] != 0:
+                    deepest = place + s.base
+                    break
+        if deepest < 0:
+            continue
+        resting = slots_at(s.resting, side, MOST_ORDERS)
+        for n in range(s.restings[side]):
+            order = orders[resting[n]]
+            inside = order.price < deepest if side else order.price > deepest
+            if inside and _total(s, ladder, side, order.price) == 0:
+                _queue_level(s, order, order.before, 0)
+
+
+@jit
+def exchange_until(s: Any, until: int) -> int:
+    """Hand the exchange every row up to `until`; return `until`, nearer if a fill is to be reported before.
+
+    The hot loop: most rows change a level where we have nothing, and cost a store. Indices are unsigned,
+    as numba looks for negative ones otherwise.
+    """
+    count = np.uint64(s.rows)
+    ordered = s.order != 0
+    order = uint32s(s.order, s.rows if ordered else 0)
+    times, kinds = int64s(s.ts_exchange, s.rows), uint8s(s.kind, s.rows)
+    prices, quantities = int32s(s.price, s.rows), int32s(s.quantity, s.rows)
+    ladder = int32s(s.ladder, 2 * s.span)
+    span, base = s.span, s.base
+    bid_low, bid_high, ask_low, ask_high = s.bid_low, s.bid_high, s.ask_low, s.ask_high
+    used_low, used_high = s.used_low, s.used_high
+    telling = s.filling or s.in_snapshot
+    reports = reports_at(s.reports, LINE)
+    n = np.uint64(s.row)
+    while n < count:
+        row = np.uint64(order[n]) if ordered else n
+        at = times[row]
+        if at > until:
+            break
+        n += np.uint64(1)
+        kind = kinds[row]
+        what = kind & _KIND
+        price = np.int64(prices[row])
+        concerned = False
+        if what == _LEVEL:
+            place = price - base
+            used_low, used_high = min(used_low, place), max(used_high, place)
+            total = quantities[row]
+            if kind & _SELL:
+                cell = np.uint64(span + place)
+                before = ladder[cell]
+                ladder[cell] = total
+                if ask_low <= price <= ask_high or (price <= bid_high and total != 0):
+                    _on_level(s, 1, price, before, total, at)
+                    concerned = True
+            else:
+                cell = np.uint64(place)
+                before = ladder[cell]
+                ladder[cell] = total
+                if bid_low <= price <= bid_high or (price >= ask_low and total != 0):
+                    _on_level(s, 0, price, before, total, at)
+                    concerned = True
+        elif what == _TRADE:
+            sold = kind & _SELL
+            if price <= bid_high if sold else price >= ask_low:
+                _on_trade(s, 1 if sold else 0, price, quantities[row], at)
+                concerned = True
+        elif what == _SNAPSHOT:
+            s.used_low, s.used_high = used_low, used_high
+            _begin_snapshot(s)
+            used_low, used_high = s.used_low, s.used_high
+            telling = 1
+        elif what == _GAP:
+            s.used_low, s.used_high = used_low, used_high
+            _clear(s)
+            used_low, used_high = s.used_low, s.used_high
+            s.known = s.filling = 0
+        if telling and kind & _LAST:
+            if s.filling:
+                s.filling = 0
+                s.known = 1
+            if s.in_snapshot:
+                s.used_low, s.used_high = used_low, used_high
+                _on_snapshot_told(s)
+                s.in_snapshot = 0
+            telling = 0
+        if concerned:
+            bid_low, bid_high, ask_low, ask_high = s.bid_low, s.bid_high, s.ask_low, s.ask_high
+            if s.reports_end > s.reports_first:
+                until = min(until, reports[s.reports_first & (LINE - 1)].due)
+    s.row = np.int64(n)
+    s.used_low, s.used_high = used_low, used_high
+    return until
+
+
+@jit
+def _touch(s: Any, side: int) -> int:
+    """Return the best price that an order of `side` would meet, as the venue knows it now."""
+    rows = uint32s(s.exchange_row, s.exchange_tops)
+    n = s.exchange_top
+    while n + 1 < s.exchange_tops and np.int64(rows[n + 1]) <= s.row:
+        n += 1
+    s.exchange_top = n
+    if n < 0:
+        return NONE
+    best = s.exchange_bid if side else s.exchange_ask
+    return np.int64(int32s(best, s.exchange_tops)[n])
+
+
+@jit
+def match(s: Any, now: int) -> None:
+    """Match the command that has arrived first."""
+    orders = orders_at(s.orders, MOST_ORDERS)
+    command = commands_at(s.arriving, LINE)[s.arriving_first & (LINE - 1)]
+    s.arriving_first += 1
+    slot, at = command.slot, command.due
+    order = orders[slot]
+    if command.what == CANCEL:
+        if order.on_book:
+            _remove(s, slot)
+            report(s, CANCELED, slot, at, now, 0, 0, 0, 0)
+        else:
+            report(s, CANCEL_REJECTED, slot, at, now, 0, 0, 0, 0)
+        return
+    if not s.known:
+        report(s, REJECTED_UNKNOWN, slot, at, now, 0, 0, 0, 0)
+        return
+    touch = _touch(s, order.selling)
+    crosses = touch != NONE and (
+        order.price <= touch if order.selling else order.price >= touch
+    )
+    if crosses and not order.taking:
+        report(s, REJECTED_POST_ONLY, slot, at, now, 0, 0, 0, 0)
+        return
+    if order.taking:
+        # Counted as pending once for the command; each of its reports counts for itself.
+        order.pending -= 1
+        if crosses:
+            _take(s, slot, touch, at, now)
+        if order.left > 0:
+            order.pending += 1
+            report(s, CANCELED, slot, at, now, 0, 0, 0, 0)
+        return
+    order.front = float(_total(s, int32s(s.ladder, 2 * s.span), order.selling, order.price))
+    order.traded = 0.0
+    _rest(s, slot)
+    report(s, ACCEPTED, slot, at, now, 0, 0, 0, 0)
+
+
+@jit
+def _take(s: Any, slot: int, touch: int, at: int, now: int) -> None:
+    """Trade at the prices on the book, which stays as it is; without partial fills, all at the best."""
+    order = orders_at(s.orders, MOST_ORDERS)[slot]
+    if not s.partial:
+        quantity = order.left
+        order.left = 0
+        order.pending += 1
+        report(s, FILLED, slot, at, now, touch, quantity, 0, 1)
+        return
+    ladder = int32s(s.ladder, 2 * s.span)
+    other = 1 - order.selling
+    step = -1 if order.selling else 1
+    price = touch
+    while order.left > 0 and 0 <= price - s.base < s.span:
+        if price < order.price if order.selling else price > order.price:
+            break
+        total = _total(s, ladder, other, price)
+        if total > 0:
+            quantity = min(order.left, total)
+            order.left -= quantity
+            order.pending += 1
+            report(s, FILLED, slot, at, now, price, quantity, order.left, 1)
+        price += step

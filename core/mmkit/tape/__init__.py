@@ -1,0 +1,24 @@
+"""Market data as rows of a few integers: what they say, in memory and on disk."""
+
+from __future__ import annotations
+
+from mmkit.tape.records import RECORD, records, tape_from_records
+from mmkit.tape.rows import KIND, LAST, NEVER, SCALE, SELL, FeedStats, GapReason, Kind, Row
+from mmkit.tape.tape import NAMES, Tape
+
+__all__ = [
+    "KIND",
+    "LAST",
+    "NAMES",
+    "NEVER",
+    "RECORD",
+    "SCALE",
+    "SELL",
+    "FeedStats",
+    "GapReason",
+    "Kind",
+    "Row",
+    "Tape",
+    "records",
+    "tape_from_records",
+]
