@@ -179,8 +179,8 @@ class _Run:
         s["denominator"] = self.denominator
         s["maker"] = int(maker * self.denominator)
         s["taker"] = int(taker * self.denominator)
-        s["bid_high"] = s["ask_high"] = -NEVER
-        s["bid_low"] = s["ask_low"] = NEVER
+        s["fill_due"] = NEVER
+        s["own_low"], s["across"] = k.NOWHERE, NEVER
         for n, (_, check) in enumerate(engine.risk.checks):
             code, limit = 0, 0
             if isinstance(check, MaxPosition | MaxOrder):
@@ -214,7 +214,7 @@ class _Run:
         """Run to the end."""
         strategy = self.engine.strategy
         quote, view, want = strategy.quote, _View(self), self._want
-        shown, address, rows = memoryview(self.tables["view"]), self.state.ctypes.data, len(self.tape)
+        shown, address, rows = memoryview(self.tables["shown"]), self.state.ctypes.data, len(self.tape)
         now, best_bid, best_ask, position = k.NOW, k.BEST_BID, k.BEST_ASK, k.POSITION
         started, told_at = self.engine.now, self.engine.now
         span = max(1, int(self.s["end"]) - started)
@@ -287,7 +287,7 @@ class _Run:
         levels = self.engine.strategy.depth
         if not levels:
             raise self.engine.undeclared_depth()
-        shown = self.tables["view"][k.LEVELS :].reshape(2, levels, 2).tolist()
+        shown = self.tables["shown"][k.LEVELS :].reshape(2, levels, 2).tolist()
         bids, asks = (
             tuple((price, quantity) for price, quantity in side if price != NONE) for side in shown
         )
@@ -395,7 +395,8 @@ class _Run:
         """Return the book after the last row; the exchange's ladder holds the same levels."""
         book, large = Book(), self.tape.large
         low, high = int(self.s["used_low"]), int(self.s["used_high"])
-        for side, ladder in zip((book.bids, book.asks), self.tables["ladder"], strict=True):
+        ladders = self.tables["ladder"][:-1].reshape(2, -1)
+        for side, ladder in zip((book.bids, book.asks), ladders, strict=True):
             for place in (np.flatnonzero(ladder[low : high + 1]) + low).tolist():
                 total = int(ladder[place])
                 side.set(

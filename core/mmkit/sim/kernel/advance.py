@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from mmkit.sim.kernel.engine import decide, mark, may_quote, note, pull, receive_report, towards
-from mmkit.sim.kernel.exchange import exchange_until, match
+from mmkit.sim.kernel.exchange import exchange_until, urgent
 from mmkit.sim.kernel.layout import (
     ASK,
     BAD,
@@ -235,7 +235,7 @@ def _ask(s: Any) -> int:
 
     Returns 0, or why Python is needed.
     """
-    view = int64s(s.view, LEVELS + 4 * s.depth)
+    view = int64s(s.shown, LEVELS + 4 * s.depth)
     view[NOW], view[POSITION] = s.now, s.position
     view[BEST_BID], view[BEST_ASK] = max(s.bid, NONE), max(s.ask, NONE)
     if s.depth:
@@ -245,7 +245,7 @@ def _ask(s: Any) -> int:
         return ASK
     wanted = int64s(s.wanted, 2 + 4 * MOST_LEVELS)
     wanted[0] = wanted[1] = 0
-    call_decision(s.decision, s.view, s.parameters, s.wanted)
+    call_decision(s.decision, s.shown, s.parameters, s.wanted)
     return towards(s) if _quotable(wanted) else BAD
 
 
@@ -297,18 +297,18 @@ def _next_wake(s: Any) -> int:
 
 @jit
 def _next_instant(s: Any) -> int:
-    """Return when something next happens, rows that concern nobody but the exchange apart."""
-    at = _next_wake(s)
-    if s.arriving_end > s.arriving_first:
-        at = min(at, commands_at(s.arriving, LINE)[s.arriving_first & (LINE - 1)].due)
-    if s.reports_end > s.reports_first:
-        at = min(at, reports_at(s.reports, LINE)[s.reports_first & (LINE - 1)].due)
-    if not s.stopped:
-        at = min(at, s.end)
-        row = _next_row(s)
-        if row != _NO_ROW:
-            at = min(at, int64s(s.ts_local, s.rows)[row])
-    return at
+    """Return when the engine next has something to do; commands and most reports go their way without it."""
+    s.eager = (
+        s.on_fill or s.listens or s.halted or s.pulled or s.stopped or s.bid == UNKNOWN
+    )
+    at = min(_next_wake(s), urgent(s))
+    if s.stopped:
+        if s.arriving_end > s.arriving_first:
+            at = min(at, commands_at(s.arriving, LINE)[s.arriving_first & (LINE - 1)].due)
+        return at
+    at = min(at, s.end)
+    row = _next_row(s)
+    return at if row == _NO_ROW else min(at, int64s(s.ts_local, s.rows)[row])
 
 
 @jit
@@ -316,7 +316,9 @@ def _wake(s: Any) -> bool:
     """Let happen what time alone brings; return whether the strategy is to be asked."""
     s.now = s.at
     if s.next_wake <= s.at:
-        s.next_wake += s.every * ((s.at - s.next_wake) // s.every + 1)
+        s.next_wake += s.every
+        if s.next_wake <= s.at:
+            s.next_wake += s.every * ((s.at - s.next_wake) // s.every + 1)
         s.n_wakes += 1
     mark(s)
     return decide(s)
@@ -334,13 +336,22 @@ def _received(s: Any) -> None:
 
 
 @jit
+def _receive_earlier(s: Any) -> None:
+    """Tell the engine the reports of before this instant, which nobody had to act on."""
+    reports = reports_at(s.reports, LINE)
+    while s.reports_first < s.reports_end and reports[s.reports_first & (LINE - 1)].due < s.at:
+        receive_report(s)
+
+
+@jit
 def _match_arrived(s: Any) -> None:
-    """Match what has arrived, and note how far the reports of this instant go."""
-    arriving, reports = commands_at(s.arriving, LINE), reports_at(s.reports, LINE)
-    while (
-        s.arriving_end > s.arriving_first and arriving[s.arriving_first & (LINE - 1)].due <= s.at
+    """Match what this instant has sent and what arrives at once; note how far its reports go."""
+    reports = reports_at(s.reports, LINE)
+    if (
+        s.arriving_end > s.arriving_first
+        and commands_at(s.arriving, LINE)[s.arriving_first & (LINE - 1)].due <= s.at
     ):
-        match(s, s.at)
+        exchange_until(s, s.at)
     s.report_end = s.reports_first
     while s.report_end < s.reports_end and reports[s.report_end & (LINE - 1)].due <= s.at:
         s.report_end += 1
@@ -376,10 +387,9 @@ def _made(version: int) -> Any:
             if failed:
                 return failed
         while True:
-            if s.logged + LOG_ROOM > s.log_size:
-                return LOG_FULL
-            why = 0
             if s.phase == NEXT:
+                if s.logged + LOG_ROOM > s.log_size:
+                    return LOG_FULL
                 if s.at >= s.end and not s.stopped:
                     # The data has ended: what is under way still arrives, nothing more is decided.
                     s.stopped = 1
@@ -392,46 +402,52 @@ def _made(version: int) -> Any:
                 if until > s.limit:
                     return LIMIT
                 s.at = exchange_until(s, until)
+                _receive_earlier(s)
                 s.phase = RECEIVING
-            elif s.phase == RECEIVING:
+            while s.phase == RECEIVING or s.phase == MESSAGE:
+                if s.phase == MESSAGE:
+                    s.phase = RECEIVING
+                    kind = uint8s(s.kind, s.rows)[s.message_row]
+                    if kind & _KIND == _GAP:
+                        pull(s)
+                    if kind & _LAST and _end_message(s, s.message_row):
+                        why = _ask(s)
+                        if why:
+                            return why
                 row = _NO_ROW if s.stopped else _next_row(s)
-                if row != _NO_ROW and int64s(s.ts_local, s.rows)[row] <= s.at:
-                    s.message_row = row
-                    s.phase = MESSAGE
-                    if _take_row(s, row) and s.listens:
-                        why = HEARD
-                else:
+                if row == _NO_ROW or int64s(s.ts_local, s.rows)[row] > s.at:
                     _received(s)
                     _match_arrived(s)
                     s.phase = REPORTING
-            elif s.phase == MESSAGE:
-                s.phase = RECEIVING
-                kind = uint8s(s.kind, s.rows)[s.message_row]
-                if kind & _KIND == _GAP:
-                    pull(s)
-                if kind & _LAST and _end_message(s, s.message_row):
-                    why = _ask(s)
-            elif s.phase == REPORTING:
+                else:
+                    s.message_row = row
+                    s.phase = MESSAGE
+                    if _take_row(s, row) and s.listens:
+                        return HEARD
+            while s.phase == REPORTING or s.phase == REPORTED:
+                if s.phase == REPORTED:
+                    s.phase = REPORTING
+                    if s.on_fill:
+                        if decide(s):
+                            why = _ask(s)
+                            if why:
+                                return why
+                    elif not may_quote(s) or s.pulled:
+                        pull(s)
                 if s.reports_first == s.report_end:
                     s.phase = WAKING
                 else:
+                    if s.logged + LOG_ROOM > s.log_size:
+                        return LOG_FULL
                     receive_report(s)
                     s.phase = REPORTED
                     if s.listens:
-                        why = HEARD
-            elif s.phase == REPORTED:
-                s.phase = REPORTING
-                if s.on_fill:
-                    if decide(s):
-                        why = _ask(s)
-                elif not may_quote(s) or s.pulled:
-                    pull(s)
-            else:
-                s.phase = NEXT
-                if _next_wake(s) <= s.at and _wake(s):
-                    why = _ask(s)
-            if why:
-                return why
+                        return HEARD
+            s.phase = NEXT
+            if _next_wake(s) <= s.at and _wake(s):
+                why = _ask(s)
+                if why:
+                    return why
 
     return advance
 

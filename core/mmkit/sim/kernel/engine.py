@@ -33,11 +33,12 @@ from mmkit.sim.kernel.pointers import (
     reports_at,
     slots_at,
 )
+from mmkit.tape import NEVER
 from mmkit.tape.index import UNKNOWN
 
 _WINDOW_NS = 10_000_000_000
-_MOST_MONEY = 2e18
-"""A quarter of what 64 bits hold: equity is the sum of three amounts below it."""
+_MOST_MONEY = 5e17
+"""A sixteenth of what 64 bits hold: equity is the sum of three amounts, and prices move between fills."""
 
 
 @jit
@@ -167,8 +168,8 @@ def mark(s: Any) -> None:
 
 
 @jit
-def too_much(s: Any) -> bool:
-    """Whether the next sums might not fit 64 bits."""
+def _too_much(s: Any) -> bool:
+    """Whether sums of money come near what 64 bits hold."""
     denominator = 2.0 * float(s.denominator)
     return (
         abs(float(s.cash)) * denominator > _MOST_MONEY
@@ -218,7 +219,9 @@ def receive_report(s: Any) -> int:
         s.turnover += value
         s.n_fills += 1
         s.n_maker_fills += 1 - told.taker
+        s.overflow = _too_much(s)
         mark(s)
+        _next_fill(s)
     elif what == ACCEPTED:
         order.submitting = 0
     elif what == CANCELED:
@@ -232,6 +235,17 @@ def receive_report(s: Any) -> int:
         int64s(s.free, MOST_ORDERS)[s.frees] = slot
         s.frees += 1
     return slot
+
+
+@jit
+def _next_fill(s: Any) -> None:
+    """Note when the next fill is due that is on the line."""
+    reports = reports_at(s.reports, LINE)
+    s.fill_due = NEVER
+    for n in range(s.reports_first, s.reports_end):
+        if reports[n & (LINE - 1)].what == FILLED:
+            s.fill_due = reports[n & (LINE - 1)].due
+            return
 
 
 # --- decisions ---
@@ -297,7 +311,7 @@ def towards(s: Any) -> int:
 
     Returns 0, or why the run cannot go on.
     """
-    if too_much(s):
+    if s.overflow:
         return TOO_MUCH
     wanted = int64s(s.wanted, 2 + 4 * MOST_LEVELS)
     if wanted[0] == TARGET:

@@ -14,6 +14,7 @@ from mmkit.sim.kernel.layout import (
     FILLED,
     LINE,
     MOST_ORDERS,
+    NOWHERE,
     POWER,
     REJECTED_POST_ONLY,
     REJECTED_UNKNOWN,
@@ -109,6 +110,8 @@ def report(
     told.due, told.what, told.slot, told.at = due, what, slot, at
     told.price, told.quantity, told.remaining, told.taker = price, quantity, remaining, taker
     s.reports_end = end + 1
+    if what == FILLED and s.fill_due == NEVER:
+        s.fill_due = due
 
 
 # --- resting orders: in the order in which the reference goes through them ---
@@ -132,10 +135,25 @@ def _rest(s: Any, slot: int) -> None:
     resting[place] = slot
     s.restings[side] = count + 1
     order.on_book = 1
-    if side:
-        s.ask_low, s.ask_high = min(s.ask_low, order.price), max(s.ask_high, order.price)
+    _note_range(s, side)
+
+
+@jit
+def _note_range(s: Any, side: int) -> None:
+    """Note which levels and trades concern the orders we have on a side."""
+    orders, resting = orders_at(s.orders, MOST_ORDERS), slots_at(s.resting, side, MOST_ORDERS)
+    # An empty range begins where no price is.
+    low, high = NOWHERE, NOWHERE
+    for n in range(s.restings[side]):
+        price = orders[resting[n]].price
+        low = price if n == 0 else min(low, price)
+        high = price if n == 0 else max(high, price)
+    s.own_low[side], s.own_width[side] = low, high - low
+    # Levels and sells of the other side from here on would trade with the best of ours.
+    if s.restings[side] == 0:
+        s.across[1 - side] = NEVER
     else:
-        s.bid_low, s.bid_high = min(s.bid_low, order.price), max(s.bid_high, order.price)
+        s.across[1 - side] = low if side else ~high
 
 
 @jit
@@ -152,14 +170,7 @@ def _remove(s: Any, slot: int) -> None:
         resting[n] = resting[n + 1]
     s.restings[side] = count
     orders[slot].on_book = 0
-    low, high = NEVER, -NEVER
-    for n in range(count):
-        price = orders[resting[n]].price
-        low, high = min(low, price), max(high, price)
-    if side:
-        s.ask_low, s.ask_high = low, high
-    else:
-        s.bid_low, s.bid_high = low, high
+    _note_range(s, side)
 
 
 @jit
@@ -246,7 +257,7 @@ def _begin_snapshot(s: Any) -> None:
         for n in range(s.restings[side]):
             order = orders[resting[n]]
             order.before = _total(s, ladder, side, order.price)
-    s.in_snapshot = s.filling = 1
+    s.in_snapshot = s.filling = s.telling = 1
     _clear(s)
 
 
@@ -289,22 +300,61 @@ def _on_snapshot_told(s: Any) -> None:
 
 @jit
 def exchange_until(s: Any, until: int) -> int:
-    """Hand the exchange every row up to `until`; return `until`, nearer if a fill is to be reported before.
+    """Hand the exchange every row and every command up to `until`.
 
-    The hot loop: most rows change a level where we have nothing, and cost a store. Indices are unsigned,
-    as numba looks for negative ones otherwise.
+    Returns `until`, or the earlier time at which a report is due that cannot wait (`eager`).
+    """
+    arriving = commands_at(s.arriving, LINE)
+    while True:
+        arrival = NEVER
+        if s.arriving_end > s.arriving_first:
+            arrival = arriving[s.arriving_first & (LINE - 1)].due
+        if arrival > until:
+            return _rows_until(s, until)
+        # Rows of the instant at which a command arrives come first.
+        reached = _rows_until(s, arrival)
+        if reached < arrival:
+            until = min(until, reached)
+            continue
+        while s.arriving_end > s.arriving_first:
+            if arriving[s.arriving_first & (LINE - 1)].due > arrival:
+                break
+            match(s, arrival)
+        until = min(until, urgent(s))
+
+
+@jit
+def urgent(s: Any) -> int:
+    """Return when the first report is due that the engine must be told of at its time.
+
+    Others may wait until the engine does something: nobody acts on them. A fill is marked to market, and may
+    halt the run; anything may matter while quotes are being pulled, or to a strategy that is told.
+    """
+    if not s.eager:
+        return s.fill_due
+    if s.reports_end > s.reports_first:
+        return reports_at(s.reports, LINE)[s.reports_first & (LINE - 1)].due
+    return NEVER
+
+
+@jit
+def _rows_until(s: Any, until: int) -> int:
+    """Hand the exchange every row up to `until`; return `until`, nearer if a report is due before.
+
+    The hot loop: most rows change a level where we have nothing, and cost a store. Sides, and trades, are told
+    apart by arithmetic, since a processor cannot foresee them; indices are unsigned, as numba looks for
+    negative ones otherwise.
     """
     count = np.uint64(s.rows)
     ordered = s.order != 0
     order = uint32s(s.order, s.rows if ordered else 0)
     times, kinds = int64s(s.ts_exchange, s.rows), uint8s(s.kind, s.rows)
     prices, quantities = int32s(s.price, s.rows), int32s(s.quantity, s.rows)
-    ladder = int32s(s.ladder, 2 * s.span)
-    span, base = s.span, s.base
-    bid_low, bid_high, ask_low, ask_high = s.bid_low, s.bid_high, s.ask_low, s.ask_high
-    used_low, used_high = s.used_low, s.used_high
-    telling = s.filling or s.in_snapshot
-    reports = reports_at(s.reports, LINE)
+    # One place more than there are prices: what is no level is written there.
+    ladder = int32s(s.ladder, 2 * s.span + 1)
+    span, base, nowhere = s.span, s.base, np.uint64(2 * s.span)
+    telling = s.telling
+    levels = np.int64(0)
     n = np.uint64(s.row)
     while n < count:
         row = np.uint64(order[n]) if ordered else n
@@ -312,59 +362,78 @@ def exchange_until(s: Any, until: int) -> int:
         if at > until:
             break
         n += np.uint64(1)
-        kind = kinds[row]
+        kind = np.int64(kinds[row])
         what = kind & _KIND
         price = np.int64(prices[row])
-        concerned = False
-        if what == _LEVEL:
-            place = price - base
-            used_low, used_high = min(used_low, place), max(used_high, place)
-            total = quantities[row]
-            if kind & _SELL:
-                cell = np.uint64(span + place)
-                before = ladder[cell]
-                ladder[cell] = total
-                if ask_low <= price <= ask_high or (price <= bid_high and total != 0):
-                    _on_level(s, 1, price, before, total, at)
-                    concerned = True
+        if what > _TRADE:
+            _note_used(s, levels)
+            levels = 0
+            _on_other(s, what, kind)
+            telling = s.telling
+            continue
+        side = np.uint64(kind >> 4 & 1)
+        level = what == _LEVEL
+        levels |= level
+        total = quantities[row]
+        cell = np.uint64(price - base + (span if side else 0)) if level else nowhere
+        before = ladder[cell]
+        ladder[cell] = total
+        # One's complement turns prices of the asks round, so that one comparison serves both sides.
+        crossing = (price ^ -np.int64(side)) >= s.across[side]
+        own = np.uint64(price - s.own_low[side]) <= np.uint64(s.own_width[side])
+        if (own & level) | (crossing & (total != 0)):
+            if level:
+                _on_level(s, np.int64(side), price, before, total, at)
             else:
-                cell = np.uint64(place)
-                before = ladder[cell]
-                ladder[cell] = total
-                if bid_low <= price <= bid_high or (price >= ask_low and total != 0):
-                    _on_level(s, 0, price, before, total, at)
-                    concerned = True
-        elif what == _TRADE:
-            sold = kind & _SELL
-            if price <= bid_high if sold else price >= ask_low:
-                _on_trade(s, 1 if sold else 0, price, quantities[row], at)
-                concerned = True
-        elif what == _SNAPSHOT:
-            s.used_low, s.used_high = used_low, used_high
-            _begin_snapshot(s)
-            used_low, used_high = s.used_low, s.used_high
-            telling = 1
-        elif what == _GAP:
-            s.used_low, s.used_high = used_low, used_high
-            _clear(s)
-            used_low, used_high = s.used_low, s.used_high
-            s.known = s.filling = 0
-        if telling and kind & _LAST:
-            if s.filling:
-                s.filling = 0
-                s.known = 1
-            if s.in_snapshot:
-                s.used_low, s.used_high = used_low, used_high
-                _on_snapshot_told(s)
-                s.in_snapshot = 0
-            telling = 0
-        if concerned:
-            bid_low, bid_high, ask_low, ask_high = s.bid_low, s.bid_high, s.ask_low, s.ask_high
-            if s.reports_end > s.reports_first:
-                until = min(until, reports[s.reports_first & (LINE - 1)].due)
+                _on_trade(s, np.int64(side), price, total, at)
+            until = min(until, urgent(s))
+        if telling:
+            _note_told(s, price)
+            levels = 0
+            if kind & _LAST:
+                _end_telling(s)
+                telling = s.telling
+    _note_used(s, levels)
     s.row = np.int64(n)
-    s.used_low, s.used_high = used_low, used_high
     return until
+
+
+@jit
+def _note_used(s: Any, levels: int) -> None:
+    """Note that levels were told, which may be anywhere."""
+    if levels:
+        s.used_low, s.used_high = 0, s.span - 1
+
+
+@jit
+def _note_told(s: Any, price: int) -> None:
+    """Note where a snapshot tells a level: one that tells few is followed by many."""
+    place = price - s.base
+    s.used_low, s.used_high = min(s.used_low, place), max(s.used_high, place)
+
+
+@jit
+def _on_other(s: Any, what: int, kind: int) -> None:
+    """Take in a row that is neither a level nor a trade."""
+    if what == _SNAPSHOT:
+        _begin_snapshot(s)
+    elif what == _GAP:
+        _clear(s)
+        s.known = s.filling = 0
+    if s.telling and kind & _LAST:
+        _end_telling(s)
+
+
+@jit
+def _end_telling(s: Any) -> None:
+    """Take in that the message of a snapshot is complete."""
+    s.telling = 0
+    if s.filling:
+        s.filling = 0
+        s.known = 1
+    if s.in_snapshot:
+        _on_snapshot_told(s)
+        s.in_snapshot = 0
 
 
 @jit

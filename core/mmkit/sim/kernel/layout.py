@@ -38,6 +38,9 @@ MAX_POSITION_CHECK, MAX_ORDER_CHECK, PRICE_BAND_CHECK = 1, 2, 3
 TARGET = -1
 """In place of the number of bids: the next number is a position to be reached by taking."""
 
+NOWHERE = -(1 << 62)
+"""A price that there is not."""
+
 # The view, by place: then price and quantity of each bid, best first, and of each ask.
 NOW, BEST_BID, BEST_ASK, POSITION, LEVELS = 0, 1, 2, 3, 4
 
@@ -54,7 +57,7 @@ STATE = np.dtype(
         # Where the tables lie.
         *[(name, _i) for name in ("ladder", "local_ladder", "span", "base", "orders", "open")],
         *[(name, _i) for name in ("resting", "free", "arriving", "reports", "sent", "wanted")],
-        *[(name, _i) for name in ("log", "log_size", "view", "parameters", "decision")],
+        *[(name, _i) for name in ("log", "log_size", "shown", "parameters", "decision")],
         # Settings.
         *[(name, _i) for name in ("every", "on_best", "on_trade", "on_fill", "listens", "depth")],
         *[(name, _i) for name in ("entry", "response", "queue", "partial", "maker", "taker")],
@@ -73,12 +76,15 @@ STATE = np.dtype(
         *[(name, _i) for name in ("bid", "ask", "position", "halted", "halted_by", "pulled")],
         *[(name, _i) for name in ("stopped", "next_id", "sent_first", "sent_end", "logged")],
         *[(name, _i) for name in ("cash", "fees", "volume", "turnover", "peak", "drawdown")],
+        ("overflow", _i),
         ("opens", _i, (2,)),
         # The exchange.
-        *[(name, _i) for name in ("known", "filling", "in_snapshot", "used_low", "used_high")],
+        *[(name, _i) for name in ("known", "filling", "in_snapshot", "telling", "used_low", "used_high")],
         *[(name, _i) for name in ("frees", "arriving_first", "arriving_end")],
-        *[(name, _i) for name in ("reports_first", "reports_end")],
-        *[(name, _i) for name in ("bid_low", "bid_high", "ask_low", "ask_high")],
+        *[(name, _i) for name in ("reports_first", "reports_end", "fill_due", "eager")],
+        ("own_low", _i, (2,)),
+        ("own_width", _i, (2,)),
+        ("across", _i, (2,)),
         ("restings", _i, (2,)),
         ("local_low", _i),
         ("local_high", _i),
@@ -130,7 +136,7 @@ ENTRY = np.dtype(
 def tables(span: int, log_lines: int, depth: int) -> dict[str, Any]:
     """Return the tables of a new run, each to be pointed to by the field of its name."""
     return {
-        "ladder": np.zeros((2, span), np.int32),
+        "ladder": np.zeros(2 * span + 1, np.int32),
         "local_ladder": np.zeros((2, span if depth else 0), np.int32),
         "orders": np.zeros(MOST_ORDERS, ORDER),
         "open": np.zeros((2, MOST_ORDERS), np.int64),
@@ -141,5 +147,5 @@ def tables(span: int, log_lines: int, depth: int) -> dict[str, Any]:
         "sent": np.zeros(SENT_RING, np.int64),
         "wanted": np.zeros(2 + 4 * MOST_LEVELS, np.int64),
         "log": np.zeros(log_lines, ENTRY),
-        "view": np.zeros(LEVELS + 4 * depth, np.int64),
+        "shown": np.zeros(LEVELS + 4 * depth, np.int64),
     }
