@@ -58,9 +58,11 @@ def market_view(
     position: int = 0,
     now: int = 0,
 ) -> MarketView:
-    """Return what a strategy is shown. Prices in ticks, quantities in lots, `now` in ns."""
+    """Return what a strategy is shown, every level of the book. Prices in ticks, quantities in lots, `now` in ns."""
     instrument = instrument or BTCUSDT
-    engine = Engine(instrument, _Quiet(StrategyConfig(), Context(instrument)), RiskGate(), now)
+    quiet = _Quiet(StrategyConfig(), Context(instrument))
+    quiet.depth = max(1, len(bids), len(asks))
+    engine = Engine(instrument, quiet, RiskGate(), now)
     for row in snapshot_rows(bids, asks, now, now):
         engine.on_row(row)
     engine.portfolio.position = position
@@ -74,13 +76,26 @@ def build_strategy(
     return strategy(strategy.Config.model_validate(config), Context(instrument or BTCUSDT))
 
 
-def random_tape(seed: int, messages: int = 2_000, instrument: Instrument | None = None) -> Tape:
+def random_tape(
+    seed: int,
+    messages: int = 2_000,
+    instrument: Instrument | None = None,
+    *,
+    rough: bool = False,
+) -> Tape:
     """Return a random but possible market: never crossed after a message, on two clocks, with a gap.
 
     The same seed gives the same tape.
+
+    Args:
+        seed: Of the dice.
+        messages: How many.
+        instrument: `BTCUSDT` unless given.
+        rough: Whether trades may be received after levels that are younger by the venue's clock, as on a
+            connection of their own; a gap and its snapshot may be one message; a side may be empty.
     """
     instrument = instrument or BTCUSDT
-    market = _RandomMarket(random.Random(seed))  # noqa: S311 - a market, not a secret
+    market = _RandomMarket(random.Random(seed), rough=rough)  # noqa: S311 - a market, not a secret
     rows = [row for _ in range(messages) for row in market.message()]
     return Tape.from_rows(instrument, rows)
 
@@ -134,8 +149,8 @@ class _Entries:
 class _RandomMarket:
     """A book that changes at random. Prices in ticks around 600,000, quantities in lots."""
 
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
+    def __init__(self, dice: random.Random, *, rough: bool) -> None:
+        self._dice, self._rough = dice, rough
         self._bids: dict[int, int] = {}
         self._asks: dict[int, int] = {}
         self._ts_exchange = self._ts_local = 1_700_000_000_000_000_000
@@ -154,7 +169,11 @@ class _RandomMarket:
         if dice.random() < 0.002:
             self._known = False
             return self._rows([(int(Kind.GAP), int(GapReason.SEQUENCE), 0)])
-        return self._rows(self._trade() if dice.random() < 0.3 else self._levels())
+        if self._rough and dice.random() < 0.02:
+            return self._rough_message()
+        if dice.random() < 0.3:
+            return self._rows(self._trade(), dice.randrange(50_000_000) if self._rough else 0)
+        return self._rows(self._levels())
 
     def _snapshot(self) -> list[Row]:
         dice, middle = self._dice, 600_000 + self._dice.randrange(-50, 50)
@@ -163,6 +182,17 @@ class _RandomMarket:
         return snapshot_rows(
             self._bids.items(), self._asks.items(), self._ts_exchange, self._ts_local
         )
+
+    def _rough_message(self) -> list[Row]:
+        """Tell the same book anew after a gap, or empty a side for a moment."""
+        side, sell = self._dice.choice(((self._bids, 0), (self._asks, int(SELL))))
+        if self._dice.random() < 0.5:
+            gone = [(Kind.LEVEL | sell, price, 0) for price in side]
+            back = [(Kind.LEVEL | sell, price, quantity) for price, quantity in side.items()]
+            return [*self._rows(gone), *self._rows(back)]
+        at = self._ts_exchange, self._ts_local
+        gap = (*at, int(Kind.GAP), int(GapReason.SEQUENCE), 0)
+        return [gap, *snapshot_rows(self._bids.items(), self._asks.items(), *at)]
 
     def _trade(self) -> list[tuple[int, int, int]]:
         sold = self._dice.random() < 0.5
@@ -192,5 +222,5 @@ class _RandomMarket:
                     rows.append((Kind.LEVEL | sell, price, side[price]))
         return rows
 
-    def _rows(self, changes: list[tuple[int, int, int]]) -> list[Row]:
-        return ended([(self._ts_exchange, self._ts_local, *change) for change in changes])
+    def _rows(self, changes: list[tuple[int, int, int]], late: int = 0) -> list[Row]:
+        return ended([(self._ts_exchange - late, self._ts_local, *change) for change in changes])

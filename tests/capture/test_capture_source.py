@@ -196,7 +196,7 @@ def test_a_tape_is_kept_beside_its_source_and_mapped_the_next_time(
     caplog.clear()
     mapped = tape(path, tmp_path / "userdir")
     assert (caplog.text, rows(mapped), mapped.stats) == ("", rows(built), built.stats)
-    assert not mapped.price.flags.writeable
+    assert not mapped.narrow_price.flags.writeable
     # Other content, streams or offset is another tape.
     tape(path, tmp_path, streams=["depth"])
     tape(path, tmp_path, clock_offset="1s")

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from mmkit.engine import Engine
 from mmkit.errors import StrategyError
-from mmkit.interfaces import Context, MarketView, Quotes, RiskCheck, Strategy, StrategyConfig
+from mmkit.events import AnyEvent
+from mmkit.interfaces import (
+    Context,
+    MarketView,
+    Quotes,
+    RiskCheck,
+    Strategy,
+    StrategyConfig,
+    Target,
+)
 from mmkit.risk import (
     DistanceLimit,
     MaxDrawdown,
@@ -37,7 +46,7 @@ class Restless(Strategy):
 
     levels = 2
 
-    def quote(self, view: MarketView) -> Quotes:
+    def quote(self, view: MarketView) -> Quotes | Target:
         bid, ask = view.best_bid, view.best_ask
         if bid is None or ask is None:
             return Quotes(bid=(599_000, 3))
@@ -55,6 +64,51 @@ class Restless(Strategy):
             if view.position > -40 and view.equity < 10**9
             else (),
         )
+
+
+class Deep(Restless):
+    """Looks at three levels a side, too."""
+
+    depth = 3
+    levels = 3
+
+    def quote(self, view: MarketView) -> Quotes | Target:
+        wanted = super().quote(view)
+        assert isinstance(wanted, Quotes)
+        bids, asks = view.book
+        if bids and asks:
+            assert (bids[0][0], asks[0][0]) == (view.best_bid, view.best_ask)
+        weight = sum(quantity for _, quantity in bids) - sum(quantity for _, quantity in asks)
+        return Quotes(
+            bids=[(price, quantity + weight % 3) for price, quantity in wanted.bids],
+            asks=[(price + weight % 2, quantity) for price, quantity in wanted.asks],
+        )
+
+
+class Taker(Restless):
+    """Takes to a position now and then, as far as there are prices."""
+
+    def quote(self, view: MarketView) -> Quotes | Target:
+        turn = view.now // 70_000_000 % 5
+        return Target(int(turn) * 13 - 20) if turn < 3 else super().quote(view)
+
+
+class Listener(Restless):
+    """Quotes by what it has heard."""
+
+    def __init__(self, config: StrategyConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self.heard: list[AnyEvent] = []
+
+    def on_event(self, event: AnyEvent) -> None:
+        self.heard.append(event)
+
+    def quote(self, view: MarketView) -> Quotes | Target:
+        self.levels = 1 + len(self.heard) % 3
+        return super().quote(view)
+
+
+KINDS: list[type[Strategy]] = [Restless, Deep, Taker, Listener]
 
 
 class Memory:
@@ -82,11 +136,15 @@ def checks(wanted: dict[str, str]) -> RiskGate:
 
 
 def session(
-    sim: SimSettings, every: str, risk: dict[str, str], start_ns: int
+    strategy_of: type[Strategy],
+    sim: SimSettings,
+    asked: dict[str, Any],
+    risk: dict[str, str],
+    start_ns: int,
 ) -> tuple[Session, Memory]:
     memory = Memory()
     context = Context(BTCUSDT, sim)
-    strategy = Restless(StrategyConfig.model_validate({"every": every}), context)
+    strategy = strategy_of(StrategyConfig.model_validate(asked), context)
     engine = Engine(BTCUSDT, strategy, checks(risk), start_ns)
     return Session(engine, PaperVenue(PaperConfig(), context), memory), memory
 
@@ -110,11 +168,17 @@ def outcome(run: Session) -> dict[str, Any]:
     }
 
 
-def compare(tape: Tape, sim: SimSettings, every: str, risk: dict[str, str]) -> Session:
+def compare(
+    tape: Tape,
+    sim: SimSettings,
+    asked: dict[str, Any],
+    risk: dict[str, str],
+    strategy: type[Strategy] = Restless,
+) -> Session:
     start_ns = tape.start_ns
-    reference, expected = session(sim, every, risk, start_ns)
+    reference, expected = session(strategy, sim, asked, risk, start_ns)
     replay_plain(reference, tape)
-    compiled, found = session(sim, every, risk, start_ns)
+    compiled, found = session(strategy, sim, asked, risk, start_ns)
     assert why_not(compiled, tape) == ""
     replay_compiled(compiled, found, tape)
     for number, (left, right) in enumerate(zip(expected.entries, found.entries, strict=False)):
@@ -152,26 +216,44 @@ risks = st.fixed_dictionaries(
 )
 
 
+wakes = st.fixed_dictionaries(
+    {"every": st.sampled_from(["20ms", "100ms", "333ms", "2s"])},
+    optional={"on": st.sets(st.sampled_from(["best", "trade", "fill"]), min_size=1)},
+) | st.fixed_dictionaries({"on": st.sets(st.sampled_from(["best", "trade", "fill"]), min_size=1)})
+
+
 @pytest.mark.timeout(600)  # the first of them compiles the engine
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     messages=st.integers(1, 900),
     sim=sims,
-    every=st.sampled_from(["20ms", "100ms", "333ms", "2s"]),
+    asked=wakes,
     risk=risks,
+    strategy=st.sampled_from(KINDS),
+    rough=st.booleans(),
 )
 def test_the_compiled_engine_does_what_the_reference_does_entry_by_entry(
-    seed: int, messages: int, sim: SimSettings, every: str, risk: dict[str, str]
+    seed: int,
+    messages: int,
+    sim: SimSettings,
+    asked: dict[str, Any],
+    risk: dict[str, str],
+    strategy: type[Strategy],
+    rough: bool,
 ) -> None:
-    compare(random_tape(seed, messages), sim, every, risk)
+    compare(random_tape(seed, messages, rough=rough), sim, asked, risk, strategy)
 
 
 @pytest.mark.parametrize("model", ["risk_averse", "power", "log"])
-def test_a_long_random_market_with_gaps_fills_and_rejections_is_the_same(model: str) -> None:
+@pytest.mark.parametrize("strategy", KINDS)
+def test_a_long_random_market_with_gaps_fills_and_rejections_is_the_same(
+    model: str, strategy: type[Strategy]
+) -> None:
     sim = SimSettings.model_validate({"queue": {"model": model}})
+    asked = {"every": "50ms", "on": ["best"]}
 
-    reference = compare(random_tape(3, 6_000), sim, "50ms", {"max_position": "0.05"})
+    reference = compare(random_tape(3, 6_000), sim, asked, {"max_position": "0.05"}, strategy)
 
     assert reference.engine.counts["fills"] > 100
     assert reference.engine.counts["gaps"] > 3
@@ -227,6 +309,4 @@ def test_a_compiled_decision_that_cannot_be_imported_is_named_with_what_to_do() 
     engine = Engine(BTCUSDT, built, RiskGate(), tape.start_ns)
 
     with pytest.raises(StrategyError, match=r"nowhere.*cannot be used"):
-        replay_compiled(
-            Session(engine, PaperVenue(PaperConfig(), context), Memory()), None, tape
-        )
+        replay_compiled(Session(engine, PaperVenue(PaperConfig(), context), Memory()), None, tape)

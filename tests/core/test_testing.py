@@ -45,9 +45,9 @@ def test_a_view_shows_what_it_was_made_of() -> None:
         *(77, SPOT, 10, 12),
         -4,
     )
-    assert (view.book.known, view.book.bids.top(9), list(view.orders)) == (
-        True,
-        [(10, 1), (9, 2)],
+    assert (view.book.bids, view.book.asks, list(view.orders)) == (
+        ((10, 1), (9, 2)),
+        ((12, 3),),
         [],
     )
 

@@ -152,13 +152,14 @@ def test_the_compiled_engine_and_the_reference_write_the_same_journal_to_the_byt
     assert journals[0] == journals[1]
 
 
-TAKER = """
-from mmkit import Strategy, Target
+MANY = """
+from mmkit import Quotes, Strategy
 
 
-class Taker(Strategy):
+class Many(Strategy):
     def quote(self, view):
-        return Target(10 if view.now // 1_000_000_000 % 2 else -10)
+        levels = 65 if view.now // 1_000_000_000 % 9 == 8 else 1
+        return Quotes(bids=[(view.best_bid - n, 1) for n in range(levels)], ask=(view.best_ask, 1))
 """
 
 
@@ -166,20 +167,21 @@ def test_a_strategy_that_only_the_reference_can_run_is_run_by_the_reference_from
     tmp_path: Path,
 ) -> None:
     userdir = write_config(tmp_path / "user_data", BIG)
-    (userdir / "strategies" / "taker.py").write_text(TAKER)
+    (userdir / "strategies" / "many.py").write_text(MANY)
 
-    command = ("backtest", "-c", userdir / "config.yml", "-s", "taker", "--json")
+    command = ("backtest", "-c", userdir / "config.yml", "-s", "many", "--json")
     refused = mmkit(*command, "--engine", "compiled", cwd=tmp_path)
     ended = mmkit(*command, cwd=tmp_path)
 
     assert refused.status == 2
-    assert "does not return Quotes" in refused.stderr
+    assert "more than 64 levels a side" in refused.stderr
     assert ended.status == 0, ended.stderr
     assert ended.json["engine"] == "reference"
-    assert ended.json["taker_fills"] > 100
+    assert ended.json["fills"] > 100
     orders = [
         entry
         for entry in journal(Path(tmp_path / ended.json["folder"]))
         if entry["type"] == "SubmitOrder"
     ]
-    assert [order["order_id"] for order in orders] == list(range(1, len(orders) + 1))
+    ids = [order["order_id"] for order in orders]
+    assert ids == sorted(set(ids))

@@ -214,7 +214,11 @@ class _Run:
         """Run to the end."""
         strategy = self.engine.strategy
         quote, view, want = strategy.quote, _View(self), self._want
-        shown, address, rows = memoryview(self.tables["shown"]), self.state.ctypes.data, len(self.tape)
+        shown, address, rows = (
+            memoryview(self.tables["shown"]),
+            self.state.ctypes.data,
+            len(self.tape),
+        )
         now, best_bid, best_ask, position = k.NOW, k.BEST_BID, k.BEST_ASK, k.POSITION
         started, told_at = self.engine.now, self.engine.now
         span = max(1, int(self.s["end"]) - started)

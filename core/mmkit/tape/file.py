@@ -49,8 +49,8 @@ class _Header(msgspec.Struct):
     instrument: Instrument
     stats: FeedStats
     facts: dict[str, Any] | None
-    columns: dict[str, tuple[str, int]]
-    """Type and number of values, by name, in the order of the file."""
+    counts: dict[str, int]
+    """Values of each column, in the order of the file."""
 
     @staticmethod
     def decode(raw: bytes) -> _Header:
@@ -74,29 +74,60 @@ def load(path: Path) -> Tape:
         found = os.fstat(file.fileno()).st_size
         size = int.from_bytes(file.read(8), "little")
         header = _Header.decode(file.read(min(size, found)))
+        types = _types(indexed=header.facts is not None)
+        if not _is_possible(header.counts, types):
+            raise DataError(f"{path}: its columns do not fit together; delete it and it is rebuilt")
         places: dict[str, int] = {}
         at = file.tell()
-        for name, (dtype, count) in header.columns.items():
+        for name, count in header.counts.items():
             at += -at % _ALIGNED
             places[name] = at
-            at += np.dtype(dtype).itemsize * count
+            at += np.dtype(types[name]).itemsize * count
         if found != at:
             raise DataError(
                 f"{path}: {found} bytes where {at} were expected; delete it and it is rebuilt"
             )
         buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     parts: dict[str, npt.NDArray[Any]] = {
-        name: np.frombuffer(buffer, dtype=dtype, count=count, offset=places[name])
-        for name, (dtype, count) in header.columns.items()
+        name: np.frombuffer(buffer, dtype=types[name], count=count, offset=places[name])
+        for name, count in header.counts.items()
     }
     tape = Tape.of_narrow(header.instrument, header.stats, parts)
     if header.facts is not None:
         from mmkit.tape.index import PARTS, Facts, Index
 
         # Put where `Tape.index` would keep it.
-        facts = msgspec.convert(header.facts, Facts)
+        try:
+            facts = msgspec.convert(header.facts, Facts)
+        except msgspec.ValidationError as error:
+            raise DataError(
+                f"{path}: the header of a tape cannot be read: {error}; delete it and it is rebuilt"
+            ) from error
         tape.__dict__["index"] = Index(facts, **{name: parts[name] for name in PARTS})
     return tape
+
+
+def _types(*, indexed: bool) -> dict[str, str]:
+    """Return the type of each column of a file."""
+    if not indexed:
+        return TYPES
+    from mmkit.tape.index import PARTS
+
+    return {**TYPES, **PARTS}
+
+
+def _is_possible(counts: Mapping[str, int], types: Mapping[str, str]) -> bool:
+    """Whether the columns are those of a tape, and those that belong together equally long."""
+    if list(counts) != list(types) or min(counts.values()) < 0:
+        return False
+    together: list[tuple[str, ...]] = [NAMES]
+    if "order" in types:
+        together += [
+            ("top_row", "top_ts", "top_bid", "top_ask"),
+            ("exchange_row", "exchange_bid", "exchange_ask"),
+        ]
+    same = all(len({counts[name] for name in names}) == 1 for names in together)
+    return same and ("order" not in types or counts["order"] in (0, counts["kind"]))
 
 
 def save(tape: Tape, path: Path) -> None:
@@ -127,11 +158,7 @@ def _write(
     columns: Mapping[str, npt.NDArray[Any] | Path],
 ) -> None:
     """Write a tape's file, of columns in memory or in files of their own."""
-    types = dict(TYPES)
-    if facts is not None:
-        from mmkit.tape.index import PARTS
-
-        types |= PARTS
+    types = _types(indexed=facts is not None)
     counts = {
         name: column.stat().st_size // np.dtype(types[name]).itemsize
         if isinstance(column, Path)
@@ -143,7 +170,7 @@ def _write(
             instrument,
             stats,
             None if facts is None else msgspec.to_builtins(facts),
-            {name: (types[name], count) for name, count in counts.items()},
+            counts,
         )
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,8 +249,7 @@ class TapeWriter:
         if self._rows >= _INDEXED:
             from mmkit.tape.index import PARTS, make_index
 
-            types = {**TYPES, **PARTS}
-            facts = make_index(tape, lambda name, part: self._write(name, part, types[name]))
+            facts = make_index(tape, lambda name, part: self._write(name, part, PARTS[name]))
             for name, dtype in PARTS.items():
                 self._write(name, np.empty(0, dtype), dtype)
                 files[name] = self._folder / name

@@ -168,11 +168,14 @@ def _pieces(rows: int) -> Iterator[tuple[int, int]]:
 
 def _survey(tape: Tape) -> tuple[Facts, list[int]]:
     """Return the facts, and the least ``ts_exchange`` of everything after each piece."""
-    found = np.array([NEVER, -NEVER, NEVER, -NEVER, 1, 1, 1, -NEVER], np.int64)
+    earliest = -NEVER - 1
+    found = np.array([NEVER, -NEVER, NEVER, earliest, 1, 1, 1, earliest], np.int64)
     counts = np.zeros(16, np.int64)
     least: list[int] = []
     for start, end in _pieces(len(tape)):
-        part = slice(start, min(end + 1, len(tape)))  # one more, for what comes after a message's row
+        part = slice(
+            start, min(end + 1, len(tape))
+        )  # one more, for what comes after a message's row
         found[2] = NEVER
         _survey_piece(
             tape.ts_exchange[part],
@@ -325,7 +328,7 @@ def _follow(
         row = np.uint64(order[n]) if ordered else n
         what = kind[row] & _KIND
         if what == _LEVEL:
-            place = np.int64(price[row]) - base
+            place: Any = np.int64(price[row]) - base
             used_low, used_high = min(used_low, place), max(used_high, place)
             there = quantity[row] != 0
             if kind[row] & _SELL:

@@ -149,7 +149,7 @@ class Tape:
         self, index: npt.NDArray[np.integer[Any]] | None = None, chunk: int = 65_536
     ) -> Iterator[Row]:
         """Yield the rows as tuples of Python integers, in local order or in that of `index`."""
-        columns = (
+        columns: tuple[npt.NDArray[Any], ...] = (
             self.ts_exchange,
             self.ts_local,
             self.kind,
@@ -207,4 +207,3 @@ def refuse_going_back(ts_local: Ints, first_row: int = 0) -> None:
             f"row {first_row + row}: ts_local goes back by {int(ts_local[row - 1] - ts_local[row])} ns; "
             "a tape is in the order in which it was received"
         )
-

@@ -46,7 +46,9 @@ from mmkit.sim.kernel.layout import (
 from mmkit.sim.kernel.pointers import (
     call_decision,
     commands_at,
+    inline,
     int32s,
+    int64,
     int64s,
     jit,
     reports_at,
@@ -90,7 +92,7 @@ def _after(times: Any, start: int, until: int) -> int:
     return low + 1
 
 
-@jit
+@inline
 def _look(s: Any, until: int) -> None:
     """Know the best prices of everything received up to `until`."""
     times = int64s(s.top_ts, s.tops)
@@ -99,8 +101,8 @@ def _look(s: Any, until: int) -> None:
         n += 1
     if n != s.top:
         s.top = n
-        s.bid = np.int64(int32s(s.top_bid, s.tops)[n])
-        s.ask = np.int64(int32s(s.top_ask, s.tops)[n])
+        s.bid = int64(int32s(s.top_bid, s.tops)[n])
+        s.ask = int64(int32s(s.top_ask, s.tops)[n])
 
 
 @jit
@@ -118,14 +120,14 @@ def _next_trade(s: Any) -> int:
     return _NO_ROW
 
 
-@jit
+@inline
 def _next_row(s: Any) -> int:
     """Return the row that is the next to be taken notice of as it is received."""
     row = _NO_ROW
     if s.special_at < s.specials:
-        row = np.int64(uint32s(s.special, s.specials)[s.special_at])
+        row = int64(uint32s(s.special, s.specials)[s.special_at])
     if s.on_best and s.top + 1 < s.tops:
-        row = min(row, np.int64(uint32s(s.top_row, s.tops)[s.top + 1]))
+        row = min(row, int64(uint32s(s.top_row, s.tops)[s.top + 1]))
     if s.on_trade:
         row = min(row, _next_trade(s))
     if s.pulled:
@@ -139,7 +141,7 @@ def _next_row(s: Any) -> int:
     return row
 
 
-@jit
+@inline
 def _take_row(s: Any, row: int) -> bool:
     """Take notice of a row; return whether it told that the feed was lost or is restored."""
     kind = uint8s(s.kind, s.rows)[row]
@@ -153,7 +155,7 @@ def _take_row(s: Any, row: int) -> bool:
     if kind & _KIND == _GAP:
         if s.bid != UNKNOWN:
             s.n_gaps += 1
-        reason = np.int64(int32s(s.price, s.rows)[row])
+        reason = int64(int32s(s.price, s.rows)[row])
         note(s, FEED_LOST, ts_local, ts_exchange, 0, reason, 0, 0, 0, 0)
         s.bid = s.ask = UNKNOWN
     else:
@@ -161,20 +163,20 @@ def _take_row(s: Any, row: int) -> bool:
     return True
 
 
-@jit
+@inline
 def _end_message(s: Any, row: int) -> bool:
     """Take in that a message is complete; return whether the strategy is to be asked."""
     moved = False
     rows = uint32s(s.top_row, s.tops)
     n = s.top
-    while n + 1 < s.tops and np.int64(rows[n + 1]) <= row:
+    while n + 1 < s.tops and int64(rows[n + 1]) <= row:
         n += 1
     if n != s.top:
         bids, asks = int32s(s.top_bid, s.tops), int32s(s.top_ask, s.tops)
-        s.top, s.bid, s.ask = n, np.int64(bids[n]), np.int64(asks[n])
-        if np.int64(rows[n]) == row:
+        s.top, s.bid, s.ask = n, int64(bids[n]), int64(asks[n])
+        if int64(rows[n]) == row:
             # An unknown book has no prices, as an empty one has none.
-            bid, ask = (np.int64(bids[n - 1]), np.int64(asks[n - 1])) if n else (NONE, NONE)
+            bid, ask = (int64(bids[n - 1]), int64(asks[n - 1])) if n else (NONE, NONE)
             moved = max(bid, NONE) != max(s.bid, NONE) or max(ask, NONE) != max(s.ask, NONE)
     traded = False
     if s.on_trade and _next_trade(s) == row:
@@ -200,7 +202,7 @@ def _show_levels(s: Any, view: Any) -> None:
         kind = kinds[n]
         what = kind & _KIND
         if what == _LEVEL:
-            place = np.int64(prices[n]) - s.base
+            place = int64(prices[n]) - s.base
             low, high = min(low, place), max(high, place)
             ladder[np.uint64(place + (s.span if kind & _SELL else 0))] = quantities[n]
         elif what in (_SNAPSHOT, _GAP):
@@ -208,7 +210,7 @@ def _show_levels(s: Any, view: Any) -> None:
                 ladder[place] = ladder[s.span + place] = 0
             low, high = s.span, -1
         n += np.uint64(1)
-    s.ladder_row = np.int64(n)
+    s.ladder_row = int64(n)
     s.local_low, s.local_high = low, high
     large = int64s(s.large, s.larges)
     at = LEVELS
@@ -217,7 +219,7 @@ def _show_levels(s: Any, view: Any) -> None:
         place = best - s.base
         shown = 0
         while best >= 0 and shown < s.depth and low <= place <= high:
-            total = np.int64(ladder[side * s.span + place])
+            total = int64(ladder[side * s.span + place])
             if total != 0:
                 view[at] = place + s.base
                 view[at + 1] = total if total > 0 else large[-1 - total]
@@ -249,7 +251,7 @@ def _ask(s: Any) -> int:
     return towards(s) if _quotable(wanted) else BAD
 
 
-@jit
+@inline
 def _quotable(wanted: Any) -> bool:
     """Whether a compiled decision wants what can be on a book."""
     if wanted[0] == TARGET:
@@ -275,7 +277,7 @@ def _quotable(wanted: Any) -> bool:
 # --- time ---
 
 
-@jit
+@inline
 def _next_wake(s: Any) -> int:
     """Return when time alone next brings something."""
     if s.halted or s.stopped:
@@ -295,12 +297,10 @@ def _next_wake(s: Any) -> int:
     return due
 
 
-@jit
+@inline
 def _next_instant(s: Any) -> int:
     """Return when the engine next has something to do; commands and most reports go their way without it."""
-    s.eager = (
-        s.on_fill or s.listens or s.halted or s.pulled or s.stopped or s.bid == UNKNOWN
-    )
+    s.eager = s.on_fill or s.listens or s.halted or s.pulled or s.stopped or s.bid == UNKNOWN
     at = min(_next_wake(s), urgent(s))
     if s.stopped:
         if s.arriving_end > s.arriving_first:
@@ -311,7 +311,7 @@ def _next_instant(s: Any) -> int:
     return at if row == _NO_ROW else min(at, int64s(s.ts_local, s.rows)[row])
 
 
-@jit
+@inline
 def _wake(s: Any) -> bool:
     """Let happen what time alone brings; return whether the strategy is to be asked."""
     s.now = s.at
@@ -324,7 +324,7 @@ def _wake(s: Any) -> bool:
     return decide(s)
 
 
-@jit
+@inline
 def _received(s: Any) -> None:
     """Know what has been received by now, where somebody asks for it."""
     _look(s, s.at)
@@ -335,7 +335,7 @@ def _received(s: Any) -> None:
             s.last_data = times[s.data_row - 1]
 
 
-@jit
+@inline
 def _receive_earlier(s: Any) -> None:
     """Tell the engine the reports of before this instant, which nobody had to act on."""
     reports = reports_at(s.reports, LINE)
@@ -343,7 +343,7 @@ def _receive_earlier(s: Any) -> None:
         receive_report(s)
 
 
-@jit
+@inline
 def _match_arrived(s: Any) -> None:
     """Match what this instant has sent and what arrives at once; note how far its reports go."""
     reports = reports_at(s.reports, LINE)
@@ -357,7 +357,7 @@ def _match_arrived(s: Any) -> None:
         s.report_end += 1
 
 
-@jit
+@inline
 def _line_full(s: Any) -> bool:
     return (
         s.arriving_end - s.arriving_first > LINE - MOST_ORDERS - 2
@@ -404,7 +404,7 @@ def _made(version: int) -> Any:
                 s.at = exchange_until(s, until)
                 _receive_earlier(s)
                 s.phase = RECEIVING
-            while s.phase == RECEIVING or s.phase == MESSAGE:
+            while s.phase in (RECEIVING, MESSAGE):
                 if s.phase == MESSAGE:
                     s.phase = RECEIVING
                     kind = uint8s(s.kind, s.rows)[s.message_row]
@@ -424,7 +424,7 @@ def _made(version: int) -> Any:
                     s.phase = MESSAGE
                     if _take_row(s, row) and s.listens:
                         return HEARD
-            while s.phase == REPORTING or s.phase == REPORTED:
+            while s.phase in (REPORTING, REPORTED):
                 if s.phase == REPORTED:
                     s.phase = REPORTING
                     if s.on_fill:

@@ -27,6 +27,7 @@ from mmkit.sim.kernel.layout import (
 from mmkit.sim.kernel.pointers import (
     commands_at,
     entries_at,
+    inline,
     int64s,
     jit,
     orders_at,
@@ -41,7 +42,7 @@ _MOST_MONEY = 5e17
 """A sixteenth of what 64 bits hold: equity is the sum of three amounts, and prices move between fills."""
 
 
-@jit
+@inline
 def note(
     s: Any,
     what: int,
@@ -67,7 +68,7 @@ def note(
 # --- commands ---
 
 
-@jit
+@inline
 def _send(s: Any, what: int, slot: int) -> None:
     order = orders_at(s.orders, MOST_ORDERS)[slot]
     arriving = commands_at(s.arriving, LINE)
@@ -86,14 +87,21 @@ def _send(s: Any, what: int, slot: int) -> None:
     else:
         s.n_orders += 1
         note(
-            s, SUBMIT, s.now, 0, order.id, order.price, order.quantity, 0, order.selling, order.taking
+            s,
+            SUBMIT,
+            s.now,
+            0,
+            order.id,
+            order.price,
+            order.quantity,
+            0,
+            order.selling,
+            order.taking,
         )
 
 
-@jit
-def _submit(
-    s: Any, order_id: int, selling: int, price: int, quantity: int, taking: int
-) -> int:
+@inline
+def _submit(s: Any, order_id: int, selling: int, price: int, quantity: int, taking: int) -> int:
     """Make an order and send it; return 0, or `TOO_MANY`."""
     if s.frees == 0:
         return TOO_MANY
@@ -110,7 +118,7 @@ def _submit(
     return 0
 
 
-@jit
+@inline
 def _close(s: Any, slot: int) -> None:
     """The order may not trade any more, as far as the engine knows."""
     orders = orders_at(s.orders, MOST_ORDERS)
@@ -148,7 +156,7 @@ def pull(s: Any) -> None:
 # --- money ---
 
 
-@jit
+@inline
 def mark(s: Any) -> None:
     """Follow the equity's peak and largest fall, and halt at the limit."""
     position = s.position
@@ -167,7 +175,7 @@ def mark(s: Any) -> None:
         pull(s)
 
 
-@jit
+@inline
 def _too_much(s: Any) -> bool:
     """Whether sums of money come near what 64 bits hold."""
     denominator = 2.0 * float(s.denominator)
@@ -237,7 +245,7 @@ def receive_report(s: Any) -> int:
     return slot
 
 
-@jit
+@inline
 def _next_fill(s: Any) -> None:
     """Note when the next fill is due that is on the line."""
     reports = reports_at(s.reports, LINE)
@@ -251,7 +259,7 @@ def _next_fill(s: Any) -> None:
 # --- decisions ---
 
 
-@jit
+@inline
 def approved(s: Any, selling: int, price: int, quantity: int) -> bool:
     """As `mmkit.risk`: whether every check lets the order pass; counts the first that does not."""
     for n in range(s.checks):
@@ -279,14 +287,11 @@ def approved(s: Any, selling: int, price: int, quantity: int) -> bool:
     return True
 
 
-@jit
+@inline
 def _may_send(s: Any) -> bool:
     """Count an order against the venue's rate limit, unless that is reached."""
     sent = int64s(s.sent, SENT_RING)
-    while (
-        s.sent_end > s.sent_first
-        and sent[s.sent_first & (SENT_RING - 1)] <= s.now - _WINDOW_NS
-    ):
+    while s.sent_end > s.sent_first and sent[s.sent_first & (SENT_RING - 1)] <= s.now - _WINDOW_NS:
         s.sent_first += 1
     if s.sent_end - s.sent_first >= s.orders_per_window:
         s.held_back += 1
@@ -296,7 +301,7 @@ def _may_send(s: Any) -> bool:
     return True
 
 
-@jit
+@inline
 def _open_order(s: Any, order_id: int, selling: int, price: int, quantity: int, taking: int) -> int:
     """Send an order that has been counted, if every check lets it pass; return 0, or `TOO_MANY`."""
     if not approved(s, selling, price, quantity):
@@ -404,13 +409,13 @@ def _reach(s: Any, target: int) -> int:
     return _open_order(s, s.next_id - 1, selling, price, abs(missing), 1)
 
 
-@jit
+@inline
 def may_quote(s: Any) -> bool:
     """Whether the strategy may be asked at all."""
     return not s.halted and not s.stopped and s.bid != UNKNOWN
 
 
-@jit
+@inline
 def decide(s: Any) -> bool:
     """Return whether the strategy is to be asked now; pull if nothing may be on the book."""
     if not may_quote(s):

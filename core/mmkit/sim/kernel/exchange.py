@@ -22,7 +22,9 @@ from mmkit.sim.kernel.layout import (
 )
 from mmkit.sim.kernel.pointers import (
     commands_at,
+    inline,
     int32s,
+    int64,
     int64s,
     jit,
     orders_at,
@@ -43,12 +45,12 @@ _LEVEL, _TRADE, _SNAPSHOT, _GAP = (
 _KIND, _SELL, _LAST = 0x0F, 0x10, 0x80
 
 
-@jit
+@inline
 def _wide(s: Any, narrow: int) -> int:
     """Return what a value of four bytes stands for (`mmkit.tape.Tape`)."""
     if narrow >= 0:
-        return np.int64(narrow)
-    return int64s(s.large, s.larges)[-1 - np.int64(narrow)]
+        return int64(narrow)
+    return int64s(s.large, s.larges)[-1 - int64(narrow)]
 
 
 # --- queue ---
@@ -88,7 +90,7 @@ def _queue_level(s: Any, order: Any, before: int, after: int) -> None:
 # --- what is on the line ---
 
 
-@jit
+@inline
 def report(
     s: Any,
     what: int,
@@ -114,26 +116,21 @@ def report(
         s.fill_due = due
 
 
-# --- resting orders: in the order in which the reference goes through them ---
+# --- resting orders ---
 
 
 @jit
 def _rest(s: Any, slot: int) -> None:
-    """Put an order on the book: behind those of its price, or behind everything."""
+    """Put an order on the book.
+
+    The quoter has no two orders at one price there, so the reference goes through them as they arrived.
+    """
     orders = orders_at(s.orders, MOST_ORDERS)
     order = orders[slot]
     side = order.selling
     resting = slots_at(s.resting, side, MOST_ORDERS)
-    count = s.restings[side]
-    place = count
-    for n in range(count - 1, -1, -1):
-        if orders[resting[n]].price == order.price:
-            place = n + 1
-            break
-    for n in range(count, place, -1):
-        resting[n] = resting[n - 1]
-    resting[place] = slot
-    s.restings[side] = count + 1
+    resting[s.restings[side]] = slot
+    s.restings[side] += 1
     order.on_book = 1
     _note_range(s, side)
 
@@ -215,20 +212,18 @@ def _on_trade(s: Any, sold: int, price: int, quantity: int, at: int) -> None:
     quantity = _wide(s, quantity)
     side = 0 if sold else 1
     resting = slots_at(s.resting, side, MOST_ORDERS)
-    used = 0
     n = 0
     while n < s.restings[side]:
         slot = resting[n]
         order = orders[slot]
         gone = False
         if order.price == price:
-            order.front += used - quantity
+            order.front -= quantity
             order.traded += quantity
             lots = int(np.floor(-order.front + 0.5))
             if lots > 0:
                 order.front = 0.0
                 filled = min(lots, order.left) if s.partial else order.left
-                used = min(used + filled, quantity)
                 gone = _fill(s, slot, filled, at)
         elif order.price > price if sold else order.price < price:
             gone = _fill(s, slot, order.left, at)
@@ -261,7 +256,7 @@ def _begin_snapshot(s: Any) -> None:
     _clear(s)
 
 
-@jit
+@inline
 def _total(s: Any, ladder: Any, side: int, price: int) -> int:
     """Return the total at a price, in lots."""
     place = price - s.base
@@ -323,7 +318,7 @@ def exchange_until(s: Any, until: int) -> int:
         until = min(until, urgent(s))
 
 
-@jit
+@inline
 def urgent(s: Any) -> int:
     """Return when the first report is due that the engine must be told of at its time.
 
@@ -354,7 +349,7 @@ def _rows_until(s: Any, until: int) -> int:
     ladder = int32s(s.ladder, 2 * s.span + 1)
     span, base, nowhere = s.span, s.base, np.uint64(2 * s.span)
     telling = s.telling
-    levels = np.int64(0)
+    levels = int64(0)
     n = np.uint64(s.row)
     while n < count:
         row = np.uint64(order[n]) if ordered else n
@@ -362,9 +357,9 @@ def _rows_until(s: Any, until: int) -> int:
         if at > until:
             break
         n += np.uint64(1)
-        kind = np.int64(kinds[row])
+        kind = int64(kinds[row])
         what = kind & _KIND
-        price = np.int64(prices[row])
+        price = int64(prices[row])
         if what > _TRADE:
             _note_used(s, levels)
             levels = 0
@@ -379,13 +374,13 @@ def _rows_until(s: Any, until: int) -> int:
         before = ladder[cell]
         ladder[cell] = total
         # One's complement turns prices of the asks round, so that one comparison serves both sides.
-        crossing = (price ^ -np.int64(side)) >= s.across[side]
+        crossing = (price ^ -int64(side)) >= s.across[side]
         own = np.uint64(price - s.own_low[side]) <= np.uint64(s.own_width[side])
         if (own & level) | (crossing & (total != 0)):
             if level:
-                _on_level(s, np.int64(side), price, before, total, at)
+                _on_level(s, int64(side), price, before, total, at)
             else:
-                _on_trade(s, np.int64(side), price, total, at)
+                _on_trade(s, int64(side), price, total, at)
             until = min(until, urgent(s))
         if telling:
             _note_told(s, price)
@@ -394,18 +389,18 @@ def _rows_until(s: Any, until: int) -> int:
                 _end_telling(s)
                 telling = s.telling
     _note_used(s, levels)
-    s.row = np.int64(n)
+    s.row = int64(n)
     return until
 
 
-@jit
+@inline
 def _note_used(s: Any, levels: int) -> None:
     """Note that levels were told, which may be anywhere."""
     if levels:
         s.used_low, s.used_high = 0, s.span - 1
 
 
-@jit
+@inline
 def _note_told(s: Any, price: int) -> None:
     """Note where a snapshot tells a level: one that tells few is followed by many."""
     place = price - s.base
@@ -436,18 +431,18 @@ def _end_telling(s: Any) -> None:
         s.in_snapshot = 0
 
 
-@jit
+@inline
 def _touch(s: Any, side: int) -> int:
     """Return the best price that an order of `side` would meet, as the venue knows it now."""
     rows = uint32s(s.exchange_row, s.exchange_tops)
     n = s.exchange_top
-    while n + 1 < s.exchange_tops and np.int64(rows[n + 1]) <= s.row:
+    while n + 1 < s.exchange_tops and int64(rows[n + 1]) <= s.row:
         n += 1
     s.exchange_top = n
     if n < 0:
         return NONE
     best = s.exchange_bid if side else s.exchange_ask
-    return np.int64(int32s(best, s.exchange_tops)[n])
+    return int64(int32s(best, s.exchange_tops)[n])
 
 
 @jit
@@ -469,9 +464,7 @@ def match(s: Any, now: int) -> None:
         report(s, REJECTED_UNKNOWN, slot, at, now, 0, 0, 0, 0)
         return
     touch = _touch(s, order.selling)
-    crosses = touch != NONE and (
-        order.price <= touch if order.selling else order.price >= touch
-    )
+    crosses = touch != NONE and (order.price <= touch if order.selling else order.price >= touch)
     if crosses and not order.taking:
         report(s, REJECTED_POST_ONLY, slot, at, now, 0, 0, 0, 0)
         return

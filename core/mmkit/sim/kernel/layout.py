@@ -79,7 +79,10 @@ STATE = np.dtype(
         ("overflow", _i),
         ("opens", _i, (2,)),
         # The exchange.
-        *[(name, _i) for name in ("known", "filling", "in_snapshot", "telling", "used_low", "used_high")],
+        *[
+            (name, _i)
+            for name in ("known", "filling", "in_snapshot", "telling", "used_low", "used_high")
+        ],
         *[(name, _i) for name in ("frees", "arriving_first", "arriving_end")],
         *[(name, _i) for name in ("reports_first", "reports_end", "fill_due", "eager")],
         ("own_low", _i, (2,)),

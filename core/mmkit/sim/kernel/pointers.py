@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import carray, njit, types  # type: ignore[attr-defined]
@@ -11,12 +12,28 @@ from numba.extending import intrinsic
 
 from mmkit.sim.kernel.layout import COMMAND, ENTRY, ORDER, REPORT, STATE
 
-jit = njit(nogil=True)
-"""For everything that `advance` calls: compiled with it, and kept with it."""
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Nobody but compiled code calls them, so they need no way in from Python, which takes long to compile.
+_WITHIN: Any = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def jit(function: F) -> F:
+    """Mark what `advance` calls: compiled with it, and kept with it."""
+    return cast(F, njit(**_WITHIN)(function))
+
+
+def inline(function: F) -> F:
+    """Mark what is small, or called in one place: calls between compiled functions cost nanoseconds."""
+    return cast(F, njit(forceinline=True, **_WITHIN)(function))
+
+
+int64: Any = np.int64
+"""Widens what comes out of a narrow column."""
 
 
 @intrinsic
-def _pointer(context: Any, address: Any) -> Any:
+def _pointer_at(context: Any, address: Any) -> Any:
     """Take an integer for the address it is."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -25,58 +42,68 @@ def _pointer(context: Any, address: Any) -> Any:
     return types.voidptr(types.int64), generate
 
 
-# numba hands `context` over itself, which mypy cannot know.
+# numba hands `context` over itself, which types cannot tell.
+_pointer: Any = _pointer_at
 
 
-@jit
+@inline
 def state_at(address: int) -> Any:
-    return carray(_pointer(address), (1,), STATE)[0]  # type: ignore[call-arg]
+    """Return the record of state."""
+    return carray(_pointer(address), (1,), STATE)[0]
 
 
-@jit
+@inline
 def orders_at(address: int, count: int) -> Any:
-    return carray(_pointer(address), (count,), ORDER)  # type: ignore[call-arg]
+    """Return a table of `ORDER`s."""
+    return carray(_pointer(address), (count,), ORDER)
 
 
-@jit
+@inline
 def commands_at(address: int, count: int) -> Any:
-    return carray(_pointer(address), (count,), COMMAND)  # type: ignore[call-arg]
+    """Return a table of `COMMAND`s."""
+    return carray(_pointer(address), (count,), COMMAND)
 
 
-@jit
+@inline
 def reports_at(address: int, count: int) -> Any:
-    return carray(_pointer(address), (count,), REPORT)  # type: ignore[call-arg]
+    """Return a table of `REPORT`s."""
+    return carray(_pointer(address), (count,), REPORT)
 
 
-@jit
+@inline
 def entries_at(address: int, count: int) -> Any:
-    return carray(_pointer(address), (count,), ENTRY)  # type: ignore[call-arg]
+    """Return a table of `ENTRY`s."""
+    return carray(_pointer(address), (count,), ENTRY)
 
 
-@jit
+@inline
 def int64s(address: int, count: int) -> Any:
-    return carray(_pointer(address), (count,), np.int64)  # type: ignore[call-arg]
+    """Return a column."""
+    return carray(_pointer(address), (count,), np.int64)
 
 
-@jit
+@inline
 def int32s(address: int, count: int) -> Any:
-    return carray(_pointer(address), (count,), np.int32)  # type: ignore[call-arg]
+    """Return a column."""
+    return carray(_pointer(address), (count,), np.int32)
 
 
-@jit
+@inline
 def uint32s(address: int, count: int) -> Any:
-    return carray(_pointer(address), (count,), np.uint32)  # type: ignore[call-arg]
+    """Return a column."""
+    return carray(_pointer(address), (count,), np.uint32)
 
 
-@jit
+@inline
 def uint8s(address: int, count: int) -> Any:
-    return carray(_pointer(address), (count,), np.uint8)  # type: ignore[call-arg]
+    """Return a column."""
+    return carray(_pointer(address), (count,), np.uint8)
 
 
-@jit
+@inline
 def slots_at(address: int, side: int, count: int) -> Any:
     """Return one row of a table of two."""
-    return carray(_pointer(address + 8 * side * count), (count,), np.int64)  # type: ignore[call-arg]
+    return carray(_pointer(address + 8 * side * count), (count,), np.int64)
 
 
 _int64_pointer: Any = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
@@ -86,7 +113,7 @@ DECISION = types.void(_int64_pointer, _float64_pointer, _int64_pointer)
 
 
 @intrinsic
-def call_decision(context: Any, decision: Any, view: Any, parameters: Any, wanted: Any) -> Any:
+def _call_decision(context: Any, decision: Any, view: Any, parameters: Any, wanted: Any) -> Any:
     """Call the compiled decision at an address with the addresses of what it works on."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -103,3 +130,6 @@ def call_decision(context: Any, decision: Any, view: Any, parameters: Any, wante
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate
+
+
+call_decision: Any = _call_decision
