@@ -1,12 +1,35 @@
-"""`avellaneda_stoikov` (rolling horizon) and `glft` (asymptotic), compiled."""
+"""`avellaneda_stoikov` (rolling horizon), `glft` (asymptotic) and `imbalance`, compiled."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from mmkit.decision import BEST_ASK, BEST_BID, POSITION, decision
+from numba import njit
+
+from mmkit.decision import BEST_ASK, BEST_BID, LEVELS, POSITION, decision
 from mmkit_strategies.placement import NOISE
+
+
+# Here, beside those who call it: compiled code is kept until its own file changes.
+@njit
+def _two_sided(
+    view: Any, wanted: Any, own_bid: float, own_ask: float, size: float, max_position: float
+) -> None:
+    """As `mmkit_strategies.placement.two_sided`, in the same order of operations."""
+    bid, ask, position = view[BEST_BID], view[BEST_ASK], view[POSITION]
+    if own_ask - own_bid < 1:
+        between = (own_bid + own_ask) / 2
+        own_bid, own_ask = between - 0.5, between + 0.5
+    own_bid, own_ask = own_bid + NOISE, own_ask - NOISE
+    n = 2
+    if own_bid >= 1 and position < max_position:
+        wanted[0] = 1
+        wanted[n], wanted[n + 1] = math.floor(min(own_bid, ask - 1)), int(size)
+        n += 2
+    if own_ask <= bid + ask - 1 and position > -max_position:
+        wanted[1] = 1
+        wanted[n], wanted[n + 1] = math.ceil(max(own_ask, bid + 1)), int(size)
 
 
 @decision
@@ -24,20 +47,7 @@ def avellaneda_stoikov(view: Any, parameters: Any, wanted: Any) -> None:
     gamma, remaining = parameters[5], parameters[6]
     center = mid - position / parameters[0] * gamma * sigma * sigma * remaining
     away = (gamma * sigma * sigma * remaining + parameters[7]) / 2
-    # As in `mmkit_strategies.placement`.
-    own_bid, own_ask = center - away, center + away
-    if own_ask - own_bid < 1:
-        between = (own_bid + own_ask) / 2
-        own_bid, own_ask = between - 0.5, between + 0.5
-    own_bid, own_ask = own_bid + NOISE, own_ask - NOISE
-    n = 2
-    if own_bid >= 1 and position < parameters[1]:
-        wanted[0] = 1
-        wanted[n], wanted[n + 1] = math.floor(min(own_bid, ask - 1)), int(parameters[0])
-        n += 2
-    if own_ask <= bid + ask - 1 and position > -parameters[1]:
-        wanted[1] = 1
-        wanted[n], wanted[n + 1] = math.ceil(max(own_ask, bid + 1)), int(parameters[0])
+    _two_sided(view, wanted, center - away, center + away, parameters[0], parameters[1])
 
 
 @decision
@@ -56,16 +66,31 @@ def glft(view: Any, parameters: Any, wanted: Any) -> None:
     inventory = position / parameters[0]
     own_bid = mid - (half_spread + skew * inventory)
     own_ask = mid + (half_spread - skew * inventory)
-    # As in `mmkit_strategies.placement`.
-    if own_ask - own_bid < 1:
-        between = (own_bid + own_ask) / 2
-        own_bid, own_ask = between - 0.5, between + 0.5
-    own_bid, own_ask = own_bid + NOISE, own_ask - NOISE
-    n = 2
-    if own_bid >= 1 and position < parameters[1]:
-        wanted[0] = 1
-        wanted[n], wanted[n + 1] = math.floor(min(own_bid, ask - 1)), int(parameters[0])
-        n += 2
-    if own_ask <= bid + ask - 1 and position > -parameters[1]:
-        wanted[1] = 1
-        wanted[n], wanted[n + 1] = math.ceil(max(own_ask, bid + 1)), int(parameters[0])
+    _two_sided(view, wanted, own_bid, own_ask, parameters[0], parameters[1])
+
+
+@decision
+def imbalance(view: Any, parameters: Any, wanted: Any) -> None:
+    """As `Imbalance.quote`, in the same order of operations.
+
+    Parameters: size and max_position in lots; half spread and skew, each as the numerator and the denominator
+    of a share of mid, and as a number of ticks; then rows and columns of the adjustment, and the table.
+    """
+    bid, ask, position = view[BEST_BID], view[BEST_ASK], view[POSITION]
+    if bid < 0 or ask < 0 or bid >= ask:
+        return
+    bid_quantity, ask_quantity = float(view[LEVELS + 1]), float(view[LEVELS + 3])
+    mid = (bid + ask) / 2
+    rows, columns = int(parameters[8]), int(parameters[9])
+    if rows:
+        share = bid_quantity / (bid_quantity + ask_quantity)
+        row = min(ask - bid, rows) - 1
+        price = mid + parameters[10 + row * columns + min(columns - 1, int(columns * share))]
+    else:
+        price = (bid * ask_quantity + ask * bid_quantity) / (bid_quantity + ask_quantity)
+    half_spread = parameters[2] * mid / parameters[3] + parameters[4]
+    skew = parameters[5] * mid / parameters[6] + parameters[7]
+    center = price - skew * position / parameters[0]
+    _two_sided(
+        view, wanted, center - half_spread, center + half_spread, parameters[0], parameters[1]
+    )

@@ -46,6 +46,7 @@ class Grid(Strategy):
     """
 
     Config = GridConfig
+    decision = "mmkit_strategies.grid_compiled:decide"
 
     def __init__(self, config: GridConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -58,6 +59,18 @@ class Grid(Strategy):
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
         self._max_position = context.instrument.lots(config.max_position)
+
+    def parameters(self) -> tuple[float, ...]:
+        """Limits and distances for the compiled decision."""
+        instrument = self._instrument
+        return (
+            self._size,
+            self._max_position,
+            self._levels,
+            *self._half_spread.formula(instrument),
+            *self._spacing.formula(instrument),
+            *self._skew.formula(instrument),
+        )
 
     def quote(self, view: MarketView) -> Quotes:
         """Quote both sides, but no level that would add beyond the limit."""

@@ -19,6 +19,8 @@ def weighted_mid(bid: int, ask: int, bid_quantity: float, ask_quantity: float) -
 
     The best prices, each weighted by the quantity on the other side: much on the bid pulls it to the ask.
     """
+    # Floats, not whole numbers of any size, as compiled code has them.
+    bid_quantity, ask_quantity = float(bid_quantity), float(ask_quantity)
     return (bid * ask_quantity + ask * bid_quantity) / (bid_quantity + ask_quantity)
 
 
@@ -38,6 +40,7 @@ def micro_price(
         adjustment: Ticks by spread (rows: 1 tick, 2 ticks, ...) and by bucket of the imbalance (columns).
     """
     row = adjustment[min(ask - bid, len(adjustment)) - 1]
+    bid_quantity, ask_quantity = float(bid_quantity), float(ask_quantity)
     share = bid_quantity / (bid_quantity + ask_quantity)
     return (bid + ask) / 2 + row[min(len(row) - 1, int(len(row) * share))]
 
@@ -84,6 +87,7 @@ class Imbalance(Strategy):
 
     Config = ImbalanceConfig
     depth = 1
+    decision = "mmkit_strategies.around_mid_compiled:imbalance"
 
     def __init__(self, config: ImbalanceConfig, context: Context) -> None:
         super().__init__(config, context)
@@ -92,6 +96,19 @@ class Imbalance(Strategy):
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
         self._max_position = context.instrument.lots(config.max_position)
+
+    def parameters(self) -> tuple[float, ...]:
+        """Limits, distances and the adjustment for the compiled decision."""
+        table, instrument = self._adjustment, self._instrument
+        return (
+            self._size,
+            self._max_position,
+            *self._half_spread.formula(instrument),
+            *self._skew.formula(instrument),
+            len(table),
+            len(table[0]) if table else 0,
+            *(ticks for row in table for ticks in row),
+        )
 
     def quote(self, view: MarketView) -> Quotes:
         """Quote both sides, but not the one that would add beyond the limit."""

@@ -37,6 +37,8 @@ from mmkit.settings import SimSettings
 from mmkit.sim.paper import PaperConfig, PaperVenue
 from mmkit.tape import Tape
 from mmkit.testing import BTCUSDT, build_strategy, random_tape
+from mmkit_strategies.grid import Grid
+from mmkit_strategies.imbalance import Imbalance
 from mmkit_strategies.join_best import JoinBest
 from mmkit_strategies.skewed import Skewed
 
@@ -260,13 +262,24 @@ def test_a_long_random_market_with_gaps_fills_and_rejections_is_the_same(
     assert reference.engine.counts["rejected"] > 10
 
 
-FORMS = [
+FORMS: list[tuple[type[Strategy], dict[str, Any]]] = [
     (JoinBest, {"size": "0.005", "max_position": "0.02"}),
     (
         Skewed,
         {"size": "0.005", "max_position": "0.02", "half_spread": "0.05bps", "skew": "0.3ticks"},
     ),
     (Skewed, {"size": "0.01", "max_position": "0.05", "half_spread": "1ticks", "skew": "0.001%"}),
+    (
+        Grid,
+        {
+            "size": "0.003",
+            "max_position": "0.02",
+            "levels": 4,
+            "half_spread": "1ticks",
+            "spacing": "1ticks",
+        },
+    ),
+    (Imbalance, {"size": "0.005", "max_position": "0.02", "half_spread": "1ticks"}),
     (Skewed, {"size": "0.003", "max_position": "0.05", "half_spread": "0.2", "skew": "0.07"}),
 ]
 
@@ -274,7 +287,7 @@ FORMS = [
 @pytest.mark.parametrize(("strategy", "config"), FORMS)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_compiled_decision_decides_like_the_same_strategy_in_plain_python(
-    strategy: type[Strategy], config: dict[str, str], seed: int
+    strategy: type[Strategy], config: dict[str, Any], seed: int
 ) -> None:
     tape = random_tape(seed, 3_000)
     sim = SimSettings()

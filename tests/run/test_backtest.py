@@ -158,7 +158,7 @@ from mmkit import Quotes, Strategy
 
 class Many(Strategy):
     def quote(self, view):
-        levels = 65 if view.now // 1_000_000_000 % 9 == 8 else 1
+        levels = 129 if view.now // 1_000_000_000 % 9 == 8 else 1
         return Quotes(bids=[(view.best_bid - n, 1) for n in range(levels)], ask=(view.best_ask, 1))
 """
 
@@ -174,7 +174,7 @@ def test_a_strategy_that_only_the_reference_can_run_is_run_by_the_reference_from
     ended = mmkit(*command, cwd=tmp_path)
 
     assert refused.status == 2
-    assert "more than 64 levels a side" in refused.stderr
+    assert "more than 128 levels a side" in refused.stderr
     assert ended.status == 0, ended.stderr
     assert ended.json["engine"] == "reference"
     assert ended.json["fills"] > 100

@@ -11,23 +11,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies_on_books import NEXO, SIZES, TOPS, quotes
 
-from mmkit.decision import BEST_ASK, BEST_BID, POSITION
+from mmkit.decision import BEST_ASK, BEST_BID, LEVELS, MOST_LEVELS, POSITION
 from mmkit.instruments import Instrument
 from mmkit.interfaces import Quotes, Strategy
 from mmkit.testing import BTCUSDT, build_strategy
 from mmkit_strategies.avellaneda_stoikov import AvellanedaStoikov
 from mmkit_strategies.glft import Glft
+from mmkit_strategies.grid import Grid
+from mmkit_strategies.imbalance import Imbalance
 
 AS: dict[str, Any] = {**SIZES, "gamma": 0.1, "k": 0.5, "sigma": "2ticks", "horizon": "10s"}
 GLFT: dict[str, Any] = {**SIZES, "A": 0.9, "k": 0.3, "gamma": 0.01, "sigma": "0.3ticks"}
 
 
-def compiled(strategy: Strategy, bid: int, ask: int, position: int) -> Quotes:
+def compiled(
+    strategy: Strategy, bid: int, ask: int, position: int, quantities: tuple[int, int] = (5, 5)
+) -> Quotes:
     module, name = strategy.decision.split(":")
     view = np.zeros(16, np.int64)
     view[BEST_BID], view[BEST_ASK], view[POSITION] = bid, ask, position
+    view[LEVELS : LEVELS + 4] = bid, quantities[0], ask, quantities[1]
     parameters = np.array(strategy.parameters(), np.float64)
-    wanted = np.zeros(70, np.int64)
+    wanted = np.zeros(2 + 4 * MOST_LEVELS, np.int64)
     decide = getattr(import_module(module), name)
     decide.ctypes(
         *(
@@ -102,11 +107,83 @@ def test_avellaneda_stoikov_compiled_is_avellaneda_stoikov(
     )
 
 
+distances = st.sampled_from(["0ticks", "0.4ticks", "2.5ticks", "7ticks", "0.3bps", "2%", "0.07"])
+
+
+@settings(deadline=None)  # the first call may compile
+@given(
+    top=TOPS,
+    position=st.integers(-1500, 1500),
+    levels=st.integers(1, 100),
+    half_spread=distances,
+    spacing=distances,
+    skew=distances,
+    instrument=st.sampled_from((BTCUSDT, NEXO)),
+)
+def test_grid_compiled_is_grid(
+    top: tuple[int, int],
+    position: int,
+    levels: int,
+    half_spread: str,
+    spacing: str,
+    skew: str,
+    instrument: Instrument,
+) -> None:
+    bid, ask = top[0], sum(top)
+    changes = {"levels": levels, "half_spread": half_spread, "spacing": spacing, "skew": skew}
+    strategy = build_strategy(Grid, instrument, **{**SIZES, **changes})
+    assert compiled(strategy, bid, ask, position) == quotes(
+        strategy, bid, ask, position, instrument
+    )
+
+
+tables = st.lists(st.lists(st.floats(-3, 3), min_size=3, max_size=3), max_size=3)
+
+
+@settings(deadline=None)  # the first call may compile
+@given(
+    top=TOPS,
+    position=st.integers(-1500, 1500),
+    quantities=st.tuples(st.integers(1, 10**14), st.integers(1, 10**14)),
+    half_spread=distances,
+    skew=distances,
+    adjustment=tables,
+    instrument=st.sampled_from((BTCUSDT, NEXO)),
+)
+def test_imbalance_compiled_is_imbalance(
+    top: tuple[int, int],
+    position: int,
+    quantities: tuple[int, int],
+    half_spread: str,
+    skew: str,
+    adjustment: list[list[float]],
+    instrument: Instrument,
+) -> None:
+    bid, ask = top[0], sum(top)
+    changes = {"half_spread": half_spread, "skew": skew, "adjustment": adjustment}
+    strategy = build_strategy(Imbalance, instrument, **{**SIZES, **changes})
+    assert compiled(strategy, bid, ask, position, quantities) == quotes(
+        strategy,
+        bid,
+        ask,
+        position,
+        instrument,
+        bid_quantity=quantities[0],
+        ask_quantity=quantities[1],
+    )
+
+
 @pytest.mark.parametrize(("bid", "ask"), [(-1, 9), (9, -1), (9, 9), (9, 8)])
 def test_without_two_sides_that_do_not_cross_the_compiled_forms_quote_nothing(
     bid: int, ask: int
 ) -> None:
-    for strategy in (build_strategy(Glft, **GLFT), build_strategy(AvellanedaStoikov, **AS)):
+    grid = {"levels": 2, "half_spread": "1ticks", "spacing": "1ticks"}
+    for strategy in (
+        build_strategy(Glft, **GLFT),
+        build_strategy(AvellanedaStoikov, **AS),
+        build_strategy(Grid, **SIZES, **grid),
+        build_strategy(Imbalance, **SIZES, half_spread="1ticks"),
+    ):
         assert compiled(strategy, bid, ask, 0) == Quotes()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from mmkit.sim.kernel.layout import (
     ACCEPTED,
     CANCEL,
@@ -322,74 +320,55 @@ def towards(s: Any) -> int:
     if wanted[0] == TARGET:
         return _reach(s, wanted[1])
     orders = orders_at(s.orders, MOST_ORDERS)
-    submits = 0
-    blocked_bids = blocked_asks = False
-    # Which of the wanted levels are on the book already: a bit for each.
-    kept_bids, kept_asks = np.uint64(0), np.uint64(0)
-    first = 2
+    # Of the wanted levels, bids first: whether there is nothing to be sent for it.
+    settled = int64s(s.settled, 2 * MOST_LEVELS)
+    submits = first = 0
     for selling in range(2):
-        count = wanted[selling]
+        end = first + wanted[selling]
+        settled[first:end] = 0
         slots = slots_at(s.open, selling, MOST_ORDERS)
-        kept, blocked, kept_count = np.uint64(0), False, 0
+        blocked, kept = False, 0
         for m in range(s.opens[selling]):
             order = orders[slots[m]]
             if order.submitting or order.canceling:
                 blocked = True
                 continue
             found = False
-            for n in range(count):
-                at = first + 2 * n
-                bit = np.uint64(1) << np.uint64(n)
+            for n in range(first, end):
                 if (
-                    wanted[at] == order.price
-                    and wanted[at + 1] == order.quantity
-                    and not kept & bit
+                    wanted[2 + 2 * n] == order.price
+                    and wanted[3 + 2 * n] == order.quantity
+                    and not settled[n]
                 ):
-                    kept |= bit
-                    kept_count += 1
+                    settled[n] = 1
+                    kept += 1
                     found = True
                     break
             if not found:
                 _send(s, CANCEL, slots[m])
-        if selling:
-            kept_asks, blocked_asks = kept, blocked
+        if blocked:
+            # What the answer brings may be what was wanted.
+            settled[first:end] = 1
         else:
-            kept_bids, blocked_bids = kept, blocked
-        if not blocked:
-            submits += count - kept_count
-        first += 2 * count
+            submits += wanted[selling] - kept
+        first = end
     if submits == 0:
         return 0
     # The reference makes all orders before it sends the first: ids and the rate limit come before the checks.
-    held_bids, held_asks = kept_bids, kept_asks
-    first, made = 2, 0
-    for selling in range(2):
-        if not (blocked_asks if selling else blocked_bids):
-            for n in range(wanted[selling]):
-                bit = np.uint64(1) << np.uint64(n)
-                if (kept_asks if selling else kept_bids) & bit:
-                    continue
-                if _may_send(s):
-                    made += 1
-                elif selling:
-                    held_asks |= bit
-                else:
-                    held_bids |= bit
-        first += 2 * wanted[selling]
     order_id = s.next_id
-    s.next_id += made
-    first = 2
-    for selling in range(2):
-        if not (blocked_asks if selling else blocked_bids):
-            for n in range(wanted[selling]):
-                if (held_asks if selling else held_bids) & (np.uint64(1) << np.uint64(n)):
-                    continue
-                at = first + 2 * n
-                failed = _open_order(s, order_id, selling, wanted[at], wanted[at + 1], 0)
-                if failed:
-                    return failed
-                order_id += 1
-        first += 2 * wanted[selling]
+    for n in range(first):
+        if not settled[n]:
+            if _may_send(s):
+                s.next_id += 1
+            else:
+                settled[n] = 1
+    for n in range(first):
+        if not settled[n]:
+            selling = 1 if n >= wanted[0] else 0
+            failed = _open_order(s, order_id, selling, wanted[2 + 2 * n], wanted[3 + 2 * n], 0)
+            if failed:
+                return failed
+            order_id += 1
     return 0
 
 

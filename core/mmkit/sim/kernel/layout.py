@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-MOST_LEVELS = 64
+MOST_LEVELS = 128
 """A side; a strategy that wants more goes to the reference."""
-MOST_ORDERS = 8 * MOST_LEVELS
+MOST_ORDERS = 4 * MOST_LEVELS
 """Open, or ended with something still on the line."""
 LINE = 4 * MOST_ORDERS
 """Commands, and reports, that can be on their way at once; a power of two."""
@@ -56,7 +56,10 @@ STATE = np.dtype(
         *[(name, _i) for name in ("exchange_ask", "specials", "special")],
         # Where the tables lie.
         *[(name, _i) for name in ("ladder", "local_ladder", "span", "base", "orders", "open")],
-        *[(name, _i) for name in ("resting", "free", "arriving", "reports", "sent", "wanted")],
+        *[
+            (name, _i)
+            for name in ("resting", "free", "arriving", "reports", "sent", "wanted", "settled")
+        ],
         *[(name, _i) for name in ("log", "log_size", "shown", "parameters", "decision")],
         # Settings.
         *[(name, _i) for name in ("every", "on_best", "on_trade", "on_fill", "listens", "depth")],
@@ -149,6 +152,7 @@ def tables(span: int, log_lines: int, depth: int) -> dict[str, Any]:
         "reports": np.zeros(LINE, REPORT),
         "sent": np.zeros(SENT_RING, np.int64),
         "wanted": np.zeros(2 + 4 * MOST_LEVELS, np.int64),
+        "settled": np.zeros(2 * MOST_LEVELS, np.int64),
         "log": np.zeros(log_lines, ENTRY),
         "shown": np.zeros(LEVELS + 4 * depth, np.int64),
     }
