@@ -9,6 +9,7 @@ from mmkit.interfaces import Context, Strategy
 from mmkit.journal import NullJournal
 from mmkit.risk import RiskGate
 from mmkit.run.compiled import replay_compiled, why_not
+from mmkit.run.many import Prepare, run_many
 from mmkit.run.replay import replay_plain
 from mmkit.run.session import Session
 from mmkit.settings import SimSettings
@@ -16,7 +17,7 @@ from mmkit.sim.paper import PaperConfig, PaperVenue
 from mmkit.tape import Tape
 
 from .mm_strategy import mid_quoter
-from .outcome import NotYetError, Outcome, log
+from .outcome import Outcome, log
 
 Parameters = tuple[float, float]
 """Half spread and skew of the quoter, in ticks."""
@@ -24,22 +25,13 @@ Parameters = tuple[float, float]
 
 def run(tape: Tape, strategy: Strategy, sim: SimSettings) -> Outcome:
     """Run a strategy in plain Python; compiled around it where `mmkit backtest` would have it so."""
-    engine = Engine(tape.instrument, strategy, RiskGate(), tape.start_ns)
-    venue = PaperVenue(PaperConfig(), Context(tape.instrument, sim))
-    session = Session(engine, venue, NullJournal())
+    session = _session(tape, strategy, sim)
     if why := why_not(session, tape):
         log(f"the reference runs: {why}")
         replay_plain(session, tape)
     else:
         replay_compiled(session, None, tape)
-    return Outcome(
-        orders=engine.counts["orders"],
-        fills=engine.counts["fills"],
-        position=engine.instrument.quantity(engine.position),
-        balance=engine.portfolio.cash,
-        fees=engine.portfolio.fees,
-        equity=engine.equity,
-    )
+    return _outcome(session)
 
 
 def run_compiled(tape: Tape, parameters: Parameters, sim: SimSettings) -> Outcome:
@@ -48,9 +40,28 @@ def run_compiled(tape: Tape, parameters: Parameters, sim: SimSettings) -> Outcom
 
 
 def sweep(tape: Tape, sets: Sequence[Parameters], sim: SimSettings) -> list[Outcome]:
-    """Run the quoter with every set of parameters over one tape, using both cores.
+    """Run the quoter with every set of parameters over one tape, using both cores."""
 
-    Raises:
-        NotYetError: as there is no such call.
-    """
-    raise NotYetError("mmkit has no call yet that runs many parameter sets over one tape")
+    def prepare(parameters: Parameters) -> Prepare:
+        return lambda: (_session(tape, mid_quoter(*parameters, compiled=True), sim), None)
+
+    found = dict(run_many(tape, [prepare(parameters) for parameters in sets]))
+    return [_outcome(found[number]) for number in range(len(sets))]
+
+
+def _session(tape: Tape, strategy: Strategy, sim: SimSettings) -> Session:
+    engine = Engine(tape.instrument, strategy, RiskGate(), tape.start_ns)
+    venue = PaperVenue(PaperConfig(), Context(tape.instrument, sim))
+    return Session(engine, venue, NullJournal())
+
+
+def _outcome(session: Session) -> Outcome:
+    engine = session.engine
+    return Outcome(
+        orders=engine.counts["orders"],
+        fills=engine.counts["fills"],
+        position=engine.instrument.quantity(engine.position),
+        balance=engine.portfolio.cash,
+        fees=engine.portfolio.fees,
+        equity=engine.equity,
+    )

@@ -165,7 +165,8 @@ def _levels(levels: Sequence[Level], name: str) -> dict[int, int]:
             raise StrategyError(
                 f"quote() returned the {name} {level!r}; a pair (price in ticks, quantity in lots) was expected"
             ) from None
-        price, quantity = whole(price, f"{name} price"), whole(quantity, f"{name} quantity")
+        if type(price) is not int or type(quantity) is not int:
+            price, quantity = whole(price, f"{name} price"), whole(quantity, f"{name} quantity")
         if price <= 0 or quantity <= 0:
             raise StrategyError(
                 f"quote() returned a {name} of {quantity} lots at {price} ticks; both must be above 0"

@@ -17,7 +17,7 @@ from numba.core.errors import NumbaError
 
 from mmkit.book import Book, Depth
 from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
-from mmkit.errors import MmkitError, StrategyError
+from mmkit.errors import MmkitError, RunError, StrategyError
 from mmkit.events import (
     AnyEvent,
     CancelRejected,
@@ -85,7 +85,7 @@ def why_not(session: Session, tape: Tape) -> str:
 class _View:
     """What the strategy is shown (`mmkit.interfaces.MarketView`)."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: CompiledRun) -> None:
         self._run = run
         self.instrument: Instrument = run.engine.instrument
         self.now = 0
@@ -106,7 +106,15 @@ class _View:
         return self._run.equity(self.best_bid, self.best_ask)
 
 
-class _Run:
+class CompiledRun:
+    """One run of the compiled engine.
+
+    Args:
+        session: New; `why_not` has nothing against it.
+        recorder: Told of every command and event, in order; `None` saves the time that takes.
+        tape: What to replay.
+    """
+
     def __init__(self, session: Session, recorder: Recorder | None, tape: Tape) -> None:
         self.session, self.recorder, self.tape = session, recorder, tape
         self.engine = engine = session.engine
@@ -121,6 +129,9 @@ class _Run:
         self._settle(settings, maker, taker)
         # Items of a memoryview are Python's own integers, and come at a third of the time.
         self._wanted = memoryview(self.tables["wanted"])
+        # What is written there, if the strategy wanted quotes: most often it wants the same again.
+        self._bids: tuple[Level, ...] | None = None
+        self._asks: tuple[Level, ...] | None = None
 
     def _point(self) -> None:
         """Tell the state where everything lies; the tape and the tables stay where they are."""
@@ -210,8 +221,18 @@ class _Run:
         i = self.engine.instrument
         return Fraction(i.tick * i.lot * i.contract_size) / (2 * self.denominator)
 
+    def stop(self) -> None:
+        """End a run that goes on in another thread, at its next instant."""
+        self.s["limit"] = -NEVER
+
     def run(self, progress: Progress | None) -> None:
-        """Run to the end."""
+        """Run to the end.
+
+        Raises:
+            NotCompiled: if the strategy turns out to need the reference; start anew with that.
+            StrategyError: as the reference does.
+            RunError: if it was stopped.
+        """
         strategy = self.engine.strategy
         quote, view, want = strategy.quote, _View(self), self._want
         shown, address, rows = (
@@ -247,6 +268,8 @@ class _Run:
                 self._hear()
             elif why == k.END:
                 break
+            elif why == k.LIMIT:
+                raise RunError("the run was stopped before its end")
             elif why == k.BAD:
                 raise StrategyError(
                     f"{strategy.decision} wanted {self.tables['wanted'][:10].tolist()}...: prices and "
@@ -260,25 +283,26 @@ class _Run:
 
     def _want(self, quotes: object) -> None:
         """Write down what the strategy wants."""
-        wanted, n = self._wanted, 2
+        wanted = self._wanted
         if type(quotes) is not Quotes:
             if not isinstance(quotes, Target):
                 raise NotCompiled("a strategy that does not return Quotes")
             wanted[0], wanted[1] = k.TARGET, whole(quotes.position, "target position")
+            self._bids = self._asks = None
             return
         bids, asks = quotes.bids, quotes.asks
-        if not _plain(bids, asks):
-            checked = checked_levels(quotes)
-            bids, asks = tuple(checked[0].items()), tuple(checked[1].items())
-            if len(bids) > k.MOST_LEVELS or len(asks) > k.MOST_LEVELS:
-                raise NotCompiled(f"more than {k.MOST_LEVELS} levels a side")
-        wanted[0], wanted[1] = len(bids), len(asks)
-        for price, quantity in bids:
-            wanted[n], wanted[n + 1] = price, quantity
-            n += 2
-        for price, quantity in asks:
-            wanted[n], wanted[n + 1] = price, quantity
-            n += 2
+        if bids == self._bids and asks == self._asks:
+            return
+        checked_bids, checked_asks = checked_levels(quotes)
+        if len(checked_bids) > k.MOST_LEVELS or len(checked_asks) > k.MOST_LEVELS:
+            raise NotCompiled(f"more than {k.MOST_LEVELS} levels a side")
+        self._bids, self._asks = bids, asks
+        wanted[0], wanted[1] = len(checked_bids), len(checked_asks)
+        n = 2
+        for side in (checked_bids, checked_asks):
+            for price, quantity in side.items():
+                wanted[n], wanted[n + 1] = price, quantity
+                n += 2
 
     def _hear(self) -> None:
         """Let the strategy hear of what has just happened."""
@@ -442,24 +466,6 @@ def _imported(path: str) -> Any:
         ) from error
 
 
-def _plain(bids: tuple[Level, ...], asks: tuple[Level, ...]) -> bool:
-    """Whether at most one level a side is certainly all right; others are looked at more closely."""
-    bid = ask = 0
-    if bids:
-        if len(bids) > 1 or len(bids[0]) != 2:
-            return False
-        bid, quantity = bids[0]
-        if type(bid) is not int or type(quantity) is not int or bid <= 0 or quantity <= 0:
-            return False
-    if asks:
-        if len(asks) > 1 or len(asks[0]) != 2:
-            return False
-        ask, quantity = asks[0]
-        if type(ask) is not int or type(quantity) is not int or ask <= bid or quantity <= 0:
-            return False
-    return True
-
-
 def replay_compiled(
     session: Session,
     recorder: Recorder | None,
@@ -478,4 +484,4 @@ def replay_compiled(
         NotCompiled: if the strategy turns out to need the reference; start anew with that.
         StrategyError: as the reference does.
     """
-    _Run(session, recorder, tape).run(progress)
+    CompiledRun(session, recorder, tape).run(progress)
