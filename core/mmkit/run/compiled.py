@@ -119,8 +119,8 @@ class CompiledRun:
         self.session, self.recorder, self.tape = session, recorder, tape
         self.engine = engine = session.engine
         settings = cast(PaperVenue, session.venue).settings
-        self.fees = Fees(settings.fees, engine.instrument)
         maker, taker = Fraction(settings.fees.maker), Fraction(settings.fees.taker)
+        self.fees = Fees(settings.fees, engine.instrument)
         self.denominator = maker.denominator * taker.denominator
         self.state = np.zeros(1, k.STATE)
         self.s = self.state[0]
@@ -353,7 +353,7 @@ class CompiledRun:
         portfolio.fees = self._money(2 * int(self.s["fees"]))
 
     def _entry(self, line: tuple[int, ...]) -> AnyCommand | AnyEvent:
-        what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling, taker = line
+        what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling, taker, _ = line
         if what == k.SUBMIT:
             return SubmitOrder(
                 ts_local=ts_local,

@@ -156,10 +156,10 @@ def _take_row(s: Any, row: int) -> bool:
         if s.bid != UNKNOWN:
             s.n_gaps += 1
         reason = int64(int32s(s.price, s.rows)[row])
-        note(s, FEED_LOST, ts_local, ts_exchange, 0, reason, 0, 0, 0, 0)
+        note(s, FEED_LOST, ts_local, ts_exchange, 0, reason, 0, 0, 0, 0, 0)
         s.bid = s.ask = UNKNOWN
     else:
-        note(s, FEED_RESTORED, ts_local, ts_exchange, 0, 0, 0, 0, 0, 0)
+        note(s, FEED_RESTORED, ts_local, ts_exchange, 0, 0, 0, 0, 0, 0, 0)
     return True
 
 

@@ -52,6 +52,7 @@ def note(
     remaining: int,
     selling: int,
     taker: int,
+    fee: int,
 ) -> None:
     """Write a line of the log; only fills unless everything is recorded."""
     if not s.recording and what != FILLED:
@@ -59,7 +60,7 @@ def note(
     entry = entries_at(s.log, s.log_size)[s.logged]
     entry.what, entry.ts_local, entry.ts_exchange = what, ts_local, ts_exchange
     entry.order_id, entry.price, entry.quantity = order_id, price, quantity
-    entry.remaining, entry.selling, entry.taker = remaining, selling, taker
+    entry.remaining, entry.selling, entry.taker, entry.fee = remaining, selling, taker, fee
     s.logged += 1
 
 
@@ -81,7 +82,7 @@ def _send(s: Any, what: int, slot: int) -> None:
     if what == CANCEL:
         order.canceling = 1
         s.n_cancels += 1
-        note(s, CANCEL, s.now, 0, order.id, 0, 0, 0, 0, 0)
+        note(s, CANCEL, s.now, 0, order.id, 0, 0, 0, 0, 0, 0)
     else:
         s.n_orders += 1
         note(
@@ -95,6 +96,7 @@ def _send(s: Any, what: int, slot: int) -> None:
             0,
             order.selling,
             order.taking,
+            0,
         )
 
 
@@ -197,6 +199,9 @@ def receive_report(s: Any) -> int:
     order = orders_at(s.orders, MOST_ORDERS)[slot]
     s.now = max(s.now, told.due)
     order.pending -= 1
+    fee = 0
+    if what == FILLED:
+        fee = told.price * told.quantity * (s.taker if told.taker else s.maker)
     note(
         s,
         what,
@@ -208,6 +213,7 @@ def receive_report(s: Any) -> int:
         told.remaining,
         order.selling,
         told.taker,
+        fee,
     )
     if what == FILLED:
         order.remaining = told.remaining
@@ -220,7 +226,7 @@ def receive_report(s: Any) -> int:
         else:
             s.position += told.quantity
             s.cash -= value
-        s.fees += value * (s.taker if told.taker else s.maker)
+        s.fees += fee
         s.volume += told.quantity
         s.turnover += value
         s.n_fills += 1

@@ -131,12 +131,12 @@ ENTRY = np.dtype(
         (name, _i)
         for name in (
             *("what", "ts_local", "ts_exchange", "order_id", "price"),
-            *("quantity", "remaining", "selling", "taker"),
+            *("quantity", "remaining", "selling", "taker", "fee"),
         )
     ],
     align=True,
 )
-"""A line of the log; of a feed that was lost, `price` is the reason."""
+"""A line of the log; of a feed that was lost, `price` is the reason. `fee` is in the kernel's unit of fees."""
 
 
 def tables(span: int, log_lines: int, depth: int) -> dict[str, Any]:
