@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from mmkit.events import Liquidity
 from mmkit.instruments import Instrument
-from mmkit.portfolio import EXACT, value_of
+from mmkit.portfolio import fee_of
 from mmkit.settings import FeeSettings
 
 
@@ -17,6 +17,6 @@ class Fees:
         self._maker, self._taker, self._instrument = settings.maker, settings.taker, instrument
 
     def of(self, price: int, quantity: int, liquidity: Liquidity) -> Decimal:
-        """Return the fee for `quantity` lots at `price` ticks, in the settlement currency; exact."""
+        """Return the fee for `quantity` lots at `price` ticks, in the settlement currency."""
         rate = self._maker if liquidity is Liquidity.MAKER else self._taker
-        return EXACT.multiply(value_of(self._instrument, price, quantity), rate)
+        return fee_of(self._instrument, price, quantity, rate)
