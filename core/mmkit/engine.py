@@ -10,6 +10,7 @@ from mmkit.book import Book
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import StrategyError
 from mmkit.events import (
+    SELF_TRADE,
     AnyEvent,
     FeedLost,
     FeedRestored,
@@ -136,6 +137,8 @@ class Engine:
             self._mark_to_market()
         elif isinstance(event, OrderRejected):
             self.counts["rejected"] += 1
+            if event.reason == SELF_TRADE:
+                self.counts["self_trades"] += 1
         self._strategy_hears(event)
         if self._wake.on_fill:
             self._decide()

@@ -12,6 +12,9 @@ from typing import TypeAlias
 
 import msgspec
 
+SELF_TRADE = "would have traded with our own order"
+"""Why a simulated venue rejects an order that would meet one of ours on its book."""
+
 
 class Side(StrEnum):
     """Which side of the book an order or a trade is on."""

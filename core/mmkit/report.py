@@ -29,6 +29,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         orders: Orders sent.
         cancels: Cancels sent.
         rejected: Orders the venue refused, such as post-only orders that would have taken.
+        self_trades: Those of them that would have traded with our own.
         fills: Times one of our orders was filled, in whole or in part.
         maker_fills: Those that rested.
         taker_fills: Those that took.
@@ -63,6 +64,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     orders: int
     cancels: int
     rejected: int
+    self_trades: int
     fills: int
     maker_fills: int
     taker_fills: int
@@ -116,6 +118,7 @@ def report_of(
         orders=counts["orders"],
         cancels=counts["cancels"],
         rejected=counts["rejected"],
+        self_trades=counts["self_trades"],
         fills=counts["fills"],
         maker_fills=counts["maker_fills"],
         taker_fills=counts["taker_fills"],
@@ -186,6 +189,8 @@ def report_text(report: Report) -> str:
             )
         )
     rows += [("vetoed", f"{count:,} orders by {name}") for name, count in report.vetoes.items()]
+    if report.self_trades:
+        rows.append(("self-trades", f"{report.self_trades:,} orders rejected before our own"))
     if report.held_back:
         rows.append(("held back", f"{report.held_back:,} orders by the rate limit"))
     if report.halted:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mmkit.units import Duration, Exact
 
@@ -26,16 +27,51 @@ class LatencySettings(_Section):
     )
 
 
+Knot = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class QueueSettings(_Section):
     """How the queue ahead of a resting order is thought to shrink."""
 
-    model: Literal["risk_averse", "power", "log"] = Field(
-        "power",
-        description="risk_averse: only trades move us up. power, log: cancellations do too, in part.",
+    model: Literal["optimistic", "power", "log", "calibrated", "risk_averse", "pessimistic"] = (
+        Field(
+            "power",
+            description="optimistic: nobody is ahead of us. power, log, calibrated: cancellations move us "
+            "up, in part. risk_averse: only trades do. pessimistic: only a market that moves through our "
+            "price fills.",
+        )
     )
     exponent: float = Field(
         2.0, gt=0, le=20, description="Of the power model; larger is more cautious."
     )
+    behind: tuple[Knot, ...] = Field(
+        (),
+        description="Of the calibrated model: the probability that a cancellation was behind us, by our "
+        "place in the queue, from the front (0) to the end (1) in equal steps; at least 2, none above "
+        "the one before it.",
+    )
+
+    @field_validator("behind")
+    @classmethod
+    def _falls(cls, behind: tuple[float, ...]) -> tuple[float, ...]:
+        if len(behind) == 1:
+            raise ValueError("at least 2 probabilities were expected, at the front and at the end")
+        for number, (before, after) in enumerate(pairwise(behind), 2):
+            if after > before:
+                raise ValueError(
+                    "probabilities that do not rise from the front of the queue to its end were "
+                    f"expected; the {number}. one, {after}, is above {before} before it"
+                )
+        return behind
+
+    @model_validator(mode="after")
+    def _has_what_the_model_needs(self) -> Self:
+        if self.model == "calibrated" and not self.behind:
+            raise ValueError(
+                "model calibrated needs the probabilities that were measured, such as "
+                "behind: [1.0, 0.6, 0.3, 0.0]"
+            )
+        return self
 
 
 class FeeSettings(_Section):
@@ -73,3 +109,20 @@ class SimSettings(_Section):
         ge=0,
         description="after_data: how long an answer waits, in a quiet market, for data that would decide it.",
     )
+
+
+class Bracket(NamedTuple):
+    """What may be thought of the fills of one run; the truth of a market lies between the outer two."""
+
+    optimistic: SimSettings
+    configured: SimSettings
+    pessimistic: SimSettings
+
+
+def bracket(sim: SimSettings) -> Bracket:
+    """Return `sim` with nobody ahead of our orders, as it is, and with everybody ahead of them."""
+    outer = [
+        sim.model_copy(update={"queue": QueueSettings(model=model)})
+        for model in ("optimistic", "pessimistic")
+    ]
+    return Bracket(outer[0], sim, outer[1])

@@ -67,6 +67,8 @@ def why_not(session: Session, prepared: Prepared) -> str:
     wake = strategy.wake
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
         return "only 'paper' with 'fill_reports: plain' is compiled"
+    if venue.settings.queue.model not in _MODELS:
+        return f"the queue model '{venue.settings.queue.model}' is not compiled"
     if engine.instrument.kind is ContractKind.INVERSE:
         return "inverse contracts are not compiled"
     if wake.on_best or wake.on_trade or wake.on_fill or not wake.every:

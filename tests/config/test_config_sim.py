@@ -1,0 +1,86 @@
+"""What may be written under ``sim:``, and how each mistake there is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmkit.config import Config, load_config, load_resolved
+from mmkit.errors import ConfigError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "user_data" / "config.yml"
+PLAIN: dict[str, Any] = yaml.safe_load(SHIPPED.read_text())
+
+
+def config_with(sim: dict[str, Any], folder: Path) -> Config:
+    path = folder / "config.yml"
+    path.write_text(yaml.safe_dump({"sim": sim, **{k: v for k, v in PLAIN.items() if k != "sim"}}))
+    return load_config([path], userdir=folder)
+
+
+def mistakes_of(sim: str, folder: Path) -> list[str]:
+    """What is wrong with ``sim:``, whose text begins on line 2; the file's name is taken off."""
+    path = folder / "config.yml"
+    rest = yaml.safe_dump({k: v for k, v in PLAIN.items() if k != "sim"})
+    path.write_text(f"sim:\n{sim}\n{rest}")
+    with pytest.raises(ConfigError) as raised:
+        load_config([path], userdir=folder)
+    return [str(mistake).removeprefix(f"{path}:") for mistake in raised.value.mistakes]
+
+
+@pytest.mark.parametrize(
+    "sim",
+    [
+        {"queue": {"model": "optimistic"}},
+        {"queue": {"model": "pessimistic"}},
+        {"queue": {"model": "calibrated", "behind": [1, 0.5, 0.5, 0]}},
+    ],
+    ids=str,
+)
+def test_a_run_folder_gives_back_what_was_configured(sim: dict[str, Any], tmp_path: Path) -> None:
+    config = config_with(sim, tmp_path)
+    kept = yaml.safe_load(yaml.safe_dump(config.resolved))
+    assert load_resolved(kept, tmp_path).sim == config.sim
+
+
+@pytest.mark.parametrize(
+    ("sim", "said"),
+    [
+        (
+            "  queue:\n    model: hopeful",
+            "3: sim.queue.model: one of optimistic, power, log, calibrated, risk_averse, pessimistic "
+            "was expected; found 'hopeful'",
+        ),
+        (
+            "  queue:\n    model: calibrated",
+            "2: sim.queue: model calibrated needs the probabilities that were measured, such as "
+            "behind: [1.0, 0.6, 0.3, 0.0]",
+        ),
+        (
+            "  queue:\n    model: calibrated\n    behind: [1.0]",
+            "4: sim.queue.behind: at least 2 probabilities were expected, at the front and at the end",
+        ),
+        (
+            "  queue:\n    model: calibrated\n    behind: [1.0, 0.2, 0.3]",
+            "4: sim.queue.behind: probabilities that do not rise from the front of the queue to its "
+            "end were expected; the 3. one, 0.3, is above 0.2 before it",
+        ),
+        (
+            "  queue:\n    model: calibrated\n    behind:\n      - 1.5\n      - 0.2",
+            "5: sim.queue.behind[0]: a value of at most 1 was expected; found 1.5",
+        ),
+        (
+            "  queue:\n    model: calibrated\n    behind:\n      - .nan\n      - 0.2",
+            "5: sim.queue.behind[0]: a finite number was expected; found .nan",
+        ),
+        (
+            "  queue:\n    model: calibrated\n    behind: 0.5",
+            "4: sim.queue.behind: a list was expected; found 0.5",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(sim: str, said: str, tmp_path: Path) -> None:
+    assert mistakes_of(sim, tmp_path) == [said]
