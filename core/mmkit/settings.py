@@ -5,26 +5,125 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
-from mmkit.units import Duration, Exact
+from mmkit.units import Duration, Exact, format_duration
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LatencySettings(_Section):
-    """How long a command takes to the venue and its answer takes back; constant."""
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
-    entry: Duration = Field(
-        10_000_000, ge=0, description="From our decision to the venue, such as 10ms."
+
+class DrawnLatency(_Section):
+    """Drawn for each moment from a distribution that is linear between its quantiles."""
+
+    quantiles: tuple[Duration, ...] = Field(
+        description="From the least to the largest in equal steps of probability, such as "
+        "[1ms, 1.2ms, 3ms, 20ms]; at least 2.",
+        json_schema_extra={"minItems": 2},
     )
-    response: Duration = Field(
-        10_000_000, ge=0, description="From the venue back to us, such as 10ms."
+    seed: Seed = Field(1, description="Another seed draws other latencies.")
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascend(cls, quantiles: tuple[int, ...]) -> tuple[int, ...]:
+        if len(quantiles) < 2:
+            raise ValueError(
+                "at least 2 quantiles were expected, the least and the largest latency"
+            )
+        for number, (before, after) in enumerate(pairwise(quantiles), 2):
+            if after < before:
+                raise ValueError(
+                    f"quantiles that ascend were expected; the {number}. one, "
+                    f"{format_duration(after)}, is below {format_duration(before)} before it"
+                )
+        return quantiles
+
+
+class SampledLatency(_Section):
+    """Drawn for each moment from measured values."""
+
+    samples: Path = Field(
+        description="A CSV file with the column latency_ns; relative to the working folder."
     )
+    seed: Seed = Field(1, description="Another seed draws other latencies.")
+
+
+class RecordedLatency(_Section):
+    """What was measured at that time, linear between two measurements."""
+
+    series: Path = Field(
+        description="A CSV file with the columns ts_ns, latency_ns; relative to the working folder."
+    )
+    max_gap: Duration = Field(
+        gt=0,
+        description="The longest time without a measurement, such as 1m; for so long the first and the "
+        "last one hold beyond the ends.",
+    )
+
+
+AnyLatency: TypeAlias = int | DrawnLatency | SampledLatency | RecordedLatency
+"""How long one way takes: always the same (ns), drawn, or recorded."""
+
+
+_FORMS = {"quantiles": "drawn", "samples": "sampled", "series": "recorded"}
+
+
+def _form(value: object) -> str | None:
+    """Return which form of latency was written; `None` for keys that are none."""
+    if isinstance(value, dict):
+        forms = [form for key, form in _FORMS.items() if key in value]
+        return forms[0] if len(forms) == 1 else None
+    match value:
+        case DrawnLatency():
+            return "drawn"
+        case SampledLatency():
+            return "sampled"
+        case RecordedLatency():
+            return "recorded"
+        case _:
+            return "constant"
+
+
+if TYPE_CHECKING:
+    # An `AnyLatency`; who needs it asks which.
+    OneLatency: TypeAlias = Any
+else:
+    OneLatency = Annotated[
+        Annotated[Duration, Tag("constant")]
+        | Annotated[DrawnLatency, Tag("drawn")]
+        | Annotated[SampledLatency, Tag("sampled")]
+        | Annotated[RecordedLatency, Tag("recorded")],
+        Discriminator(
+            _form,
+            custom_error_type="latency_form",
+            custom_error_message="a duration such as 10ms, or keys and values with one of quantiles, "
+            "samples and series, was expected",
+        ),
+    ]
+
+
+class LatencySettings(_Section):
+    """How long a command takes to the venue and its answer takes back."""
+
+    entry: OneLatency = Field(
+        10_000_000, description="From our decision to the venue, such as 10ms."
+    )
+    response: OneLatency = Field(10_000_000, description="From the venue back to us, such as 10ms.")
 
 
 Knot = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

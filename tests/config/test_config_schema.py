@@ -126,6 +126,11 @@ def test_it_is_json_and_every_reference_leads_somewhere(schema: dict[str, Any]) 
         (("instrument", "market"), "swap"),
         (("instrument", "symbol"), "BTCUSDT"),
         (("sim", "queue", "model"), "fifo"),
+        (("sim", "queue", "behind"), [1.0, 1.5]),
+        (("sim", "latency", "entry"), {"quantile": ["1ms", "2ms"]}),
+        (("sim", "latency", "entry"), {"quantiles": ["1ms"]}),
+        (("sim", "latency", "entry"), {"series": "a.csv"}),
+        (("sim", "latency", "entry"), {"samples": "a.csv", "series": "b.csv", "max_gap": "1s"}),
         (("risk", "max_positon"), "1"),
         (("risk", "stale_after"), "5 parsecs"),
         (("signals",), []),
@@ -148,6 +153,11 @@ def test_a_mistake_is_invalid(place: tuple[str, ...], value: Any, schema: dict[s
         (("risk",), {"max_order": None, "price_band": {"limit": "5bps"}}),
         (("logging",), {"level": "debug"}),
         (("strategy", "on"), ["best", "fill"]),
+        (("sim", "latency", "entry"), "0s"),
+        (("sim", "latency", "entry"), {"quantiles": ["1ms", "2ms"], "seed": 4}),
+        (("sim", "latency", "response"), {"samples": "a.csv"}),
+        (("sim", "latency", "response"), {"series": "a.csv", "max_gap": "1m"}),
+        (("sim", "queue"), {"model": "calibrated", "behind": [1, 0.5, 0]}),
     ],
 )
 def test_other_right_values_are_valid(

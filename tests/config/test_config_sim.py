@@ -34,6 +34,9 @@ def mistakes_of(sim: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     "sim",
     [
+        {"latency": {"entry": "12ms", "response": {"quantiles": ["0s", "1ms", "2h"], "seed": 9}}},
+        {"latency": {"entry": {"samples": "far/away.csv"}}},
+        {"latency": {"entry": {"series": "far/away.csv", "max_gap": "90s"}}},
         {"queue": {"model": "optimistic"}},
         {"queue": {"model": "pessimistic"}},
         {"queue": {"model": "calibrated", "behind": [1, 0.5, 0.5, 0]}},
@@ -46,9 +49,58 @@ def test_a_run_folder_gives_back_what_was_configured(sim: dict[str, Any], tmp_pa
     assert load_resolved(kept, tmp_path).sim == config.sim
 
 
+DURATION = "a duration with its unit, such as 100ms, 5s or 2h, was expected"
+FORMS = "a duration such as 10ms, or keys and values with one of quantiles, samples and series, was expected"
+
+
 @pytest.mark.parametrize(
     ("sim", "said"),
     [
+        ("  latency:\n    entry: 10", f"3: sim.latency.entry: {DURATION}; found 10"),
+        ("  latency:\n    entry: [1ms, 2ms]", f"3: sim.latency.entry: {DURATION}; found a list"),
+        (
+            "  latency:\n    entry: {quantile: [1ms, 2ms]}",
+            f"3: sim.latency.entry: {FORMS}; found keys and values",
+        ),
+        (
+            "  latency:\n    entry: {quantiles: [1ms, 2ms], samples: a.csv}",
+            f"3: sim.latency.entry: {FORMS}; found keys and values",
+        ),
+        (
+            "  latency:\n    entry: {quantiles: [1ms]}",
+            "3: sim.latency.entry.quantiles: at least 2 quantiles were expected, the least and the largest "
+            "latency",
+        ),
+        (
+            "  latency:\n    entry:\n      quantiles: [1ms, 3ms, 2ms]",
+            "4: sim.latency.entry.quantiles: quantiles that ascend were expected; the 3. one, 2ms, is "
+            "below 3ms before it",
+        ),
+        (
+            "  latency:\n    entry:\n      quantiles:\n        - 1ms\n        - 5",
+            f"6: sim.latency.entry.quantiles[1]: {DURATION}; found 5",
+        ),
+        (
+            "  latency:\n    entry:\n      quantiles: [1ms, 2ms]\n      seed: -1",
+            "5: sim.latency.entry.seed: a value of at least 0 was expected; found -1",
+        ),
+        (
+            "  latency:\n    response:\n      quantiles: [1ms, 2ms]\n      sead: 1",
+            "5: sim.latency.response.sead: unknown key; did you mean 'seed'?",
+        ),
+        (
+            "  latency:\n    response:\n      samples: 5",
+            "4: sim.latency.response.samples: a path was expected; found 5",
+        ),
+        (
+            "  latency:\n    response:\n      series: a.csv",
+            "3: sim.latency.response.max_gap: missing; The longest time without a measurement, such as "
+            "1m; for so long the first and the last one hold beyond the ends.",
+        ),
+        (
+            "  latency:\n    response:\n      series: a.csv\n      max_gap: 0s",
+            "5: sim.latency.response.max_gap: a value above 0s was expected; found '0s'",
+        ),
         (
             "  queue:\n    model: hopeful",
             "3: sim.queue.model: one of optimistic, power, log, calibrated, risk_averse, pessimistic "
@@ -84,3 +136,11 @@ def test_a_run_folder_gives_back_what_was_configured(sim: dict[str, Any], tmp_pa
 )
 def test_a_mistake_is_told_with_its_line(sim: str, said: str, tmp_path: Path) -> None:
     assert mistakes_of(sim, tmp_path) == [said]
+
+
+def test_a_path_from_the_environment_is_kept_for_the_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MM_MEASURED", "measured/here")
+    config = config_with({"latency": {"entry": {"samples": "${MM_MEASURED}/a.csv"}}}, tmp_path)
+    assert config.resolved["sim"]["latency"]["entry"]["samples"] == "measured/here/a.csv"

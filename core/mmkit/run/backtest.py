@@ -17,6 +17,7 @@ from mmkit.run.assembly import assemble, data_source
 from mmkit.run.replay import Progress, replay_plain, replay_received
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
+from mmkit.sim.latency_files import check_covers, digests
 from mmkit.tape import Tape
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def backtest(
     tape = tape if tape is not None else load_tape(config)
     # Both clocks begin with the first thing that is seen on either, as hftbacktest has it.
     start_ns = int(min(tape.ts_local[0], tape.ts_exchange.min()))
+    end_ns = int(max(tape.ts_local[-1], tape.ts_exchange.max()))
+    check_covers(config.sim.latency, start_ns, end_ns)
+    files = digests(config.sim.latency)
     now_ns = SystemClock().now_ns()
     path = new_run_folder(config.userdir, "backtest", now_ns) if folder else None
     journal = Journal(path) if path else None
@@ -103,7 +107,7 @@ def backtest(
             write_run(
                 journal,
                 config,
-                RunRecord(info=run, start_ns=start_ns, end_ns=report.end_ns),
+                RunRecord(info=run, start_ns=start_ns, end_ns=report.end_ns, files=files),
                 report,
             )
     finally:

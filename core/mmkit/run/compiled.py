@@ -67,6 +67,9 @@ def why_not(session: Session, prepared: Prepared) -> str:
     wake = strategy.wake
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
         return "only 'paper' with 'fill_reports: plain' is compiled"
+    latency = venue.settings.latency
+    if not (isinstance(latency.entry, int) and isinstance(latency.response, int)):
+        return "only constant latencies are compiled"
     if venue.settings.queue.model not in _MODELS:
         return f"the queue model '{venue.settings.queue.model}' is not compiled"
     if engine.instrument.kind is ContractKind.INVERSE:

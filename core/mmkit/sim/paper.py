@@ -62,12 +62,13 @@ class PaperVenue(ExecutionVenue):
 
     def send(self, command: AnyCommand) -> None:
         """Put the command on the line."""
-        arrives = command.ts_local + self._latency.entry(command.ts_local)
-        if self._arriving:
-            arrives = max(arrives, self._arriving[-1][0])
+        before = self._arriving[-1] if self._arriving else (0, 0)
+        arrives = max(command.ts_local + self._latency.entry(command.ts_local), before[0])
         deadline = arrives
         if self._wait is not None:
             deadline += self._latency.response(arrives) + self._wait
+            # Answers do not overtake each other either.
+            deadline = max(deadline, before[1])
         self._arriving.append((arrives, deadline, command))
 
     def market(self, rows: Sequence[Row], now_ns: int) -> None:
