@@ -14,10 +14,11 @@ from mmkit.events import (
     AnyEvent,
     FeedLost,
     FeedRestored,
+    FundingPaid,
     Liquidity,
-    OrderEvent,
     OrderFilled,
     OrderRejected,
+    VenueEvent,
 )
 from mmkit.instruments import Instrument
 from mmkit.interfaces import Quotes, Strategy, Target
@@ -104,7 +105,7 @@ class Engine:
 
     @property
     def equity(self) -> Decimal:
-        """Profit since the start at mid, fees taken off, in the settlement currency."""
+        """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
         return self.portfolio.equity(self.book.best_bid, self.book.best_ask)
 
     # --- what happens ---
@@ -126,9 +127,12 @@ class Engine:
                 self._tell(FeedRestored(ts_exchange=row[0], ts_local=row[1]))
             self._on_message()
 
-    def on_event(self, event: OrderEvent) -> None:
-        """Take in what happened to an order, at its ``ts_local``."""
+    def on_event(self, event: VenueEvent) -> None:
+        """Take in what the venue reports, at its ``ts_local``."""
         self.now = max(self.now, event.ts_local)
+        if isinstance(event, FundingPaid):
+            self._on_funding(event)
+            return
         order = self._orders.apply(event)
         if isinstance(event, OrderFilled) and order is not None:
             self.portfolio.apply(order.side, event)
@@ -220,6 +224,12 @@ class Engine:
             self.counts["cancels"] += 1
         self._orders.sent(command)
         self.commands.append(command)
+
+    def _on_funding(self, event: FundingPaid) -> None:
+        self.portfolio.fund(event.amount)
+        self.counts["fundings"] += 1
+        self._mark_to_market()
+        self._strategy_hears(event)
 
     def _feed_lost(self, row: Row) -> None:
         reason = GapReason(row[3])

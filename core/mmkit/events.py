@@ -93,6 +93,22 @@ class CancelRejected(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class FundingPaid(Event, frozen=True, kw_only=True, tag=True):
+    """Longs and shorts of a perpetual contract have paid each other; at ``ts_exchange`` it was due.
+
+    Attributes:
+        rate: Of the position's value; longs pay it if it is positive.
+        mark: The price the position was valued at, in quote currency.
+        position: Ours at the venue, in lots; negative is short.
+        amount: Received, in the settlement currency; negative is paid.
+    """
+
+    rate: Decimal
+    mark: Decimal
+    position: int
+    amount: Decimal
+
+
 class FeedLost(Event, frozen=True, kw_only=True, tag=True):
     """The book is unknown from now on; every quote is pulled until `FeedRestored`."""
 
@@ -104,4 +120,6 @@ class FeedRestored(Event, frozen=True, kw_only=True, tag=True):
 
 
 OrderEvent: TypeAlias = OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | CancelRejected
-AnyEvent: TypeAlias = OrderEvent | FeedLost | FeedRestored
+VenueEvent: TypeAlias = OrderEvent | FundingPaid
+"""What a venue reports."""
+AnyEvent: TypeAlias = VenueEvent | FeedLost | FeedRestored

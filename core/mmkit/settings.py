@@ -13,8 +13,10 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     Tag,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -173,13 +175,65 @@ class QueueSettings(_Section):
         return self
 
 
-class FeeSettings(_Section):
-    """Shares of the traded value; negative is a rebate."""
+Share = Annotated[Exact, Field(gt=-1, lt=1)]
 
-    maker: Exact = Field(
-        Decimal("0.0002"), gt=-1, lt=1, description="Charged on fills that rested."
+
+class FeeTier(_Section):
+    """What is charged from a volume on. Shares of the traded value; negative is a rebate."""
+
+    volume: Exact = Field(ge=0, description="Traded in thirty days, in quote currency.")
+    maker: Share = Field(description="Charged on fills that rested.")
+    taker: Share = Field(description="Charged on fills that took.")
+
+
+class FeeSettings(_Section):
+    """Shares of the traded value; negative is a rebate. The same for ever, or by the volume of thirty days."""
+
+    maker: Share = Field(Decimal("0.0002"), description="Charged on fills that rested.")
+    taker: Share = Field(Decimal("0.0005"), description="Charged on fills that took.")
+    tiers: tuple[FeeTier, ...] = Field(
+        (),
+        description="In place of maker and taker: what is charged by the volume of the last thirty "
+        "days, from volume 0 on, ascending.",
     )
-    taker: Exact = Field(Decimal("0.0005"), gt=-1, lt=1, description="Charged on fills that took.")
+    volume_30d: Exact = Field(
+        Decimal(0),
+        ge=0,
+        description="Traded in the thirty days before the run, in quote currency; a thirtieth of it "
+        "drops out each day.",
+    )
+
+    @field_validator("tiers")
+    @classmethod
+    def _ascend(cls, tiers: tuple[FeeTier, ...]) -> tuple[FeeTier, ...]:
+        if not tiers or tiers[0].volume:
+            raise ValueError(
+                'a first tier with volume "0" was expected, which holds from the start'
+            )
+        for number, (before, after) in enumerate(pairwise(tiers), 2):
+            if after.volume <= before.volume:
+                raise ValueError(
+                    f"volumes that ascend were expected; that of the {number}. tier, {after.volume}, "
+                    f"is not above {before.volume} before it"
+                )
+        return tiers
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        flat = [name for name in ("maker", "taker") if name in self.model_fields_set]
+        if self.tiers and flat:
+            raise ValueError(
+                f"either tiers or maker and taker were expected; both are there: leave out tiers or "
+                f"{' and '.join(flat)}"
+            )
+        if not self.tiers and "volume_30d" in self.model_fields_set:
+            raise ValueError("volume_30d decides between tiers, and there are none; leave it out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = ("maker", "taker") if self.tiers else ("tiers", "volume_30d")
+        return {name: value for name, value in handler(self).items() if name not in unused}
 
 
 class FillReports(StrEnum):

@@ -127,6 +127,7 @@ def test_it_is_json_and_every_reference_leads_somewhere(schema: dict[str, Any]) 
         (("instrument", "symbol"), "BTCUSDT"),
         (("sim", "queue", "model"), "fifo"),
         (("sim", "queue", "behind"), [1.0, 1.5]),
+        (("sim", "fees", "tiers"), [{"volume": "0", "maker": "0"}]),
         (("sim", "latency", "entry"), {"quantile": ["1ms", "2ms"]}),
         (("sim", "latency", "entry"), {"quantiles": ["1ms"]}),
         (("sim", "latency", "entry"), {"series": "a.csv"}),
@@ -158,6 +159,7 @@ def test_a_mistake_is_invalid(place: tuple[str, ...], value: Any, schema: dict[s
         (("sim", "latency", "response"), {"samples": "a.csv"}),
         (("sim", "latency", "response"), {"series": "a.csv", "max_gap": "1m"}),
         (("sim", "queue"), {"model": "calibrated", "behind": [1, 0.5, 0]}),
+        (("sim", "fees"), {"tiers": [{"volume": "0", "maker": "0", "taker": "0"}]}),
     ],
 )
 def test_other_right_values_are_valid(

@@ -37,6 +37,17 @@ def mistakes_of(sim: str, folder: Path) -> list[str]:
         {"latency": {"entry": "12ms", "response": {"quantiles": ["0s", "1ms", "2h"], "seed": 9}}},
         {"latency": {"entry": {"samples": "far/away.csv"}}},
         {"latency": {"entry": {"series": "far/away.csv", "max_gap": "90s"}}},
+        {"fees": {"maker": "-0.00005", "taker": "0.0003"}},
+        {"fees": {"tiers": [{"volume": "0", "maker": "0.0002", "taker": "0.0005"}]}},
+        {
+            "fees": {
+                "tiers": [
+                    {"volume": "0", "maker": "0.0002", "taker": "0.0005"},
+                    {"volume": "15000000", "maker": "-0.0001", "taker": "0.0004"},
+                ],
+                "volume_30d": "3000000",
+            }
+        },
         {"queue": {"model": "optimistic"}},
         {"queue": {"model": "pessimistic"}},
         {"queue": {"model": "calibrated", "behind": [1, 0.5, 0.5, 0]}},
@@ -100,6 +111,45 @@ FORMS = "a duration such as 10ms, or keys and values with one of quantiles, samp
         (
             "  latency:\n    response:\n      series: a.csv\n      max_gap: 0s",
             "5: sim.latency.response.max_gap: a value above 0s was expected; found '0s'",
+        ),
+        (
+            "  fees:\n    maker: 0.1\n    tiers: [{volume: 0, maker: 0, taker: 0}]",
+            "2: sim.fees: either tiers or maker and taker were expected; both are there: leave out tiers "
+            "or maker",
+        ),
+        (
+            "  fees:\n    maker: 0\n    taker: 0\n    volume_30d: 5",
+            "2: sim.fees: volume_30d decides between tiers, and there are none; leave it out",
+        ),
+        (
+            "  fees:\n    tiers: []",
+            '3: sim.fees.tiers: a first tier with volume "0" was expected, which holds from the start',
+        ),
+        (
+            "  fees:\n    tiers: [{volume: 1, maker: 0, taker: 0}]",
+            '3: sim.fees.tiers: a first tier with volume "0" was expected, which holds from the start',
+        ),
+        (
+            "  fees:\n    tiers:\n      - {volume: 0, maker: 0, taker: 0}\n"
+            "      - {volume: 5, maker: 0, taker: 0}\n      - {volume: 5, maker: 0, taker: 0}",
+            "3: sim.fees.tiers: volumes that ascend were expected; that of the 3. tier, 5, is not above 5 "
+            "before it",
+        ),
+        (
+            "  fees:\n    tiers:\n      - {volume: 0, maker: 0}",
+            "4: sim.fees.tiers[0].taker: missing; Charged on fills that took.",
+        ),
+        (
+            "  fees:\n    tiers:\n      - volume: -5\n        maker: 0\n        taker: 0",
+            "4: sim.fees.tiers[0].volume: a value of at least 0 was expected; found -5",
+        ),
+        (
+            "  fees:\n    tiers:\n      - volume: 0\n        maker: 1\n        taker: 0",
+            "5: sim.fees.tiers[0].maker: a value below 1 was expected; found 1",
+        ),
+        (
+            "  fees:\n    tiers:\n      - volume: 0\n        maker: 0\n        takr: 0",
+            "6: sim.fees.tiers[0].takr: unknown key; did you mean 'taker'?",
         ),
         (
             "  queue:\n    model: hopeful",

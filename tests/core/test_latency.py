@@ -17,6 +17,7 @@ from scripted import Scripted, sim
 
 from mmkit.commands import SubmitOrder
 from mmkit.errors import ConfigError, DataError
+from mmkit.events import Side
 from mmkit.interfaces import Context, MarketView, Quotes
 from mmkit.settings import LatencySettings
 from mmkit.sim.latency import SALTS, Drawn, Latency, Recorded, splitmix64
@@ -354,7 +355,7 @@ def test_nothing_overtakes_on_one_connection_either_way(
     paper = PaperVenue(PaperConfig(), Context(BTCUSDT, drawn_sim(reports, seed)))
     paper.open(0)
     for number, at in enumerate(sent):
-        paper.send(SubmitOrder(ts_local=at, order_id=number, side="buy", price=1, quantity=1))
+        paper.send(SubmitOrder(ts_local=at, order_id=number, side=Side.BUY, price=1, quantity=1))
     told = []
     while (due := paper.next_ns()) != NEVER:
         told += paper.take(due)
@@ -374,7 +375,7 @@ def test_nothing_overtakes_on_one_connection_either_way(
 def test_commands_of_one_moment_travel_together(reports: str) -> None:
     paper = PaperVenue(PaperConfig(), Context(BTCUSDT, drawn_sim(reports, 3)))
     for number in range(3):
-        paper.send(SubmitOrder(ts_local=70, order_id=number, side="buy", price=1, quantity=1))
+        paper.send(SubmitOrder(ts_local=70, order_id=number, side=Side.BUY, price=1, quantity=1))
     told = []
     while (due := paper.next_ns()) != NEVER:
         told += paper.take(due)

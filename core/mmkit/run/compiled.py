@@ -70,6 +70,10 @@ def why_not(session: Session, prepared: Prepared) -> str:
     latency = venue.settings.latency
     if not (isinstance(latency.entry, int) and isinstance(latency.response, int)):
         return "only constant latencies are compiled"
+    if venue.settings.fees.tiers:
+        return "fees by tier are not compiled"
+    if _pays_funding(engine.instrument, prepared):
+        return "funding is not compiled"
     if venue.settings.queue.model not in _MODELS:
         return f"the queue model '{venue.settings.queue.model}' is not compiled"
     if engine.instrument.kind is ContractKind.INVERSE:
@@ -86,6 +90,13 @@ def why_not(session: Session, prepared: Prepared) -> str:
     if len({type(check) for _, check in engine.risk.checks}) != len(engine.risk.checks):
         return "a risk check is configured twice"
     return "" if prepared.fits else "prices too far apart, or too many snapshots"
+
+
+def _pays_funding(instrument: Instrument, prepared: Prepared) -> bool:
+    """Whether the tape announces funding of a contract that has it."""
+    if instrument.kind is ContractKind.SPOT:
+        return False
+    return bool((np.asarray(prepared.tape.kind) & 0x0F == int(Kind.FUNDING)).any())
 
 
 class _View:

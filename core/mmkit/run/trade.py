@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
 from mmkit.errors import ConfigError, Mistake, MmkitError
-from mmkit.events import AnyEvent, FeedLost, FeedRestored, OrderFilled, OrderRejected
+from mmkit.events import (
+    AnyEvent,
+    FeedLost,
+    FeedRestored,
+    FundingPaid,
+    OrderFilled,
+    OrderRejected,
+)
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
@@ -91,6 +98,11 @@ class _Notes:
                 )
             case OrderRejected():
                 return f"rejected order={entry.order_id} reason='{entry.reason}'"
+            case FundingPaid():
+                return (
+                    f"funding amount={entry.amount:f} rate={entry.rate:f} mark={entry.mark:f} "
+                    f"position={instrument.quantity(entry.position)}"
+                )
             case FeedLost():
                 return f"feed_lost reason={entry.reason}; quotes pulled"
             case FeedRestored():
