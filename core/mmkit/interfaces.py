@@ -29,12 +29,13 @@ P = TypeVar("P", covariant=True)
 
 
 class PluginConfig(BaseModel):
-    """What the user may write beside ``plugin:``. Frozen; a key it does not know is a mistake.
+    """What the user may write beside ``plugin:``. Frozen; a key it does not know is a mistake, and so is a
+    number that is none (``.nan``) or infinite.
 
     Keys and passwords are `pydantic.SecretStr`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from mmkit.units import Duration, Exact, format_duration
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
@@ -128,7 +128,7 @@ class LatencySettings(_Section):
     response: OneLatency = Field(10_000_000, description="From the venue back to us, such as 10ms.")
 
 
-Knot = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Knot = Annotated[float, Field(ge=0, le=1)]
 
 
 class QueueSettings(_Section):
