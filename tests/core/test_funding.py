@@ -174,6 +174,13 @@ def test_each_time_is_paid_once(reports: str) -> None:
     assert paid(told(paper)) == [(T, T + 5, 500, Decimal(-6))]
 
 
+def test_an_announcement_that_comes_late_is_not_paid_again() -> None:
+    paper = holding("after_data")
+    receive(paper, mark(MARK, 10), funding(RATE, 10), bid(900, 2, T))
+    receive(paper, funding(RATE, T - 5, local=T + 1), bid(900, 3, T + 2), bid(900, 3, T + 3))
+    assert paid(told(paper)) == [(0, 5, 500, Decimal(-3))]
+
+
 @both
 def test_the_last_rate_and_mark_that_were_known_count(reports: str) -> None:
     paper = holding(reports)

@@ -223,6 +223,20 @@ def test_the_fee_of_an_inverse_contract_is_a_share_of_its_rounded_value(
     assert Fraction(fee) == round(value * Fraction(rate)) * UNIT
 
 
+@pytest.mark.parametrize(
+    # 1000 x lots / 65536 BTC: 15258789062.5 units a lot.
+    ("lots", "value"),
+    [(1, "0.015258789062"), (3, "0.045776367188"), (5, "0.076293945312"), (7, "0.106811523438")],
+)
+def test_an_inverse_value_half_way_between_two_units_goes_to_the_even_one(
+    lots: int, value: str
+) -> None:
+    assert value_of(INVERSE, 65_536, lots) == Decimal(value)
+    portfolio = Portfolio(INVERSE)
+    portfolio.trade_all([(1, 65_536, lots)])
+    assert portfolio.cash == Decimal(value)
+
+
 large_trades = st.lists(
     st.tuples(st.sampled_from([1, -1]), st.integers(1, 10**12), st.integers(1, 10**13)), max_size=12
 )

@@ -68,7 +68,8 @@ class PaperVenue(ExecutionVenue):
         # Of what has been traded here, known to us or not.
         self._position = 0
         self._wait = settings.data_wait if settings.fill_reports is FillReports.AFTER_DATA else None
-        # (arrives at the venue, matched at the latest, command); both in order, as on one connection.
+        # (arrives at the venue, matched at the latest, command); in order, as on one connection. Where one
+        # may wait longer than the next, the next waits for it.
         self._arriving: deque[tuple[int, int, AnyCommand]] = deque()
         self._reports: deque[VenueEvent] = deque()
 
@@ -80,13 +81,12 @@ class PaperVenue(ExecutionVenue):
 
     def send(self, command: AnyCommand) -> None:
         """Put the command on the line."""
-        before = self._arriving[-1] if self._arriving else (0, 0)
-        arrives = max(command.ts_local + self._latency.entry(command.ts_local), before[0])
+        arrives = command.ts_local + self._latency.entry(command.ts_local)
+        if self._arriving:
+            arrives = max(arrives, self._arriving[-1][0])
         deadline = arrives
         if self._wait is not None:
             deadline += self._latency.response(arrives) + self._wait
-            # Answers do not overtake each other either.
-            deadline = max(deadline, before[1])
         self._arriving.append((arrives, deadline, command))
 
     def market(self, rows: Sequence[Row], now_ns: int) -> None:
