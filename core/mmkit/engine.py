@@ -10,13 +10,15 @@ from mmkit.book import Book, Depth
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import StrategyError
 from mmkit.events import (
+    SELF_TRADE,
     AnyEvent,
     FeedLost,
     FeedRestored,
+    FundingPaid,
     Liquidity,
-    OrderEvent,
     OrderFilled,
     OrderRejected,
+    VenueEvent,
 )
 from mmkit.instruments import Instrument
 from mmkit.interfaces import Quotes, Strategy, Target
@@ -105,7 +107,7 @@ class Engine:
 
     @property
     def equity(self) -> Decimal:
-        """Profit since the start at mid, fees taken off, in the settlement currency."""
+        """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
         return self.portfolio.equity(self.book.best_bid, self.book.best_ask)
 
     # --- what happens ---
@@ -127,9 +129,12 @@ class Engine:
                 self._tell(FeedRestored(ts_exchange=row[0], ts_local=row[1]))
             self._on_message()
 
-    def on_event(self, event: OrderEvent) -> None:
-        """Take in what happened to an order, at its ``ts_local``."""
+    def on_event(self, event: VenueEvent) -> None:
+        """Take in what the venue reports, at its ``ts_local``."""
         self.now = max(self.now, event.ts_local)
+        if isinstance(event, FundingPaid):
+            self._on_funding(event)
+            return
         order = self._orders.apply(event)
         if isinstance(event, OrderFilled) and order is not None:
             self.portfolio.apply(order.side, event)
@@ -138,6 +143,8 @@ class Engine:
             self._mark_to_market()
         elif isinstance(event, OrderRejected):
             self.counts["rejected"] += 1
+            if event.reason == SELF_TRADE:
+                self.counts["self_trades"] += 1
         self.strategy_hears(event)
         if self._wake.on_fill:
             self._decide()
@@ -219,6 +226,12 @@ class Engine:
             self.counts["cancels"] += 1
         self._orders.sent(command)
         self.commands.append(command)
+
+    def _on_funding(self, event: FundingPaid) -> None:
+        self.portfolio.fund(event.amount)
+        self.counts["fundings"] += 1
+        self._mark_to_market()
+        self.strategy_hears(event)
 
     def _feed_lost(self, row: Row) -> None:
         reason = GapReason(row[3])

@@ -12,6 +12,9 @@ from typing import TypeAlias
 
 import msgspec
 
+SELF_TRADE = "would have traded with our own order"
+"""Why a simulated venue rejects an order that would meet one of ours on its book."""
+
 
 class Side(StrEnum):
     """Which side of the book an order or a trade is on."""
@@ -90,6 +93,22 @@ class CancelRejected(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class FundingPaid(Event, frozen=True, kw_only=True, tag=True):
+    """Longs and shorts of a perpetual contract have paid each other; at ``ts_exchange`` it was due.
+
+    Attributes:
+        rate: Of the position's value; longs pay it if it is positive.
+        mark: The price the position was valued at, in quote currency.
+        position: Ours at the venue, in lots; negative is short.
+        amount: Received, in the settlement currency; negative is paid.
+    """
+
+    rate: Decimal
+    mark: Decimal
+    position: int
+    amount: Decimal
+
+
 class FeedLost(Event, frozen=True, kw_only=True, tag=True):
     """The book is unknown from now on; every quote is pulled until `FeedRestored`."""
 
@@ -101,4 +120,6 @@ class FeedRestored(Event, frozen=True, kw_only=True, tag=True):
 
 
 OrderEvent: TypeAlias = OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | CancelRejected
-AnyEvent: TypeAlias = OrderEvent | FeedLost | FeedRestored
+VenueEvent: TypeAlias = OrderEvent | FundingPaid
+"""What a venue reports."""
+AnyEvent: TypeAlias = VenueEvent | FeedLost | FeedRestored

@@ -127,16 +127,28 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         return self._units(quantity, self.lot, "quantity", "lot")
 
     def floor_ticks(self, price: Decimal | Fraction | float) -> int:
-        """Return the last whole tick at or below `price`: how a bid is rounded."""
-        return _floor(Fraction(price) / Fraction(self.tick))
+        """Return the last whole tick at or below `price`: how a bid is rounded.
+
+        Raises:
+            OffGrid: if `price` is no finite number.
+        """
+        return _floor(self._steps(price, self.tick, "price"))
 
     def ceil_ticks(self, price: Decimal | Fraction | float) -> int:
-        """Return the first whole tick at or above `price`: how an ask is rounded."""
-        return -_floor(-(Fraction(price) / Fraction(self.tick)))
+        """Return the first whole tick at or above `price`: how an ask is rounded.
+
+        Raises:
+            OffGrid: if `price` is no finite number.
+        """
+        return -_floor(-self._steps(price, self.tick, "price"))
 
     def floor_lots(self, quantity: Decimal | Fraction | float) -> int:
-        """Return the last whole lot at or below `quantity`."""
-        return _floor(Fraction(quantity) / Fraction(self.lot))
+        """Return the last whole lot at or below `quantity`.
+
+        Raises:
+            OffGrid: if `quantity` is no finite number.
+        """
+        return _floor(self._steps(quantity, self.lot, "quantity"))
 
     def price(self, ticks: int) -> Decimal:
         """Return ticks as a price in quote currency; exact."""
@@ -146,7 +158,20 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         """Return lots as a quantity; exact."""
         return _EXACT.multiply(self.lot, lots)
 
+    def _steps(self, value: Decimal | Fraction | float, step: Decimal, what: str) -> Fraction:
+        try:
+            return Fraction(value) / Fraction(step)
+        except (ValueError, OverflowError, TypeError):
+            raise OffGrid(f"{self.symbol}: a finite {what} was expected; found {value!r}") from None
+
     def _units(self, value: Decimal | str, step: Decimal, what: str, unit: str) -> int:
+        if isinstance(value, float):
+            self._steps(value, step, what)
+            rounded = {"price": "floor_ticks or ceil_ticks", "quantity": "floor_lots"}[what]
+            raise OffGrid(
+                f'{self.symbol}: an exact {what} was expected, such as "{value!r}" or a Decimal; found the '
+                f"float {value!r}, which has been rounded to binary; to round it to the grid use {rounded}"
+            )
         try:
             number = Decimal(value)
             whole, rest = _EXACT.divmod(number, step)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import UsageError
-from mmkit.events import AnyEvent, OrderEvent, Side
+from mmkit.events import AnyEvent, Side, VenueEvent
 from mmkit.instruments import Instrument, InstrumentSpec
 from mmkit.settings import SimSettings
 from mmkit.tape import NEVER, FeedStats, Row, Tape
@@ -29,12 +29,13 @@ P = TypeVar("P", covariant=True)
 
 
 class PluginConfig(BaseModel):
-    """What the user may write beside ``plugin:``. Frozen; a key it does not know is a mistake.
+    """What the user may write beside ``plugin:``. Frozen; a key it does not know is a mistake, and so is a
+    number that is none (``.nan``) or infinite.
 
     Keys and passwords are `pydantic.SecretStr`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -362,7 +363,7 @@ class MarketView(Protocol):
 
     @property
     def equity(self) -> Decimal:
-        """Profit since the start at mid, fees taken off, in the settlement currency."""
+        """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
 
 
 class Wake(msgspec.Struct, frozen=True, kw_only=True):
@@ -435,7 +436,7 @@ class Strategy(ABC):
         return ()
 
     def on_event(self, event: AnyEvent) -> None:
-        """Take notice of what happened to an order or to the feed, as it becomes known."""
+        """Take notice of what happened to an order, the account or the feed, as it becomes known."""
 
 
 # --- where orders go ------------------------------------------------------------------------------
@@ -466,7 +467,7 @@ class ExecutionVenue(ABC):
         return NEVER
 
     @abstractmethod
-    def take(self, now_ns: int) -> list[OrderEvent]:
+    def take(self, now_ns: int) -> Sequence[VenueEvent]:
         """Return the events that have reached us by `now_ns`, in order; each is returned once."""
 
     async def close(self) -> None:
@@ -505,7 +506,7 @@ class RiskView(Protocol):
 
     @property
     def equity(self) -> Decimal:
-        """Profit since the start at mid, fees taken off."""
+        """Profit since the start at mid, fees taken off and funding added."""
 
     @property
     def peak_equity(self) -> Decimal:

@@ -43,6 +43,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
         start_ns: When it began; regular wakes count from here.
         stop_ns: When it was told to stop; `None` if it never was.
         end_ns: When it had ended; `None` if it did not get that far.
+        files: What it depended on besides market data and configuration: SHA-256 by path.
     """
 
     info: RunInfo
@@ -50,6 +51,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     start_ns: int = 0
     stop_ns: int | None = None
     end_ns: int | None = None
+    files: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class NullJournal:

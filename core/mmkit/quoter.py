@@ -17,6 +17,13 @@ ORDERS_PER_10S = 300
 Source: Binance USD-M REST, exchangeInfo ``rateLimits``."""
 _WINDOW_NS = 10_000_000_000
 
+_TOO_LARGE = 2**63
+_IN_LOTS = ("lots", "instrument.lots converts a decimal size, instrument.floor_lots rounds one")
+_HINTS = {
+    "bid price": ("ticks", "instrument.floor_ticks rounds a bid"),
+    "ask price": ("ticks", "instrument.ceil_ticks rounds an ask"),
+}
+
 
 class Quoter:
     """Compares wanted and working orders; remembers only how many orders were sent lately.
@@ -165,8 +172,7 @@ def _levels(levels: Sequence[Level], name: str) -> dict[int, int]:
             raise StrategyError(
                 f"quote() returned the {name} {level!r}; a pair (price in ticks, quantity in lots) was expected"
             ) from None
-        if type(price) is not int or type(quantity) is not int:
-            price, quantity = whole(price, f"{name} price"), whole(quantity, f"{name} quantity")
+        price, quantity = whole(price, f"{name} price"), whole(quantity, f"{name} quantity")
         if price <= 0 or quantity <= 0:
             raise StrategyError(
                 f"quote() returned a {name} of {quantity} lots at {price} ticks; both must be above 0"
@@ -185,10 +191,20 @@ def whole(value: object, what: str) -> int:
     Raises:
         StrategyError: if it is no whole number.
     """
+    if type(value) is int and -_TOO_LARGE < value < _TOO_LARGE:
+        return value
+    unit, hint = _HINTS.get(what, _IN_LOTS)
     try:
-        return operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise StrategyError(
-            f"quote() returned the {what} {value!r}; a whole number of ticks or lots was expected "
-            "(use instrument.floor_ticks for bids, instrument.ceil_ticks for asks, instrument.lots for sizes)"
-        ) from None
+            f"quote() returned the {what} {value!r}, a {type(value).__name__}; a whole number of {unit} was "
+            f"expected ({hint})"
+        )
+    if abs(number) >= _TOO_LARGE:
+        raise StrategyError(
+            f"quote() returned a {what} of {len(str(abs(number)))} digits; less than 2**63 {unit} were expected"
+        )
+    return number

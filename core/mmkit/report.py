@@ -29,17 +29,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         orders: Orders sent.
         cancels: Cancels sent.
         rejected: Orders the venue refused, such as post-only orders that would have taken.
+        self_trades: Those of them that would have traded with our own.
         fills: Times one of our orders was filled, in whole or in part.
         maker_fills: Those that rested.
         taker_fills: Those that took.
         volume: Quantity traded.
         turnover: Value traded.
         fees: Paid; negative if rebates outweigh them.
+        funding: Received; negative if more was paid.
+        fundings: Times funding was received or paid.
         position: At the end.
-        equity: Profit with the position valued at mid, fees taken off.
-        realized_pnl: Profit of what was closed, at average entry price, before fees.
-        unrealized_pnl: Profit of what is open, at mid, before fees.
-        max_drawdown: Largest fall of equity from its peak, seen at wakes, at fills and at the end.
+        equity: Profit with the position valued at mid, fees taken off, funding added.
+        realized_pnl: Profit of what was closed, at average entry price, before fees and funding.
+        unrealized_pnl: Profit of what is open, at mid, before fees and funding.
+        max_drawdown: Largest fall of equity from its peak, seen at wakes, at fills and fundings and at the end.
         gaps: Times the book became unknown.
         vetoes: How often each risk check refused an order.
         held_back: Orders not sent because of the rate limit.
@@ -63,12 +66,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     orders: int
     cancels: int
     rejected: int
+    self_trades: int
     fills: int
     maker_fills: int
     taker_fills: int
     volume: Decimal
     turnover: Decimal
     fees: Decimal
+    funding: Decimal
+    fundings: int
     position: Decimal
     equity: Decimal
     realized_pnl: Decimal
@@ -102,6 +108,7 @@ def report_of(
     """Return the results of a run that has ended."""
     instrument, portfolio, counts = engine.instrument, engine.portfolio, engine.counts
     equity = engine.equity
+    gross = _DIGITS.subtract(_DIGITS.add(equity, portfolio.fees), portfolio.funding)
     return Report(
         run_id=run.run_id,
         command=run.command,
@@ -116,18 +123,19 @@ def report_of(
         orders=counts["orders"],
         cancels=counts["cancels"],
         rejected=counts["rejected"],
+        self_trades=counts["self_trades"],
         fills=counts["fills"],
         maker_fills=counts["maker_fills"],
         taker_fills=counts["taker_fills"],
         volume=_plain(instrument.quantity(portfolio.volume)),
         turnover=_plain(portfolio.turnover),
         fees=_plain(portfolio.fees),
+        funding=_plain(portfolio.funding),
+        fundings=counts["fundings"],
         position=_plain(instrument.quantity(portfolio.position)),
         equity=_plain(equity),
         realized_pnl=_plain(portfolio.realized_pnl),
-        unrealized_pnl=_plain(
-            _DIGITS.subtract(_DIGITS.add(equity, portfolio.fees), portfolio.realized_pnl)
-        ),
+        unrealized_pnl=_plain(_DIGITS.subtract(gross, portfolio.realized_pnl)),
         max_drawdown=_plain(max(engine.max_drawdown, _fall_at_the_end(engine, equity))),
         gaps=counts["gaps"],
         vetoes=dict(engine.risk.vetoes),
@@ -169,6 +177,7 @@ def report_text(report: Report) -> str:
         ("realized", _money(report.realized_pnl) + money),
         ("unrealized", _money(report.unrealized_pnl) + money),
         ("fees", _money(report.fees) + money),
+        *_funding(report),
         ("equity", _money(report.equity) + money),
         ("max drawdown", _money(report.max_drawdown) + money),
     ]
@@ -186,6 +195,8 @@ def report_text(report: Report) -> str:
             )
         )
     rows += [("vetoed", f"{count:,} orders by {name}") for name, count in report.vetoes.items()]
+    if report.self_trades:
+        rows.append(("self-trades", f"{report.self_trades:,} orders rejected before our own"))
     if report.held_back:
         rows.append(("held back", f"{report.held_back:,} orders by the rate limit"))
     if report.halted:
@@ -201,6 +212,15 @@ def report_text(report: Report) -> str:
         rows.append(("folder", report.folder))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _funding(report: Report) -> list[tuple[str, str]]:
+    """Return the line about funding; a run without any has none."""
+    if not report.fundings:
+        return []
+    payments = "payment" if report.fundings == 1 else "payments"
+    amount = f"{_money(report.funding)} {report.currency}"
+    return [("funding", f"{amount} in {report.fundings:,} {payments}")]
 
 
 def format_span(ns: int) -> str:

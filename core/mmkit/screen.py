@@ -75,6 +75,8 @@ def render(live: LiveRun, rate: float) -> RenderableType:
     facts.add_row("equity", _money(engine.equity, instrument.settle))
     facts.add_row("realized", _money(portfolio.realized_pnl, instrument.settle))
     facts.add_row("fees", _money(portfolio.fees, instrument.settle))
+    if engine.counts["fundings"]:
+        facts.add_row("funding", _money(portfolio.funding, instrument.settle))
     facts.add_row("drawdown", _money(engine.max_drawdown, instrument.settle))
     facts.add_row("orders / fills", f"{engine.counts['orders']:,} / {engine.counts['fills']:,}")
     facts.add_row("messages", f"{rate:,.0f}/s")

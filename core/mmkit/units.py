@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -119,7 +120,7 @@ class Distance(msgspec.Struct, frozen=True):
             amount = Decimal(number)
         except InvalidOperation:
             raise problem from None
-        if not amount.is_finite() or amount < 0:
+        if not amount.is_finite() or amount < 0 or math.isinf(float(amount)):
             raise problem
         return cls(amount, unit)
 

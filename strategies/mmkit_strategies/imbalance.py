@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.units import Distance, Exact
@@ -66,16 +63,13 @@ class ImbalanceConfig(StrategyConfig):
         gt=0, description="Stop adding at this position, a decimal in quotes."
     )
 
-    @model_validator(mode="after")
-    def _is_a_table(self) -> Self:
-        if not self.adjustment:
-            return self
-        lengths = {len(row) for row in self.adjustment}
-        if len(lengths) != 1 or 0 in lengths:
-            raise ValueError("adjustment: rows of equal length, one a spread, were expected")
-        if not all(math.isfinite(ticks) for row in self.adjustment for ticks in row):
-            raise ValueError("adjustment: finite numbers of ticks were expected")
-        return self
+    @field_validator("adjustment")
+    @classmethod
+    def _is_a_table(cls, adjustment: Table) -> Table:
+        lengths = {len(row) for row in adjustment}
+        if adjustment and (len(lengths) != 1 or 0 in lengths):
+            raise ValueError("rows of equal length, one a spread, were expected")
+        return adjustment
 
 
 class Imbalance(Strategy):

@@ -15,6 +15,7 @@ from mmkit.commands import SubmitOrder
 from mmkit.engine import Engine
 from mmkit.errors import StrategyError
 from mmkit.events import (
+    SELF_TRADE,
     AnyEvent,
     FeedLost,
     FeedRestored,
@@ -218,6 +219,30 @@ def test_without_on_fill_a_fill_is_heard_and_not_asked_about() -> None:
     run(strategy, [*book(), *quiet(49, 60), sold(999, 1, 70), *quiet(80)])
     assert strategy.asked == [50]
     assert any(isinstance(event, OrderFilled) for event in strategy.heard)
+
+
+def test_an_order_that_would_meet_our_own_is_rejected_and_counted() -> None:
+    # The bid is sent while the ask is on its way out: that cannot be canceled yet.
+    def turning(view: MarketView) -> Quotes:
+        if view.now < 50:
+            return NO_QUOTES
+        return Quotes(bid=(1001, 10)) if view.now > 50 else Quotes(ask=(1001, 10))
+
+    rows = [*book(), *quiet(49), ask(1002, 0, 51), ask(1004, 1, 52), *quiet(60, 99, 110, 149, 160)]
+    engine, entries = run(Scripted(turning, every="50ns", on=["best"]), rows)
+    assert brief(entries) == [
+        (0, "restored"),
+        (50, "sell", 1, 1001, 10),
+        (51, "buy", 2, 1001, 10),
+        (60, "accepted", 1),
+        (60, "rejected", 2),
+        (100, "cancel", 1),
+        (100, "buy", 3, 1001, 10),
+        (110, "canceled", 1),
+        (110, "accepted", 3),
+    ]
+    assert entries[4] == OrderRejected(ts_exchange=54, ts_local=60, order_id=2, reason=SELF_TRADE)
+    assert (engine.counts["rejected"], engine.counts["self_trades"]) == (1, 1)
 
 
 # --- what the strategy sees ---

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkit.commands import SubmitOrder, TimeInForce
-from mmkit.events import Liquidity, Side
+from mmkit.events import SELF_TRADE, Liquidity, Side
 from mmkit.sim.exchange import Arrival, Fill, SimExchange
 from mmkit.sim.queue import Log, Power, QueueModel, RiskAverse
 from mmkit.tape import LAST, SELL, Kind, Row
@@ -331,6 +331,70 @@ def test_on_an_empty_side_a_post_only_order_rests_and_a_taking_one_takes_nothing
     assert venue.arrive(order(2, Side.BUY, 500, 5, TimeInForce.IOC), 0) == Arrival(
         [], None, resting=False
     )
+
+
+# --- our own on the other side ---
+
+
+@pytest.mark.parametrize("force", TimeInForce)
+@pytest.mark.parametrize("beyond", [0, 1, 400])
+def test_an_order_that_would_trade_with_our_own_is_rejected_whatever_its_time_in_force(
+    force: TimeInForce, beyond: int
+) -> None:
+    venue = exchange()
+    venue.arrive(sell(1, 101), 0)
+    refused = Arrival([], SELF_TRADE, resting=False)
+    if beyond and force is TimeInForce.POST_ONLY:
+        refused = Arrival([], "post-only order would have taken", resting=False)
+    assert venue.arrive(order(2, Side.BUY, 101 + beyond, 5, force), 0) == refused
+    venue = exchange()
+    venue.arrive(buy(1, 101), 0)
+    assert venue.arrive(order(2, Side.SELL, 101 - min(beyond, 100), 5, force), 0) == refused
+    # The one that was there first is not touched.
+    assert feed(venue, sold(101, 3, 5)) == [made(1, Side.BUY, 101, 3, 7)]
+
+
+def test_an_order_that_stays_short_of_our_own_rests() -> None:
+    venue = exchange()
+    assert venue.arrive(sell(1, 102), 0) == venue.arrive(buy(2, 101), 0) == RESTS
+    assert venue.arrive(sell(3, 101), 0) == Arrival([], SELF_TRADE, resting=False)
+
+
+def test_our_own_that_is_canceled_or_filled_is_in_nobodys_way() -> None:
+    venue = exchange()
+    venue.arrive(sell(1, 101), 0)
+    venue.cancel(1)
+    assert venue.arrive(buy(2, 101), 0) == RESTS
+    feed(venue, sold(101, 99, 5))
+    assert venue.arrive(sell(3, 101), 6) == RESTS
+
+
+@given(
+    orders=st.lists(
+        st.tuples(
+            st.sampled_from(Side),
+            st.integers(97, 106),
+            st.integers(1, 60),
+            st.sampled_from(TimeInForce),
+        ),
+        max_size=25,
+    )
+)
+def test_our_own_orders_never_cross(orders: list[tuple[Side, int, int, TimeInForce]]) -> None:
+    venue = exchange()
+    resting: dict[Side, list[int]] = {Side.BUY: [], Side.SELL: []}
+    for number, (side, price, lots, force) in enumerate(orders):
+        arrival = venue.arrive(order(number, side, price, lots, force), 0)
+        crosses = any((price - other) * side.sign >= 0 for other in resting[opposite(side)])
+        if crosses:
+            assert arrival.rejected is not None
+        if arrival.resting:
+            resting[side].append(price)
+    assert max(resting[Side.BUY], default=0) < min(resting[Side.SELL], default=999)
+
+
+def opposite(side: Side) -> Side:
+    return Side.SELL if side is Side.BUY else Side.BUY
 
 
 # --- gaps and snapshots while orders rest ---

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from core_rows import BTCUSDT, INVERSE, SPOT, instrument_with
@@ -76,6 +78,31 @@ def test_rounding_takes_a_float_at_its_exact_value() -> None:
     # The float 0.3 lies below three tenths, the float 0.1 + 0.2 above.
     assert (BTCUSDT.floor_ticks(0.3), BTCUSDT.ceil_ticks(0.3)) == (2, 3)
     assert (BTCUSDT.floor_ticks(0.1 + 0.2), BTCUSDT.ceil_ticks(0.1 + 0.2)) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    "bad", [math.nan, math.inf, -math.inf, Decimal("NaN"), Decimal("Infinity"), None]
+)
+def test_rounding_refuses_what_is_no_number_and_says_so(bad: Any) -> None:
+    for convert, what in (
+        (BTCUSDT.floor_ticks, "price"),
+        (BTCUSDT.ceil_ticks, "price"),
+        (BTCUSDT.floor_lots, "quantity"),
+    ):
+        with pytest.raises(OffGrid, match=f"BTC/USDT:USDT: a finite {what} was expected; found "):
+            convert(bad)
+
+
+@pytest.mark.parametrize("bad", [0.5, 0.0015, 1e300])
+def test_a_float_is_not_exact_and_is_refused_with_what_to_write(bad: float) -> None:
+    with pytest.raises(
+        OffGrid, match=r'exact quantity .* such as ".*" or a Decimal.*use floor_lots'
+    ):
+        BTCUSDT.lots(bad)  # type: ignore[arg-type]
+    with pytest.raises(OffGrid, match=r"exact price .* use floor_ticks or ceil_ticks"):
+        BTCUSDT.ticks(bad)  # type: ignore[arg-type]
+    with pytest.raises(OffGrid, match="a finite quantity was expected; found nan"):
+        BTCUSDT.lots(math.nan)  # type: ignore[arg-type]
 
 
 def test_conversion_does_not_depend_on_the_decimal_context_of_whoever_calls() -> None:

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 from core_rows import BTCUSDT
 
-from mmkit.config import Config, load_config
-from mmkit.errors import RunError
+from mmkit.config import Config, load_config, load_resolved
+from mmkit.errors import DataError, RunError
 from mmkit.events import OrderFilled
 from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, RecordedRun, RunRecord
 from mmkit.run.assembly import assemble
 from mmkit.run.parity import Parity, open_recorded, parity
 from mmkit.settings import FillReports
+from mmkit.sim.latency_files import digests
 from mmkit.tape import LAST, Row
 from mmkit.testing import random_tape
 
@@ -29,9 +31,9 @@ sim: {latency: {entry: 4ms, response: 6ms}, data_wait: 50ms}
 """
 
 
-def config_in(folder: Path) -> Config:
+def config_in(folder: Path, text: str = CONFIG) -> Config:
     path = folder / "config.yml"
-    path.write_text(CONFIG)
+    path.write_text(text)
     return load_config([path], userdir=folder)
 
 
@@ -48,7 +50,7 @@ def dry_run(config: Config, folder: Path, *, ends: bool = True, command: str = "
         instrument=BTCUSDT,
         strategy=config.strategy.name,
     )
-    record = RunRecord(info=run, start_ns=start_ns)
+    record = RunRecord(info=run, start_ns=start_ns, files=digests(config.sim.latency))
     live = assemble(config, BTCUSDT, journal, start_ns, FillReports.AFTER_DATA)
     message: list[Row] = []
     for number, row in enumerate(rows):
@@ -143,3 +145,39 @@ def test_a_backtest_holds_no_market_data_to_compare_with(tmp_path: Path) -> None
     folder = dry_run(config, tmp_path / "run", command="backtest")
     with pytest.raises(RunError, match="parity needs a run of 'mmkit trade'"):
         compared(folder, config)
+
+
+SAMPLES = [2_000_000 + 300_000 * number for number in range(40)]
+
+
+def with_samples(folder: Path) -> tuple[Path, Config]:
+    """A run with measured latencies, and its configuration as its folder would keep it."""
+    measured = folder / "measured.csv"
+    measured.write_text("\n".join(["latency_ns", *map(str, SAMPLES)]))
+    ways = f"{{entry: {{samples: {measured}, seed: 3}}, response: {{samples: {measured}}}}}"
+    config = config_in(folder, CONFIG.replace("{entry: 4ms, response: 6ms}", ways))
+    kept = yaml.safe_load(yaml.safe_dump(config.resolved))
+    return dry_run(config, folder / "run"), load_resolved(kept, folder)
+
+
+def test_a_run_with_measured_latencies_is_replayed_from_its_folder(tmp_path: Path) -> None:
+    folder, kept = with_samples(tmp_path)
+    result = compared(folder, kept)
+    assert (result.equal, result.first_difference) == (True, "")
+    assert result.fills > 10
+
+
+def test_a_file_that_has_changed_since_the_run_is_named(tmp_path: Path) -> None:
+    folder, kept = with_samples(tmp_path)
+    measured = tmp_path / "measured.csv"
+    old = measured.read_bytes()
+    measured.write_bytes(old + b"\n5")
+    with pytest.raises(
+        RunError, match=r"measured\.csv: the file that by-hand was run with .*changed"
+    ):
+        compared(folder, kept)
+    measured.unlink()
+    with pytest.raises(DataError, match=r"measured\.csv: a CSV file .* cannot be read"):
+        compared(folder, kept)
+    measured.write_bytes(old)
+    assert compared(folder, kept).equal

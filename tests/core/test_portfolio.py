@@ -3,6 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from core_rows import BTCUSDT, INVERSE, SPOT, instrument_with
 from hypothesis import given
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from mmkit.events import Liquidity, OrderFilled, Side
 from mmkit.instruments import Instrument
-from mmkit.portfolio import Portfolio, value_of
+from mmkit.portfolio import Portfolio, fee_of, half_even, value_of
 
 FINE = instrument_with(tick="0.00000001", lot="0.00000001")
 NEARLY = Fraction(1, 10**25)
+UNIT = Fraction(1, 10**12)
+"""Every value of an inverse contract is a whole number of these, in base currency."""
 
 
 def fill(price: int, quantity: int, fee: Decimal = Decimal(0)) -> OrderFilled:
@@ -128,32 +131,150 @@ def test_inverse_contracts_equal_the_slow_calculation(
         slow.trade(side, price, lots, fee)
     unrealized = slow.unrealized(bid, bid + spread)
     equity = Fraction(portfolio.equity(bid, bid + spread))
-    # Values reach 1e9 BTC here and have 50 digits.
-    nearly = Fraction(1, 10**18)
+    # Half a unit for each value: of the trades, of what they opened, of the position.
+    nearly = (len(trades) + 1) * UNIT
     assert portfolio.position == slow.position
-    assert abs(Fraction(portfolio.realized_pnl) - slow.realized) < nearly
-    assert abs(equity - (slow.realized + unrealized - slow.fees)) < nearly
+    assert abs(Fraction(portfolio.realized_pnl) - slow.realized) <= nearly
+    assert abs(equity - (slow.realized + unrealized - slow.fees)) <= nearly
 
 
-def test_a_long_inverse_position_earns_what_the_venue_says() -> None:
-    # 100 contracts of 100 USD from 50,000 to 60,000: 10,000 x (1/50,000 - 1/60,000) BTC.
+@given(trades=trades, bid=st.integers(1, 10**7), spread=st.integers(1, 99))
+def test_the_books_of_an_inverse_contract_close_to_the_last_unit(
+    trades: list[Trade], bid: int, spread: int
+) -> None:
+    """Each value is rounded once, by Python's `round`, which takes halves to even; the sums are exact."""
+    portfolio, cash, position, fees = Portfolio(INVERSE), Fraction(0), 0, Fraction(0)
+    for side, price, lots, fee in trades:
+        portfolio.apply(side, fill(price, lots, fee))
+        units = round(Fraction(lots * 1000, price) / UNIT)  # 100 USD a contract, ticks of 0.1
+        cash += units * UNIT * side.sign
+        position += lots * side.sign
+        fees += Fraction(fee)
+    held = round(Fraction(position * 2000, 2 * bid + spread) / UNIT) * UNIT
+    assert Fraction(portfolio.cash) == cash
+    assert Fraction(portfolio.equity(bid, bid + spread)) == cash - held - fees
+
+
+@pytest.mark.parametrize(
+    ("entry", "exit_", "contracts", "earned"),
+    [
+        # (1 / entry - 1 / exit) x contracts x 100 USD, from COIN-M's formula, by hand.
+        ("10000", "11000", 100, "0.090909090909"),
+        ("11000", "10000", 100, "-0.090909090909"),
+        ("50000", "60000", 100, "0.033333333333"),
+        ("60000", "50000", 1, "-0.000333333333"),
+        ("3000", "7000", 7, "0.133333333333"),
+        ("40000", "80000", 900_000, "1125"),
+    ],
+)
+def test_an_inverse_position_earns_what_the_venue_says(
+    entry: str, exit_: str, contracts: int, earned: str
+) -> None:
+    begun, ended = INVERSE.ticks(entry), INVERSE.ticks(exit_)
+    for side in Side:
+        portfolio, won = Portfolio(INVERSE), Decimal(earned) * side.sign
+        portfolio.apply(side, fill(begun, contracts))
+        assert portfolio.equity(begun, begun) == portfolio.realized_pnl == 0
+        assert portfolio.equity(ended - 1, ended + 1) == won
+        portfolio.apply(next(other for other in Side if other is not side), fill(ended, contracts))
+        assert (portfolio.position, portfolio.realized_pnl, portfolio.equity(1, 2)) == (0, won, won)
+
+
+def test_an_inverse_position_closed_in_parts_at_its_average() -> None:
+    # 100 contracts at 50,000 and 200 at 40,000: 0.2 + 0.5 BTC, 0.7 / 300 a contract. 150 closed at
+    # 60,000 for 0.25: 0.35 - 0.25 earned. The other 150 turn over into a short of 50 at 30,000:
+    # 0.35 - 0.5 lost, 1/6 owed.
     portfolio = Portfolio(INVERSE)
     portfolio.apply(Side.BUY, fill(500_000, 100))
-    assert portfolio.equity(500_000, 500_000) == 0
-    earned = Fraction(10_000) * (Fraction(1, 50_000) - Fraction(1, 60_000))
-    assert abs(Fraction(portfolio.equity(599_999, 600_001)) - earned) < NEARLY
-    portfolio.apply(Side.SELL, fill(600_000, 100))
-    assert (portfolio.position, portfolio.volume) == (0, 200)
-    assert abs(Fraction(portfolio.realized_pnl) - earned) < NEARLY
-    assert abs(Fraction(portfolio.equity(1, 2)) - earned) < NEARLY
-    assert f"{portfolio.realized_pnl:.8f}" == "0.03333333"
+    portfolio.apply(Side.BUY, fill(400_000, 200))
+    portfolio.apply(Side.SELL, fill(600_000, 150))
+    assert portfolio.realized_pnl == Decimal("0.1")
+    portfolio.apply(Side.SELL, fill(300_000, 200))
+    assert (portfolio.position, portfolio.realized_pnl) == (-50, Decimal("-0.05"))
+    # At 40,000 the short has lost 5,000 x (1/30,000 - 1/40,000) BTC.
+    assert portfolio.equity(399_999, 400_001) == Decimal("-0.05") - Decimal("0.041666666667")
 
 
-def test_a_short_inverse_position_loses_base_currency_as_the_price_rises() -> None:
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "rounded"),
+    [(1, 2, 0), (3, 2, 2), (5, 2, 2), (-1, 2, 0), (-3, 2, -2), (-5, 2, -2), (7, 4, 2), (-7, 4, -2)],
+)
+def test_halves_go_to_the_even_neighbour_on_either_side_of_zero(
+    numerator: int, denominator: int, rounded: int
+) -> None:
+    assert half_even(numerator, denominator) == rounded
+
+
+@given(numerator=st.integers(), denominator=st.integers(1))
+def test_rounding_is_that_of_python(numerator: int, denominator: int) -> None:
+    assert half_even(numerator, denominator) == round(Fraction(numerator, denominator))
+
+
+@given(
+    lots=st.integers(1, 10**9),
+    price=st.integers(1, 10**7),
+    rate=st.decimals("-0.01", "0.01", places=6),
+)
+def test_the_fee_of_an_inverse_contract_is_a_share_of_its_rounded_value(
+    lots: int, price: int, rate: Decimal
+) -> None:
+    value = round(Fraction(lots * 1000, price) / UNIT)
+    fee = fee_of(INVERSE, price, lots, rate)
+    assert Fraction(fee) == round(value * Fraction(rate)) * UNIT
+
+
+@pytest.mark.parametrize(
+    # 1000 x lots / 65536 BTC: 15258789062.5 units a lot.
+    ("lots", "value"),
+    [(1, "0.015258789062"), (3, "0.045776367188"), (5, "0.076293945312"), (7, "0.106811523438")],
+)
+def test_an_inverse_value_half_way_between_two_units_goes_to_the_even_one(
+    lots: int, value: str
+) -> None:
+    assert value_of(INVERSE, 65_536, lots) == Decimal(value)
     portfolio = Portfolio(INVERSE)
-    portfolio.apply(Side.SELL, fill(500_000, 100))
-    portfolio.apply(Side.BUY, fill(600_000, 100))
-    assert f"{portfolio.realized_pnl:.8f}" == "-0.03333333"
+    portfolio.trade_all([(1, 65_536, lots)])
+    assert portfolio.cash == Decimal(value)
+
+
+large_trades = st.lists(
+    st.tuples(st.sampled_from([1, -1]), st.integers(1, 10**12), st.integers(1, 10**13)), max_size=12
+)
+usual_trades = st.lists(
+    st.tuples(st.sampled_from([1, -1]), st.integers(1, 10**7), st.integers(1, 4)), max_size=40
+)
+
+
+@given(trades=usual_trades | large_trades, cut=st.integers(0, 40))
+@pytest.mark.parametrize("instrument", [BTCUSDT, FINE, INVERSE], ids=["linear", "fine", "inverse"])
+def test_many_trades_at_once_are_the_same_trades_one_by_one(
+    instrument: Instrument, trades: list[tuple[int, int, int]], cut: int
+) -> None:
+    one_by_one, at_once = Portfolio(instrument), Portfolio(instrument)
+    for sign, price, lots in trades:
+        one_by_one.trade(Side.BUY if sign > 0 else Side.SELL, price, lots, Decimal(0))
+    at_once.trade_all(trades[:cut])
+    at_once.trade_all(iter(trades[cut:]))
+    for name in ("position", "cash", "volume", "turnover", "realized_pnl"):
+        assert getattr(one_by_one, name) == getattr(at_once, name), name
+    for touch in ((100, 103), (None, None)):
+        assert one_by_one.equity(*touch) == at_once.equity(*touch)
+
+
+@pytest.mark.parametrize("instrument", [BTCUSDT, INVERSE], ids=["linear", "inverse"])
+def test_many_trades_cost_python_only_what_followed_the_last_time_it_was_flat(
+    instrument: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    carry = Portfolio._carry
+    monkeypatch.setattr(
+        Portfolio,
+        "_carry",
+        lambda self, change, at: (asked.append(change), carry(self, change, at)),
+    )
+    sign = np.array([1, -1] * 50_000 + [1, 1, -1])
+    Portfolio(instrument).trade_columns(sign, np.full(len(sign), 600_000), np.full(len(sign), 5))
+    assert len(asked) == 4  # from the one that made it flat
 
 
 def test_a_linear_round_trip_by_hand() -> None:
@@ -193,7 +314,8 @@ def test_a_position_that_cannot_be_valued_stands_at_what_it_cost(
         slow.trade(side, price, lots, fee)
     for touch in ((None, None), (1, None), (None, 1)):
         equity = Fraction(portfolio.equity(*touch))
-        assert abs(equity - (slow.realized - slow.fees)) < Fraction(1, 10**15)
+        nearly = len(trades) * UNIT if instrument is INVERSE else NEARLY
+        assert abs(equity - (slow.realized - slow.fees)) <= nearly
 
 
 def test_a_rebate_is_a_negative_fee_and_adds_to_equity() -> None:
@@ -208,7 +330,7 @@ def test_a_rebate_is_a_negative_fee_and_adds_to_equity() -> None:
     [
         (BTCUSDT, "600"),
         (SPOT, "60"),
-        (INVERSE, "0.016666666666666666666666666666666666666666666666667"),
+        (INVERSE, "0.016666666667"),
     ],
 )
 def test_the_value_of_ten_lots_at_600000_ticks(instrument: Instrument, value: str) -> None:

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkit.settings import QueueSettings
-from mmkit.sim.queue import Log, Power, QueueModel, QueuePosition, RiskAverse, queue_model
+from mmkit.sim.queue import (
+    Calibrated,
+    Log,
+    Optimistic,
+    Pessimistic,
+    Power,
+    QueueModel,
+    QueuePosition,
+    RiskAverse,
+    queue_model,
+)
 
 
 class Published:
@@ -169,6 +179,62 @@ def test_what_has_traded_beyond_us_is_told_once(
     assert model.fillable(position) == 3
 
 
+def power_as_knots(exponent: float, knots: int) -> tuple[float, ...]:
+    places = [number / (knots - 1) for number in range(knots)]
+    return tuple((1 - x) ** exponent / ((1 - x) ** exponent + x**exponent) for x in places)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 2.0, 3.0])
+@given(front=st.integers(0, 200), back=st.integers(0, 200), shrunk=st.integers(0, 400))
+def test_power_is_a_special_case_of_calibrated(
+    exponent: float, front: int, back: int, shrunk: int
+) -> None:
+    total = front + back
+    measured, formula = QueuePosition(float(front)), QueuePosition(float(front))
+    Calibrated(power_as_knots(exponent, 2001)).level(measured, total, max(total - shrunk, 0))
+    Power(exponent).level(formula, total, max(total - shrunk, 0))
+    assert measured.front == pytest.approx(formula.front, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("front", "front_after"),
+    [
+        (0, 0),  # at the front: nobody is ahead of us who could leave
+        (25, 25 - 0.3 * 8),  # at a quarter, half way from 0.9 to 0.5: 0.7 behind us
+        (50, 50 - 0.5 * 8),
+        (100, 92),  # at the end nobody is behind us: all 8 were ahead
+    ],
+)
+def test_a_calibrated_shrinkage_by_hand(front: int, front_after: float) -> None:
+    position = QueuePosition(float(front))
+    Calibrated((0.9, 0.5, 0.1)).level(position, 100, 92)
+    assert position.front == pytest.approx(front_after)
+
+
+@given(
+    behind=st.lists(st.floats(0, 1), min_size=2, max_size=9).map(
+        lambda knots: tuple(sorted(knots, reverse=True))
+    ),
+    front=st.integers(0, 100),
+    back=st.integers(0, 100),
+    shrunk=st.integers(0, 200),
+)
+def test_a_calibrated_share_lies_between_its_knots(
+    behind: tuple[float, ...], front: int, back: int, shrunk: int
+) -> None:
+    total = front + back
+    after = max(total - shrunk, 0)
+    position = QueuePosition(float(front))
+    Calibrated(behind).level(position, total, after)
+    for bound in (behind[0], behind[-1]):
+        other = QueuePosition(float(front))
+        Calibrated((bound, bound)).level(other, total, after)
+        if bound == behind[0]:
+            assert position.front <= other.front + 1e-9
+        else:
+            assert position.front >= other.front - 1e-9
+
+
 @pytest.mark.parametrize("exponent", [0.1, 2.0, 20.0])
 def test_no_quantity_is_too_large_for_the_power_model(exponent: float) -> None:
     # A token of which a quadrillion lots are quoted at one price.
@@ -185,6 +251,9 @@ def test_no_quantity_is_too_large_for_the_power_model(exponent: float) -> None:
         (QueueSettings(model="risk_averse"), RiskAverse),
         (QueueSettings(model="power", exponent=3), Power),
         (QueueSettings(model="log"), Log),
+        (QueueSettings(model="optimistic"), Optimistic),
+        (QueueSettings(model="pessimistic"), Pessimistic),
+        (QueueSettings(model="calibrated", behind=(1.0, 0.0)), Calibrated),
     ],
 )
 def test_the_settings_name_the_model(settings: QueueSettings, kind: type[QueueModel]) -> None:

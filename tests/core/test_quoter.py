@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -277,9 +278,22 @@ def test_a_target_counts_against_the_rate_limit() -> None:
     [
         (None, "must return Quotes or Target, found NoneType; return NO_QUOTES for nothing"),
         ((100, 1), "must return Quotes or Target, found tuple"),
-        (Quotes(bid=(100.0, 1)), "the bid price 100.0; a whole number of ticks or lots"),  # type: ignore[arg-type]
+        (
+            Quotes(bid=(100.0, 1)),
+            "the bid price 100.0, a float; a whole number of ticks was expected",
+        ),  # type: ignore[arg-type]
         (Quotes(ask=(102, 0.5)), "the ask quantity 0.5"),  # type: ignore[arg-type]
         (Quotes(bid=(float("nan"), 1)), "the bid price nan"),  # type: ignore[arg-type]
+        (Quotes(bid=(float("-inf"), 1)), r"-inf.*\(instrument.floor_ticks rounds a bid\)"),  # type: ignore[arg-type]
+        (Quotes(ask=(float("inf"), 1)), r"inf.*\(instrument.ceil_ticks rounds an ask\)"),  # type: ignore[arg-type]
+        (Quotes(bid=(100, float("nan"))), r"the bid quantity nan.*instrument.lots converts"),  # type: ignore[arg-type]
+        (Quotes(bid=(Decimal(100), 1)), "the bid price Decimal.'100'., a Decimal"),  # type: ignore[arg-type]
+        (Quotes(bid=(True, 1)), "the bid price True, a bool"),
+        (Quotes(bid=(2**63, 1)), "a bid price of 19 digits; less than 2..63 ticks were expected"),
+        (Quotes(bid=(100, 10**30)), "a bid quantity of 31 digits; less than 2..63 lots"),
+        (Quotes(ask=(102, -(10**30))), "an? ask quantity of 31 digits"),
+        (Target(10**30), "a target position of 31 digits; less than 2..63 lots"),
+        (Target(float("nan")), "the target position nan, a float; a whole number of lots"),  # type: ignore[arg-type]
         (Quotes(bid=(None, 1)), "the bid price None"),  # type: ignore[arg-type]
         (Quotes(bid=("100", 1)), "the bid price '100'"),  # type: ignore[arg-type]
         (Quotes(bid=(np.float64(100), 1)), "the bid price np.float64"),  # type: ignore[arg-type]

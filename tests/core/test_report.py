@@ -121,6 +121,16 @@ def test_an_order_that_risk_refused_is_in_the_report() -> None:
     assert "orders by max_order" in report_text(report)
 
 
+def test_orders_that_would_have_met_our_own_are_in_the_report() -> None:
+    engine, report = finished()
+    assert report.self_trades == 0
+    assert "self-trades" not in report_text(report)
+    engine.counts["self_trades"] = 3
+    told = report_of(engine, info(), FeedStats(), start_ns=0, events=1, wall_s=1.0)
+    assert told.self_trades == 3
+    assert "self-trades   3 orders rejected before our own" in report_text(told)
+
+
 def test_a_run_in_which_nothing_happened_is_told_without_noise() -> None:
     strategy = build_strategy(Skewed, size="0.01", max_position="0.05", half_spread="5bps")
     report = report_of(

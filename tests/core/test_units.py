@@ -122,6 +122,7 @@ def test_a_distance_says_what_it_is_in(text: str, distance: Distance) -> None:
         "-1bps",
         "nan%",
         "infticks",
+        "1e999ticks",
         "5pips",
         "5%%",
         "5 bps ticks",

@@ -1,6 +1,8 @@
 """`mmkit backtest` as a person runs it, on recorded order books."""
 
 import gzip
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,54 @@ def test_a_strategy_that_only_the_reference_can_run_is_run_by_the_reference_from
     ]
     ids = [order["order_id"] for order in orders]
     assert ids == sorted(set(ids))
+
+
+def with_series(folder: Path, start_s: int, seconds: int) -> str:
+    """The configuration with an entry latency that was recorded every second from `start_s` on."""
+    lines = [f"{(start_s + n) * 10**9},{(5 + n % 3) * 10**6}" for n in range(seconds)]
+    (folder / "series.csv").write_text("\n".join(["ts_ns,latency_ns", *lines]) + "\n")
+    return CONFIG.replace("sim: {", "sim: {latency: {entry: {series: series.csv, max_gap: 5s}}, ")
+
+
+def test_a_latency_recorded_along_with_the_data_is_used_and_its_digest_kept(tmp_path: Path) -> None:
+    plain = backtest(tmp_path, "--json").json
+
+    covered = with_series(tmp_path, plain["start_ns"] // 10**9, 400)
+    ended = backtest(tmp_path, "--json", config=covered)
+
+    assert ended.status == 0, ended.stderr
+    assert ended.json["engine"] == "reference"
+    run = tmp_path / ended.json["folder"]
+    entries = journal(run)
+    sent = {e["order_id"]: e["ts_local"] for e in entries if e["type"] == "SubmitOrder"}
+    answers = [e for e in entries if e["type"] == "OrderAccepted"]
+    took = [e["ts_exchange"] - sent[e["order_id"]] for e in answers]
+    assert all(5 * 10**6 <= ns <= 7 * 10**6 for ns in took)
+    assert len(took) > 20
+    assert len(set(took)) > 1
+    raw = (tmp_path / "series.csv").read_bytes()
+    kept = json.loads((run / "run.json").read_text())["files"]
+    assert kept == {"series.csv": hashlib.sha256(raw).hexdigest()}
+
+
+def test_a_latency_of_another_time_is_refused_before_the_run_begins(tmp_path: Path) -> None:
+    ended = backtest(tmp_path, config=with_series(tmp_path, 1_700_000_000, 60))
+
+    assert ended.status == 4
+    assert (
+        "series.csv: sim.latency.entry was recorded from 2023-11-14T22:13:20.000Z" in ended.stderr
+    )
+    assert "the data, from 2024-07-1" in ended.stderr
+    assert not (tmp_path / "user_data" / "results").exists()
+
+
+def test_a_broken_latency_file_is_a_data_error_with_its_line(tmp_path: Path) -> None:
+    config = with_series(tmp_path, 1_700_000_000, 60)
+    path = tmp_path / "series.csv"
+    path.write_text(path.read_text().replace("1700000007000000000,", "1700000007000000000,x"))
+
+    ended = backtest(tmp_path, config=config)
+
+    assert ended.status == 4
+    assert "series.csv:9: latency_ns: whole nanoseconds" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -254,3 +254,37 @@ def wait_for_orders(userdir: Path, seconds: float = 15) -> None:
                 return
         time.sleep(0.1)
     raise AssertionError("no order was accepted in time")
+
+
+def test_a_recorded_latency_is_refused_in_a_dry_run_before_it_starts(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data")
+    lines = [f"{1_700_000_000 + n}000000000,5000000" for n in range(3)]
+    (tmp_path / "series.csv").write_text("\n".join(["ts_ns,latency_ns", *lines]))
+
+    latency = "sim.latency={response: {series: series.csv, max_gap: 1m}}"
+    ended = run_for(userdir, "5s", "--set", latency)
+
+    assert ended.status == 3
+    assert "sim.latency.response: 'series.csv' was recorded from 2023-11-14T22:13:20.000Z" in (
+        ended.stderr
+    )
+    assert "a dry run is now, " in ended.stderr
+    assert not (userdir / "results").exists()
+
+
+def test_a_dry_run_with_drawn_latencies_is_replayed_to_the_last_bit(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data")
+    (tmp_path / "measured.csv").write_text("latency_ns\n2000000\n5000000\n40000000\n")
+    latency = "sim.latency={entry: {quantiles: [1ms, 3ms, 60ms]}, response: {samples: measured.csv, seed: 5}}"
+
+    ended = run_for(userdir, "4s", "--json", "--set", latency)
+
+    assert ended.status == 0, ended.stderr
+    assert ended.json["orders"] > 2
+    run = ended.json["folder"]
+    compared = mmkit("parity", run, "--json", cwd=tmp_path)
+    assert compared.json["equal"] is True, compared.json["first_difference"]
+    (tmp_path / "measured.csv").write_text("latency_ns\n2000000\n5000000\n")
+    changed = mmkit("parity", run, cwd=tmp_path)
+    assert changed.status == 1
+    assert "measured.csv: the file that" in changed.stderr

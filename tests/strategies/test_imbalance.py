@@ -172,7 +172,7 @@ def test_without_two_sides_that_do_not_cross_nothing_is_quoted(
         ({"half_spread": "-1ticks"}, "a distance such as"),
         ({"adjustment": [[0.1], [0.1, 0.2]]}, "rows of equal length"),
         ({"adjustment": [[]]}, "rows of equal length"),
-        ({"adjustment": [[math.nan]]}, "finite numbers of ticks"),
+        ({"adjustment": [[math.nan]]}, "finite number"),
         ({"adjustment": [["up"]]}, "valid number"),
         ({"size": "0"}, "greater than 0"),
     ],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock
 from mmkit.engine import Engine
-from mmkit.errors import ConfigError, Mistake
+from mmkit.errors import ConfigError, Mistake, OffGrid
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
     Context,
@@ -64,17 +65,42 @@ def assemble(
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
 
     Raises:
-        ConfigError: if the venue is a real one: backtests, dry runs and their replays send no order.
+        ConfigError: if the venue is a real one: backtests, dry runs and their replays send no order; or
+            if a size of the strategy is off the grid.
     """
     sim: SimSettings = config.sim
     if fill_reports is not None:
         sim = sim.model_copy(update={"fill_reports": fill_reports})
     context = Context(instrument, sim)
     checks = [(chosen.name, cast(RiskCheck, chosen.build(context))) for chosen in config.risk]
-    strategy = cast(Strategy, config.strategy.build(context))
+    strategy = _strategy(config.strategy, context)
     engine = Engine(instrument, strategy, RiskGate(checks), start_ns)
     venue = cast(ExecutionVenue, config.venue.build(context))
     if not venue.simulated:
         found = f"a simulated venue was expected; '{config.venue.name}' sends real orders"
         raise ConfigError([Mistake("", "venue.plugin", found, "use 'paper'")])
     return Session(engine, venue, recorder)
+
+
+def _strategy(chosen: Chosen, context: Context) -> Strategy:
+    """Build the strategy; only now is it known which sizes the instrument has."""
+    try:
+        return cast(Strategy, chosen.build(context))
+    except OffGrid as error:
+        keys = [
+            key for key, value in chosen.config if _refused(context.instrument, value, str(error))
+        ]
+        path = f"strategy.{keys[0]}" if keys else "strategy"
+        raise ConfigError([Mistake("", path, str(error))]) from error
+
+
+def _refused(instrument: Instrument, value: object, words: str) -> bool:
+    """Whether it is `value` that was refused with these words."""
+    for convert in (instrument.lots, instrument.ticks):
+        try:
+            if isinstance(value, Decimal):
+                convert(value)
+        except OffGrid as error:
+            if str(error) == words:
+                return True
+    return False

@@ -17,6 +17,7 @@ from mmkit.run.assembly import assemble, data_source
 from mmkit.run.replay import Progress, replay_plain, replay_received
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
+from mmkit.sim.latency_files import check_covers, digests
 from mmkit.tape import Tape
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def backtest(
     """
     tape = tape if tape is not None else load_tape(config)
     start_ns = tape.start_ns
+    end_ns = int(max(tape.ts_local[-1], tape.ts_exchange.max()))
+    check_covers(config.sim.latency, start_ns, end_ns)
+    files = digests(config.sim.latency)
     now_ns = SystemClock().now_ns()
     path = new_run_folder(config.userdir, "backtest", now_ns) if folder else None
     journal = Journal(path) if path else None
@@ -102,7 +106,7 @@ def backtest(
             write_run(
                 journal,
                 config,
-                RunRecord(info=run, start_ns=start_ns, end_ns=report.end_ns),
+                RunRecord(info=run, start_ns=start_ns, end_ns=report.end_ns, files=files),
                 report,
             )
     finally:

@@ -65,6 +65,15 @@ def why_not(session: Session, tape: Tape) -> str:
     engine, venue = session.engine, session.venue
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
         return "only 'paper' with 'fill_reports: plain' is compiled"
+    latency = venue.settings.latency
+    if not (isinstance(latency.entry, int) and isinstance(latency.response, int)):
+        return "only constant latencies are compiled"
+    if venue.settings.fees.tiers:
+        return "fees by tier are not compiled"
+    if _pays_funding(engine.instrument, tape):
+        return "funding is not compiled"
+    if venue.settings.queue.model not in _MODELS:
+        return f"the queue model '{venue.settings.queue.model}' is not compiled"
     if engine.instrument.kind is ContractKind.INVERSE:
         return "inverse contracts are not compiled"
     known = (MaxPosition, MaxOrder, PriceBand, MaxDrawdown, StaleAfter)
@@ -80,6 +89,13 @@ def why_not(session: Session, tape: Tape) -> str:
     if facts.span > WIDEST or not facts.narrow_prices:
         return "prices too far apart, or too high"
     return "" if facts.whole_messages else "a message was received at several times"
+
+
+def _pays_funding(instrument: Instrument, tape: Tape) -> bool:
+    """Whether the tape announces funding of a contract that has it."""
+    if instrument.kind is ContractKind.SPOT:
+        return False
+    return tape.index.facts.counts[Kind.FUNDING] > 0
 
 
 class _View:

@@ -12,10 +12,11 @@ import msgspec
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import RunError
 from mmkit.events import AnyEvent, OrderFilled
-from mmkit.journal import RecordedRun
+from mmkit.journal import RecordedRun, RunRecord
 from mmkit.run.assembly import assemble
 from mmkit.run.replay import replay_received
 from mmkit.settings import FillReports
+from mmkit.sim.latency_files import digest_of
 from mmkit.tape import NEVER
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
     """Replay `recorded` with `config`, its own, and compare.
 
     Raises:
-        RunError: if the run did not get far enough to be replayed.
+        RunError: if the run did not get far enough to be replayed, or a file that it depended on has changed.
     """
     record = recorded.record
     if record.end_ns is None:
@@ -72,6 +73,7 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
             f"{recorded.folder}: the run never ended, so it is not known how far its journal goes; "
             "it was killed, or it is still going on"
         )
+    _check_files(record)
     tape = recorded.tape()
     replayed = _Entries()
     session = assemble(
@@ -95,6 +97,15 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
         first_difference=_first_difference(entries, replayed.entries),
         wall_s=round(time.perf_counter() - began, 3),
     )
+
+
+def _check_files(record: RunRecord) -> None:
+    for path, digest in record.files.items():
+        if digest_of(Path(path)) != digest:
+            raise RunError(
+                f"{path}: the file that {record.info.run_id} was run with was expected (SHA-256 {digest}); "
+                "it has changed since; put the old one back"
+            )
 
 
 def _first_difference(

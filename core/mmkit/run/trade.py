@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
 from mmkit.errors import ConfigError, Mistake, MmkitError
-from mmkit.events import AnyEvent, FeedLost, FeedRestored, OrderFilled, OrderRejected
+from mmkit.events import (
+    AnyEvent,
+    FeedLost,
+    FeedRestored,
+    FundingPaid,
+    OrderFilled,
+    OrderRejected,
+)
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
@@ -21,6 +28,7 @@ from mmkit.run.assembly import assemble, data_source, service
 from mmkit.run.backtest import write_run
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
+from mmkit.sim.latency_files import digests, refuse_recorded
 from mmkit.tape import NEVER, Row
 
 if TYPE_CHECKING:
@@ -90,6 +98,11 @@ class _Notes:
                 )
             case OrderRejected():
                 return f"rejected order={entry.order_id} reason='{entry.reason}'"
+            case FundingPaid():
+                return (
+                    f"funding amount={entry.amount:f} rate={entry.rate:f} mark={entry.mark:f} "
+                    f"position={instrument.quantity(entry.position)}"
+                )
             case FeedLost():
                 return f"feed_lost reason={entry.reason}; quotes pulled"
             case FeedRestored():
@@ -113,6 +126,7 @@ async def trade(
         found = "trading with real money is not built yet; 'dry_run' was expected"
         raise ConfigError([Mistake("", "mode", found, "leave it out, or say dry_run")])
     clock = SystemClock()
+    refuse_recorded(config.sim.latency, clock.now_ns())
     async with _services(config, clock) as endpoints:
         source = data_source(config, clock, endpoints)
         try:
@@ -143,7 +157,7 @@ async def _trade(
         notes = _Notes(journal, instrument)
         session = assemble(config, instrument, notes, start_ns, FillReports.AFTER_DATA)
         live = LiveRun(run, session, source, clock, start_ns)
-        record = RunRecord(info=run, start_ns=start_ns)
+        record = RunRecord(info=run, start_ns=start_ns, files=digests(config.sim.latency))
         journal.write_record(record)
         config.plugins.run_started(run)
         _log.info(

@@ -10,6 +10,8 @@ Without partial fills the whole order trades at once; with them, rule 2 trades n
 A taking order trades at the prices on the book, which it does not remove. These are hftbacktest's rules
 for its no-partial-fill and partial-fill exchanges, but for one: of two own orders at one price the
 earlier one is filled first, and what filled it does not fill the other.
+
+We never trade with ourselves: an order that would meet one of ours is rejected.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import NamedTuple
 
 from mmkit.book import Book
 from mmkit.commands import SubmitOrder, TimeInForce
-from mmkit.events import Liquidity, Side
+from mmkit.events import SELF_TRADE, Liquidity, Side
 from mmkit.sim.queue import QueueModel, QueuePosition
 from mmkit.tape import KIND, LAST, SELL, Kind, Row
 
@@ -29,14 +31,14 @@ class Resting:
 
     __slots__ = ("arrived", "order_id", "position", "price", "remaining", "side")
 
-    def __init__(self, order: SubmitOrder, remaining: int, arrived: int, front: int) -> None:
+    def __init__(self, order: SubmitOrder, remaining: int, arrived: int, front: float) -> None:
         self.order_id = order.order_id
         self.side = order.side
         self.price = order.price
         self.remaining = remaining
         self.arrived = arrived
         """When it reached the venue, by the venue's clock, ns."""
-        self.position = QueuePosition(float(front))
+        self.position = QueuePosition(front)
 
 
 class Fill(NamedTuple):
@@ -124,12 +126,15 @@ class SimExchange:
         crosses = touch is not None and (order.price >= touch if buy else order.price <= touch)
         if crosses and order.time_in_force is TimeInForce.POST_ONLY:
             return Arrival([], "post-only order would have taken", resting=False)
+        if self._meets_own(order):
+            return Arrival([], SELF_TRADE, resting=False)
         fills = list(self._take(order)) if crosses else []
         remaining = fills[-1].remaining if fills else order.quantity
         if not remaining or order.time_in_force is TimeInForce.IOC:
             return Arrival(fills, None, resting=False)
         ladder = self.book.bids if buy else self.book.asks
-        resting = Resting(order, remaining, at, ladder.levels.get(order.price, 0))
+        ahead = self._queue.ahead(ladder.levels.get(order.price, 0))
+        resting = Resting(order, remaining, at, ahead)
         self._orders[order.order_id] = resting
         self._side(order.side).setdefault(order.price, []).append(resting)
         return Arrival(fills, None, resting=True)
@@ -141,6 +146,12 @@ class SimExchange:
             return False
         self._remove(resting)
         return True
+
+    def _meets_own(self, order: SubmitOrder) -> bool:
+        """Whether one of ours rests on the other side at the order's price or a better one."""
+        if order.side is Side.BUY:
+            return any(price <= order.price for price in self._asks)
+        return any(price >= order.price for price in self._bids)
 
     def _take(self, order: SubmitOrder) -> Iterable[Fill]:
         ladder, buy = (self.book.asks, True) if order.side is Side.BUY else (self.book.bids, False)

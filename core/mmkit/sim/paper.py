@@ -11,6 +11,9 @@ what a report may overtake (`mmkit.settings.FillReports`):
     after X has been received, or, where the market is quiet, ``data_wait`` after its answer would have
     been due. No report comes before the data that decided it. This needs no knowledge of the future, so
     it is what a dry run does, and a backtest that is compared with one.
+
+The venue's clock is the latest time it has seen, of a row or of a command that arrives. When it reaches a
+time at which funding is due or a fee tier is decided, that comes before the row or command is taken in.
 """
 
 from __future__ import annotations
@@ -22,20 +25,24 @@ from typing import Any
 from mmkit.commands import AnyCommand, SubmitOrder, TimeInForce
 from mmkit.events import (
     CancelRejected,
+    FundingPaid,
     OrderAccepted,
     OrderCanceled,
-    OrderEvent,
     OrderFilled,
     OrderRejected,
+    VenueEvent,
 )
 from mmkit.hookspecs import hookimpl
 from mmkit.interfaces import Context, ExecutionVenue, PluginConfig, Provider
 from mmkit.settings import FillReports, SimSettings
 from mmkit.sim.exchange import Fill, SimExchange
 from mmkit.sim.fees import Fees
+from mmkit.sim.funding import Funding
 from mmkit.sim.latency import Latency
 from mmkit.sim.queue import queue_model
-from mmkit.tape import NEVER, Row
+from mmkit.tape import KIND, NEVER, Kind, Row
+
+_FUNDING = frozenset({int(Kind.MARK), int(Kind.FUNDING)})
 
 
 class PaperConfig(PluginConfig):
@@ -55,10 +62,22 @@ class PaperVenue(ExecutionVenue):
         )
         self._latency = Latency(settings.latency)
         self._fees = Fees(settings.fees, context.instrument)
+        self._funding = Funding(context.instrument)
+        self._clock = 0
+        self._next_ns = NEVER
+        # Of what has been traded here, known to us or not.
+        self._position = 0
         self._wait = settings.data_wait if settings.fill_reports is FillReports.AFTER_DATA else None
-        # (arrives at the venue, matched at the latest, command); both in order, as on one connection.
+        # (arrives at the venue, matched at the latest, command); in order, as on one connection. Where one
+        # may wait longer than the next, the next waits for it.
         self._arriving: deque[tuple[int, int, AnyCommand]] = deque()
-        self._reports: deque[OrderEvent] = deque()
+        self._reports: deque[VenueEvent] = deque()
+
+    def open(self, now_ns: int) -> None:
+        """Begin a run at `now_ns`: the first fee tier is decided."""
+        self._clock = now_ns
+        self._fees.open(now_ns)
+        self._next_ns = self._fees.next_ns
 
     def send(self, command: AnyCommand) -> None:
         """Put the command on the line."""
@@ -75,6 +94,10 @@ class PaperVenue(ExecutionVenue):
         for row in rows:
             while self._arriving and self._arriving[0][0] < row[0]:
                 self._match(now_ns)
+            self._reach(row[0], now_ns)
+            if row[2] & KIND in _FUNDING:
+                self._funding.on_row(row, self._clock)
+                self._next_ns = min(self._fees.next_ns, self._funding.next_ns)
             for fill in self._exchange.on_row(row):
                 self._report_fill(fill, row[0], now_ns)
 
@@ -83,17 +106,18 @@ class PaperVenue(ExecutionVenue):
         deadline = self._arriving[0][1] if self._arriving else NEVER
         return min(deadline, self._reports[0].ts_local) if self._reports else deadline
 
-    def take(self, now_ns: int) -> list[OrderEvent]:
+    def take(self, now_ns: int) -> list[VenueEvent]:
         """Match what is due and return the reports that have reached us."""
         while self._arriving and self._arriving[0][1] <= now_ns:
             self._match(now_ns)
-        events = []
+        events: list[VenueEvent] = []
         while self._reports and self._reports[0].ts_local <= now_ns:
             events.append(self._reports.popleft())
         return events
 
     def _match(self, now_ns: int) -> None:
         at, _, command = self._arriving.popleft()
+        self._reach(at, now_ns)
         order_id = command.order_id
         times = self._times(at, now_ns)
         if isinstance(command, SubmitOrder):
@@ -117,7 +141,30 @@ class PaperVenue(ExecutionVenue):
                 CancelRejected(order_id=order_id, reason="the order is not on the book", **times)
             )
 
+    def _reach(self, at: int, now_ns: int) -> None:
+        """Move the venue's clock on to `at`, and let happen what is due by then."""
+        self._clock = max(self._clock, at)
+        if self._clock < self._next_ns:
+            return
+        if self._clock >= self._funding.next_ns:
+            paid = self._funding.pay(self._position)
+            if paid is not None:
+                self._reports.append(
+                    FundingPaid(
+                        rate=paid.rate,
+                        mark=paid.mark,
+                        position=self._position,
+                        amount=paid.amount,
+                        **self._times(paid.due, now_ns),
+                    )
+                )
+        if self._clock >= self._fees.next_ns:
+            self._fees.reach(self._clock)
+        self._next_ns = min(self._fees.next_ns, self._funding.next_ns)
+
     def _report_fill(self, fill: Fill, at: int, now_ns: int) -> None:
+        self._position += fill.side.sign * fill.quantity
+        self._fees.traded(fill.price, fill.quantity)
         self._reports.append(
             OrderFilled(
                 order_id=fill.order_id,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from mmkit.settings import QueueSettings
 
@@ -27,6 +28,10 @@ class QueuePosition:
 class QueueModel(ABC):
     """Moves orders up in their queues. Stateless: the state is in `QueuePosition`."""
 
+    def ahead(self, total: int) -> float:
+        """Return how much of `total` lots is ahead of an order that arrives."""
+        return float(total)
+
     def trade(self, position: QueuePosition, quantity: int) -> None:
         """Take in a trade of `quantity` lots at the order's price, against its side."""
         position.front -= quantity
@@ -45,6 +50,28 @@ class QueueModel(ABC):
         return lots
 
 
+class Optimistic(QueueModel):
+    """Nobody is ever ahead of us: any trade at our price fills. No model can fill more."""
+
+    def ahead(self, total: int) -> float:
+        """Nobody."""
+        return 0.0
+
+    def level(self, position: QueuePosition, before: int, after: int) -> None:
+        """Make nothing of it."""
+
+
+class Pessimistic(QueueModel):
+    """Everybody is always ahead of us: only a market that moves through our price fills. No model can fill less."""
+
+    def level(self, position: QueuePosition, before: int, after: int) -> None:
+        """Make nothing of it."""
+
+    def fillable(self, position: QueuePosition) -> int:
+        """Nothing."""
+        return 0
+
+
 class RiskAverse(QueueModel):
     """Every cancellation was behind us: only trades move us up, until the total is smaller than our front."""
 
@@ -54,13 +81,13 @@ class RiskAverse(QueueModel):
 
 
 class Probabilistic(QueueModel):
-    """A cancellation was ahead of us with a probability that depends on where we stand.
+    """A cancellation was behind us with a probability that depends on where we stand.
 
-    Of a shrinkage that trades do not explain, the share ``f(back) / (f(back) + f(front))`` is thought to
-    have happened behind us. After E. Rigtorp, "Estimating Order Queue Position", 2013, and the
-    discussion at quant.stackexchange.com/questions/3782; the same rule as hftbacktest's
-    ProbQueueModel, so that results can be compared, but for one thing: there more than is ahead of us
-    may leave from ahead, and the next trade fills us by the difference.
+    That share of a shrinkage which trades do not explain is thought to have happened behind us. After
+    E. Rigtorp, "Estimating Order Queue Position", 2013, and the discussion at
+    quant.stackexchange.com/questions/3782; the same rule as hftbacktest's ProbQueueModel, so that
+    results can be compared, but for one thing: there more than is ahead of us may leave from ahead, and
+    the next trade fills us by the difference.
     """
 
     def level(self, position: QueuePosition, before: int, after: int) -> None:
@@ -78,8 +105,37 @@ class Probabilistic(QueueModel):
         # Whoever leaves may put us first, but nothing trades by it: not below zero, where `trade` counts.
         position.front = max(min(moved, after), min(front, 0.0))
 
+    @abstractmethod
     def _behind(self, front: float, back: float) -> float:
-        # Half a lot below zero is how far `fillable` lets the front go.
+        """Return the probability that whoever left was behind us.
+
+        `back` may be below zero, and `front` by half a lot, which is how far `fillable` lets it go.
+        """
+
+
+class Calibrated(Probabilistic):
+    """The probability is measured: a function of ``x = front / (front + back)``, linear between knots.
+
+    Args:
+        behind: The probability at ``x = 0, 1 / n, 2 / n, ..., 1``.
+    """
+
+    def __init__(self, behind: Sequence[float]) -> None:
+        self._knots = tuple(behind)
+
+    def _behind(self, front: float, back: float) -> float:
+        ahead = abs(front)
+        total = ahead + max(back, 0.0)
+        at = ahead / total * (len(self._knots) - 1) if total > 0.0 else 0.0
+        left = min(int(at), len(self._knots) - 2)
+        low, high = self._knots[left], self._knots[left + 1]
+        return low + (high - low) * (at - left)
+
+
+class Weighted(Probabilistic):
+    """The probability is ``f(back) / (f(back) + f(front))``."""
+
+    def _behind(self, front: float, back: float) -> float:
         weight_back, weight_front = self._weight(max(back, 0.0)), self._weight(abs(front))
         weights = weight_back + weight_front
         if math.isinf(weights):
@@ -91,7 +147,7 @@ class Probabilistic(QueueModel):
         """Return f(quantity); `quantity` is not below zero."""
 
 
-class Power(Probabilistic):
+class Power(Weighted):
     """``f(x) = x ** exponent``."""
 
     def __init__(self, exponent: float) -> None:
@@ -104,7 +160,7 @@ class Power(Probabilistic):
             return math.inf
 
 
-class Log(Probabilistic):
+class Log(Weighted):
     """``f(x) = log(1 + x)``, x in lots."""
 
     def _weight(self, quantity: float) -> float:
@@ -113,8 +169,16 @@ class Log(Probabilistic):
 
 def queue_model(settings: QueueSettings) -> QueueModel:
     """Return the model that the settings name."""
-    if settings.model == "risk_averse":
-        return RiskAverse()
-    if settings.model == "log":
-        return Log()
-    return Power(settings.exponent)
+    match settings.model:
+        case "optimistic":
+            return Optimistic()
+        case "pessimistic":
+            return Pessimistic()
+        case "risk_averse":
+            return RiskAverse()
+        case "calibrated":
+            return Calibrated(settings.behind)
+        case "log":
+            return Log()
+        case "power":
+            return Power(settings.exponent)
