@@ -11,6 +11,8 @@ from mmkit.interfaces import MarketView, Quotes, Target
 from mmkit.tape import LAST, SCALE, Kind, Row, Tape
 
 S = 10**9
+TO_MIDNIGHT = 6_395 * S
+"""Random tapes begin at 22:13:20; moved by so much, that day ends five seconds later."""
 
 
 def with_funding(tape: Tape, seed: int, *, every_s: int = 3, shift_ns: int = 0) -> Tape:

@@ -3,12 +3,15 @@
 from typing import Any
 
 import pytest
+from core_rows import INVERSE, SPOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markets import TO_MIDNIGHT, with_funding
 
 from mmkit.engine import Engine
 from mmkit.errors import StrategyError
 from mmkit.events import AnyEvent
+from mmkit.instruments import Instrument
 from mmkit.interfaces import (
     Context,
     MarketView,
@@ -121,8 +124,8 @@ class Memory:
         self.entries.append(entry)
 
 
-def checks(wanted: dict[str, str]) -> RiskGate:
-    context = Context(BTCUSDT)
+def checks(wanted: dict[str, str], instrument: Instrument) -> RiskGate:
+    context = Context(instrument)
     made: dict[str, tuple[type, type]] = {
         "max_position": (QuantityLimit, MaxPosition),
         "max_order": (QuantityLimit, MaxOrder),
@@ -142,12 +145,12 @@ def session(
     sim: SimSettings,
     asked: dict[str, Any],
     risk: dict[str, str],
-    start_ns: int,
+    tape: Tape,
 ) -> tuple[Session, Memory]:
     memory = Memory()
-    context = Context(BTCUSDT, sim)
+    context = Context(tape.instrument, sim)
     strategy = strategy_of(StrategyConfig.model_validate(asked), context)
-    engine = Engine(BTCUSDT, strategy, checks(risk), start_ns)
+    engine = Engine(tape.instrument, strategy, checks(risk, tape.instrument), tape.start_ns)
     return Session(engine, PaperVenue(PaperConfig(), context), memory), memory
 
 
@@ -162,7 +165,8 @@ def outcome(run: Session) -> dict[str, Any]:
         "drawdown": engine.max_drawdown,
         "now": engine.now,
         "equity": engine.equity,
-        "money": (portfolio.cash, portfolio.fees, portfolio.volume, portfolio.realized_pnl),
+        "money": (portfolio.cash, portfolio.fees, portfolio.funding, portfolio.realized_pnl),
+        "traded": (portfolio.volume, portfolio.turnover),
         "position": engine.position,
         "bids": engine.book.bids.levels,
         "asks": engine.book.asks.levels,
@@ -177,10 +181,9 @@ def compare(
     risk: dict[str, str],
     strategy: type[Strategy] = Restless,
 ) -> Session:
-    start_ns = tape.start_ns
-    reference, expected = session(strategy, sim, asked, risk, start_ns)
+    reference, expected = session(strategy, sim, asked, risk, tape)
     replay_plain(reference, tape)
-    compiled, found = session(strategy, sim, asked, risk, start_ns)
+    compiled, found = session(strategy, sim, asked, risk, tape)
     assert why_not(compiled, tape) == ""
     replay_compiled(compiled, found, tape)
     for number, (left, right) in enumerate(zip(expected.entries, found.entries, strict=False)):
@@ -190,21 +193,47 @@ def compare(
     return reference
 
 
+delays = st.sampled_from(
+    [
+        *("0s", "1ms", "10ms", "137ms", "450ms"),
+        {"quantiles": ["1ms", "10ms", "300ms"]},
+        {"quantiles": ["0s", "90ms"], "seed": 7},
+    ]
+)
+queues = st.sampled_from(
+    [
+        *({"model": "power", "exponent": exponent} for exponent in (0.5, 1, 2, 3)),
+        *({"model": model} for model in ("risk_averse", "log", "optimistic", "pessimistic")),
+        {"model": "calibrated", "behind": [1, 0.7, 0.1]},
+    ]
+)
+fees = st.sampled_from(
+    [
+        *({"maker": maker, "taker": "0.0005"} for maker in ("0.0002", "-0.00005", "0")),
+        {
+            "tiers": [
+                {"volume": "0", "maker": "0.0002", "taker": "0.0005"},
+                {"volume": "6000", "maker": "-0.00001", "taker": "0.00033"},
+                {"volume": "9000", "maker": "-0.0001", "taker": "0"},
+            ],
+            "volume_30d": "6000",
+        },
+    ]
+)
 sims = st.builds(
-    lambda entry, response, model, exponent, partial, maker: SimSettings.model_validate(
+    lambda entry, response, queue, partial, fees: SimSettings.model_validate(
         {
             "latency": {"entry": entry, "response": response},
-            "queue": {"model": model, "exponent": exponent},
+            "queue": queue,
             "partial_fills": partial,
-            "fees": {"maker": maker},
+            "fees": fees,
         }
     ),
-    st.sampled_from(["0s", "1ms", "10ms", "137ms", "450ms"]),
-    st.sampled_from(["0s", "1ms", "10ms", "90ms"]),
-    st.sampled_from(["risk_averse", "power", "log"]),
-    st.sampled_from([0.5, 1, 2, 3]),
+    delays,
+    delays,
+    queues,
     st.booleans(),
-    st.sampled_from(["0.0002", "-0.00005", "0"]),
+    fees,
 )
 risks = st.fixed_dictionaries(
     {},
@@ -225,7 +254,7 @@ wakes = st.fixed_dictionaries(
 
 
 @pytest.mark.timeout(600)  # the first of them compiles the engine
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     messages=st.integers(1, 900),
@@ -234,6 +263,8 @@ wakes = st.fixed_dictionaries(
     risk=risks,
     strategy=st.sampled_from(KINDS),
     rough=st.booleans(),
+    instrument=st.sampled_from([BTCUSDT, SPOT, INVERSE]),
+    funding=st.booleans(),
 )
 def test_the_compiled_engine_does_what_the_reference_does_entry_by_entry(
     seed: int,
@@ -243,8 +274,14 @@ def test_the_compiled_engine_does_what_the_reference_does_entry_by_entry(
     risk: dict[str, str],
     strategy: type[Strategy],
     rough: bool,
+    instrument: Instrument,
+    funding: bool,
 ) -> None:
-    compare(random_tape(seed, messages, rough=rough), sim, asked, risk, strategy)
+    tape = random_tape(seed, messages, rough=rough, instrument=instrument)
+    if funding:
+        # A day ends on the way, and with it, perhaps, a fee tier.
+        tape = with_funding(tape, seed, shift_ns=TO_MIDNIGHT)
+    compare(tape, sim, asked, risk, strategy)
 
 
 @pytest.mark.parametrize("model", ["risk_averse", "power", "log"])

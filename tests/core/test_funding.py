@@ -62,7 +62,7 @@ def test_funding_by_hand(
     instrument: Instrument, position: int, price: str, rate: str, amount: str
 ) -> None:
     scaled = (int(Decimal(number) * SCALE) for number in (price, rate))
-    assert funding_amount(instrument, position, *scaled) == Decimal(amount)
+    assert funding_amount(instrument, position, *scaled, 0) == Decimal(amount)
 
 
 @given(
@@ -79,7 +79,7 @@ def test_funding_is_the_share_of_the_value_rounded_half_to_even_to_eight_decimal
         Fraction(position * 100) / at if instrument is INVERSE else Fraction(position, 1000) * at
     )
     expected = Fraction(round(-value * share * 10**8), 10**8)
-    assert Fraction(funding_amount(instrument, position, price, rate)) == expected
+    assert Fraction(funding_amount(instrument, position, price, rate, 0)) == expected
 
 
 # --- at the venue ---

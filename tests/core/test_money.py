@@ -9,7 +9,7 @@ import pytest
 from core_rows import BTCUSDT, INVERSE, SPOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from markets import S, anything, with_funding
+from markets import TO_MIDNIGHT, S, anything, with_funding
 
 from mmkit.commands import SubmitOrder
 from mmkit.events import FundingPaid, Liquidity, OrderFilled
@@ -19,8 +19,6 @@ from mmkit.testing import random_tape, run_strategy
 
 UNIT = Fraction(1, 10**12)
 MIDNIGHT = 1_700_006_400 * S
-TO_MIDNIGHT = 6_395 * S
-"""Random tapes begin at 22:13:20; moved by so much, that day ends five seconds later."""
 
 latencies = st.sampled_from(
     ["0s", "10ms", "450ms", {"quantiles": ["1ms", "10ms", "2s"]}, {"quantiles": ["0s", "90ms"]}]

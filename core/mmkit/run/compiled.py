@@ -13,16 +13,19 @@ from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 from numba.core.errors import NumbaError
 
 from mmkit.book import Book, Depth
 from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import MmkitError, RunError, StrategyError
 from mmkit.events import (
+    SELF_TRADE,
     AnyEvent,
     CancelRejected,
     FeedLost,
     FeedRestored,
+    FundingPaid,
     Liquidity,
     OrderAccepted,
     OrderCanceled,
@@ -30,29 +33,39 @@ from mmkit.events import (
     OrderRejected,
     Side,
 )
-from mmkit.instruments import ContractKind, Instrument
+from mmkit.instruments import Instrument
 from mmkit.interfaces import Level, Quotes, Strategy, Target
 from mmkit.orders import Order
-from mmkit.portfolio import EXACT
 from mmkit.quoter import ORDERS_PER_10S, checked_levels, whole
 from mmkit.risk import MaxDrawdown, MaxOrder, MaxPosition, PriceBand, StaleAfter
 from mmkit.run.replay import Progress
 from mmkit.run.session import Recorder, Session
+from mmkit.run.worth import Worth
 from mmkit.settings import FillReports, SimSettings
-from mmkit.sim.fees import Fees
+from mmkit.sim.fees import DAY_NS
+from mmkit.sim.funding import funding_amount, scaled
 from mmkit.sim.kernel import layout as k
 from mmkit.sim.kernel.advance import advance
+from mmkit.sim.latency import Drawn, Recorded, delay_of
 from mmkit.sim.paper import PaperVenue
 from mmkit.tape import NEVER, GapReason, Kind, Tape
 from mmkit.tape.index import NONE, UNKNOWN, WIDEST
 
 _LOG_LINES = 65_536
-_MODELS = {"risk_averse": k.RISK_AVERSE, "power": k.POWER, "log": k.LOG_MODEL}
+_MODELS = {
+    "risk_averse": k.RISK_AVERSE,
+    "power": k.POWER,
+    "log": k.LOG_MODEL,
+    "calibrated": k.CALIBRATED,
+    "optimistic": k.OPTIMISTIC,
+    "pessimistic": k.PESSIMISTIC,
+}
 _SIDES = (Side.BUY, Side.SELL)
 _LIQUIDITY = (Liquidity.MAKER, Liquidity.TAKER)
 _REJECTED = {
     k.REJECTED_POST_ONLY: "post-only order would have taken",
     k.REJECTED_UNKNOWN: "the book is unknown at this moment, so nothing can be matched",
+    k.REJECTED_SELF_TRADE: SELF_TRADE,
 }
 
 
@@ -65,17 +78,6 @@ def why_not(session: Session, tape: Tape) -> str:
     engine, venue = session.engine, session.venue
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
         return "only 'paper' with 'fill_reports: plain' is compiled"
-    latency = venue.settings.latency
-    if not (isinstance(latency.entry, int) and isinstance(latency.response, int)):
-        return "only constant latencies are compiled"
-    if venue.settings.fees.tiers:
-        return "fees by tier are not compiled"
-    if _pays_funding(engine.instrument, tape):
-        return "funding is not compiled"
-    if venue.settings.queue.model not in _MODELS:
-        return f"the queue model '{venue.settings.queue.model}' is not compiled"
-    if engine.instrument.kind is ContractKind.INVERSE:
-        return "inverse contracts are not compiled"
     known = (MaxPosition, MaxOrder, PriceBand, MaxDrawdown, StaleAfter)
     if len(engine.risk.checks) > k.MOST_CHECKS or any(
         type(check) not in known for _, check in engine.risk.checks
@@ -89,13 +91,6 @@ def why_not(session: Session, tape: Tape) -> str:
     if facts.span > WIDEST or not facts.narrow_prices:
         return "prices too far apart, or too high"
     return "" if facts.whole_messages else "a message was received at several times"
-
-
-def _pays_funding(instrument: Instrument, tape: Tape) -> bool:
-    """Whether the tape announces funding of a contract that has it."""
-    if instrument.kind is ContractKind.SPOT:
-        return False
-    return tape.index.facts.counts[Kind.FUNDING] > 0
 
 
 class _View:
@@ -135,14 +130,13 @@ class CompiledRun:
         self.session, self.recorder, self.tape = session, recorder, tape
         self.engine = engine = session.engine
         settings = cast(PaperVenue, session.venue).settings
-        maker, taker = Fraction(settings.fees.maker), Fraction(settings.fees.taker)
-        self.fees = Fees(settings.fees, engine.instrument)
-        self.denominator = maker.denominator * taker.denominator
+        self.worth = Worth(settings.fees, tape)
         self.state = np.zeros(1, k.STATE)
         self.s = self.state[0]
+        self._tables: list[npt.NDArray[Any]] = []
         self.tables = k.tables(tape.index.facts.span, _LOG_LINES, engine.strategy.depth)
         self._point()
-        self._settle(settings, maker, taker)
+        self._settle(settings)
         # Items of a memoryview are Python's own integers, and come at a third of the time.
         self._wanted = memoryview(self.tables["wanted"])
         # What is written there, if the strategy wanted quotes: most often it wants the same again.
@@ -184,7 +178,7 @@ class CompiledRun:
         s["used_high"] = s["local_high"] = -1
         s["end"] = max(int(tape.ts_local[-1]), index.facts.last_exchange)
 
-    def _settle(self, settings: SimSettings, maker: Fraction, taker: Fraction) -> None:
+    def _settle(self, settings: SimSettings) -> None:
         """Write what was configured into the state."""
         s, engine = self.s, self.engine
         strategy, wake = engine.strategy, engine.strategy.wake
@@ -200,13 +194,11 @@ class CompiledRun:
         s["top"] = s["exchange_top"] = -1
         s["bid"] = s["ask"] = UNKNOWN
         s["frees"] = k.MOST_ORDERS
-        s["entry"], s["response"] = settings.latency.entry, settings.latency.response
         s["queue"], s["exponent"] = _MODELS[settings.queue.model], settings.queue.exponent
+        s["knots"] = len(settings.queue.behind)
+        s["behind"] = self._kept(np.array([*settings.queue.behind, 0.0]))
         s["partial"] = settings.partial_fills
-        s["denominator"] = self.denominator
-        s["maker"] = int(maker * self.denominator)
-        s["taker"] = int(taker * self.denominator)
-        s["fill_due"] = NEVER
+        s["fill_due"] = s["funding_due"] = NEVER
         s["own_low"], s["across"] = k.NOWHERE, NEVER
         for n, (_, check) in enumerate(engine.risk.checks):
             code, limit = 0, 0
@@ -219,23 +211,55 @@ class CompiledRun:
                     engine.instrument
                 )
             elif isinstance(check, MaxDrawdown):
-                units = Fraction(check.limit) / self._unit
+                units = Fraction(check.limit) / self.worth.unit
                 s["max_drawdown"] = -(-units.numerator // units.denominator)
             elif isinstance(check, StaleAfter):
                 s["stale"] = check.limit
             s["check"][n], s["check_limit"][n] = code, limit
         s["checks"] = len(engine.risk.checks)
+        self._settle_latency(settings)
+        self._settle_money()
         if strategy.decision:
             self._decision = _imported(strategy.decision)
-            self._parameters = np.array([*strategy.parameters(), 0.0])
             s["decision"] = self._decision.address
-            s["parameters"] = self._parameters.ctypes.data
+            s["parameters"] = self._kept(np.array([*strategy.parameters(), 0.0]))
 
-    @property
-    def _unit(self) -> Fraction:
-        """What one unit of the kernel's equity is worth in the settlement currency."""
-        i = self.engine.instrument
-        return Fraction(i.tick * i.lot * i.contract_size) / (2 * self.denominator)
+    def _settle_latency(self, settings: SimSettings) -> None:
+        s = self.s
+        ways = (("entry", settings.latency.entry), ("response", settings.latency.response))
+        for way, (name, setting) in enumerate(ways):
+            match delay_of(setting, name):
+                case Drawn() as drawn:
+                    s["latency"][way], s["key"][way] = k.DRAWN, drawn.key
+                    s["measured"][way] = len(drawn.values)
+                    s["values"][way] = self._kept(np.array(drawn.values, np.int64))
+                case Recorded() as recorded:
+                    s["latency"][way], s["measured"][way] = k.RECORDED, len(recorded.times)
+                    s["values"][way] = self._kept(np.array(recorded.values, np.int64))
+                    s["times"][way] = self._kept(np.array(recorded.times, np.int64))
+                case constant:
+                    s["latency"][way], s["constant"][way] = k.CONSTANT, constant.at(0)
+
+    def _settle_money(self) -> None:
+        s, worth = self.s, self.worth
+        s["inverse"], s["by"], s["over"] = (
+            worth.inverse,
+            worth.each.numerator,
+            worth.each.denominator,
+        )
+        s["cash_worth"], s["fee_worth"] = worth.cash_worth, worth.fee_worth
+        s["denominator"], s["funded"] = worth.denominator, worth.funded
+        s["day"] = s["first_day"] = self.engine.now // DAY_NS
+        rates, needed = worth.rates(), worth.needed()
+        s["tiers"] = len(rates) if len(rates) > 1 else 0
+        s["rates"], s["needed"] = self._kept(rates), self._kept(needed)
+        s["traded"] = self._kept(np.zeros(k.DAYS, np.int64))
+        s["maker"], s["taker"] = rates[np.flatnonzero(needed[:, 0] <= 0)[-1]]
+
+    def _kept(self, table: npt.NDArray[Any]) -> int:
+        """Keep a table alive where it is; return its address."""
+        self._tables.append(table)
+        return int(table.ctypes.data)
 
     def stop(self) -> None:
         """End a run that goes on in another thread, at its next instant."""
@@ -284,6 +308,8 @@ class CompiledRun:
                 self._hear()
             elif why == k.END:
                 break
+            elif why == k.PAY:
+                self._pay()
             elif why == k.LIMIT:
                 raise RunError("the run was stopped before its end")
             elif why == k.BAD:
@@ -326,6 +352,13 @@ class CompiledRun:
         event = self._entry(self.tables["log"][logged - 1].item())
         self.engine.strategy_hears(cast(AnyEvent, event))
 
+    def _pay(self) -> None:
+        """Work out the funding that is told of next."""
+        told = self.tables["reports"][int(self.s["reports_first"]) % k.LINE]
+        told["slot"] = 1
+        position, mark, rate = int(told["quantity"]), int(told["price"]), int(told["remaining"])
+        told["fee"] = self.worth.received(position, mark, rate, int(told["at"]))
+
     def depth(self) -> Depth:
         """Return the best levels of the book, as many as the strategy has declared."""
         levels = self.engine.strategy.depth
@@ -359,17 +392,18 @@ class CompiledRun:
         if self.recorder is not None:
             for line in lines.tolist():
                 self.recorder.note(self._entry(line))
-        portfolio = self.engine.portfolio
+        portfolio, worth = self.engine.portfolio, self.worth
         fills = lines[lines["what"] == k.FILLED]
         signs = 1 - 2 * fills["selling"]
-        portfolio.trade_all(
-            zip(signs.tolist(), fills["price"].tolist(), fills["quantity"].tolist(), strict=True)
-        )
-        # The kernel has added the fees up, in whole units.
-        portfolio.fees = self._money(2 * int(self.s["fees"]))
+        portfolio.trade_columns(signs, fills["price"], fills["quantity"])
+        # The kernel has added the others up, in whole units.
+        portfolio.fees = worth.fees(int(self.s["fees"]))
+        portfolio.funding = worth.equity(int(self.s["funding"]))
 
     def _entry(self, line: tuple[int, ...]) -> AnyCommand | AnyEvent:
-        what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling, taker, _ = line
+        what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling, taker, fee = (
+            line
+        )
         if what == k.SUBMIT:
             return SubmitOrder(
                 ts_local=ts_local,
@@ -389,7 +423,7 @@ class CompiledRun:
                 quantity=quantity,
                 remaining=remaining,
                 liquidity=_LIQUIDITY[taker],
-                fee=self.fees.of(price, quantity, _LIQUIDITY[taker]),
+                fee=self.worth.fees(fee),
                 **times,
             )
         if what == k.ACCEPTED:
@@ -402,6 +436,16 @@ class CompiledRun:
             return FeedLost(reason=GapReason(price).name.lower(), **times)
         if what == k.FEED_RESTORED:
             return FeedRestored(**times)
+        if what == k.FUNDED:
+            return FundingPaid(
+                rate=scaled(remaining),
+                mark=scaled(price),
+                position=quantity,
+                amount=funding_amount(
+                    self.engine.instrument, quantity, price, remaining, ts_exchange
+                ),
+                **times,
+            )
         return OrderRejected(order_id=order_id, reason=_REJECTED[what], **times)
 
     def _tell_engine(self) -> None:
@@ -412,6 +456,8 @@ class CompiledRun:
             "orders": s["n_orders"],
             "cancels": s["n_cancels"],
             "rejected": s["n_rejected"],
+            "self_trades": s["n_self_trades"],
+            "fundings": s["n_fundings"],
             "fills": s["n_fills"],
             "maker_fills": s["n_maker_fills"],
             "taker_fills": s["n_fills"] - s["n_maker_fills"],
@@ -424,10 +470,10 @@ class CompiledRun:
                 engine.risk.vetoes[name] = vetoes
         engine.quoter.held_back = int(s["held_back"])
         engine.now = int(s["now"])
-        engine.peak_equity = self._money(s["peak"])
-        engine.max_drawdown = self._money(s["drawdown"])
+        engine.peak_equity = self.worth.equity(s["peak"])
+        engine.max_drawdown = self.worth.equity(s["drawdown"])
         if s["halted"]:
-            drawdown = self._money(s["halted_by"])
+            drawdown = self.worth.equity(s["halted_by"])
             engine.halted = next(
                 f"{name}: {check.words(drawdown)}"
                 for name, check in engine.risk.checks
@@ -448,11 +494,6 @@ class CompiledRun:
                 )
         book.known = bool(self.s["known"])
         return book
-
-    def _money(self, units: Any) -> Decimal:
-        value = int(units) * self._unit
-        # Exact: products of decimals have a finite expansion.
-        return EXACT.divide(Decimal(value.numerator), Decimal(value.denominator))
 
 
 def _order(row: Any) -> Order:

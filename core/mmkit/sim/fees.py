@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from mmkit.events import Liquidity
 from mmkit.instruments import ContractKind, Instrument
-from mmkit.portfolio import fee_of
+from mmkit.portfolio import EXACT, fee_of
 from mmkit.settings import FeeSettings, FeeTier
 from mmkit.tape import NEVER
 
@@ -27,14 +27,10 @@ class Fees:
 
     def __init__(self, settings: FeeSettings, instrument: Instrument) -> None:
         self._instrument = instrument
-        flat = FeeTier(volume=Decimal(0), maker=settings.maker, taker=settings.taker)
-        self._tiers = settings.tiers or (flat,)
+        self._tiers = tiers_of(settings)
         self._before = Fraction(settings.volume_30d)
         self._inverse = instrument.kind is ContractKind.INVERSE
-        # Of what is counted in `_traded`, in quote currency.
-        self._unit = Fraction(instrument.lot) * Fraction(instrument.contract_size)
-        if not self._inverse:
-            self._unit *= Fraction(instrument.tick)
+        self._unit = traded_unit(instrument)
         self._first = self._day = 0
         # By UTC day: price x quantity in ticks and lots, or, of an inverse contract, lots.
         self._traded: Counter[int] = Counter()
@@ -68,4 +64,17 @@ class Fees:
     def of(self, price: int, quantity: int, liquidity: Liquidity) -> Decimal:
         """Return the fee for `quantity` lots at `price` ticks, in the settlement currency."""
         rate = self.tier.maker if liquidity is Liquidity.MAKER else self.tier.taker
-        return fee_of(self._instrument, price, quantity, rate)
+        # Without trailing zeros: the same number is the same text, whichever engine made it.
+        return fee_of(self._instrument, price, quantity, rate).normalize(EXACT)
+
+
+def tiers_of(settings: FeeSettings) -> tuple[FeeTier, ...]:
+    """Return the tiers, or the one that always holds."""
+    flat = FeeTier(volume=Decimal(0), maker=settings.maker, taker=settings.taker)
+    return settings.tiers or (flat,)
+
+
+def traded_unit(instrument: Instrument) -> Fraction:
+    """Return what volume is counted in, in quote currency: a lot at one tick, or a lot if inverse."""
+    unit = Fraction(instrument.lot) * Fraction(instrument.contract_size)
+    return unit if instrument.kind is ContractKind.INVERSE else unit * Fraction(instrument.tick)

@@ -64,16 +64,13 @@ class Funding:
         due, self.next_ns = self.next_ns, NEVER
         if not position:
             return None
-        if self._mark <= 0:
-            raise DataError(
-                f"funding of {self._instrument.symbol} is due at {due // 1_000_000_000} s, and no mark "
-                "price has been told yet; a stream that tells both was expected, such as 'markPrice'"
-            )
-        amount = funding_amount(self._instrument, position, self._mark, self._rate)
+        amount = funding_amount(self._instrument, position, self._mark, self._rate, due)
         return Payment(due, scaled(self._rate), scaled(self._mark), amount)
 
 
-def funding_amount(instrument: Instrument, position: int, mark: int, rate: int) -> Decimal:
+def funding_amount(
+    instrument: Instrument, position: int, mark: int, rate: int, due_ns: int
+) -> Decimal:
     """Return what `position` lots receive, rounded half to even to `PLACES` decimals; negative is paid.
 
     Linear: ``-position x contract_size x mark x rate``. Inverse: ``-position x contract_size / mark x
@@ -84,7 +81,16 @@ def funding_amount(instrument: Instrument, position: int, mark: int, rate: int) 
         position: In lots; negative is short.
         mark: The mark price times `SCALE`.
         rate: The funding rate times `SCALE`.
+        due_ns: When it is due, ns since the epoch.
+
+    Raises:
+        DataError: if there is no mark price to value the position at.
     """
+    if mark <= 0:
+        raise DataError(
+            f"funding of {instrument.symbol} is due at {due_ns // 1_000_000_000} s, and no mark "
+            "price has been told yet; a stream that tells both was expected, such as 'markPrice'"
+        )
     lot = Fraction(instrument.lot) * Fraction(instrument.contract_size)
     if instrument.kind is ContractKind.INVERSE:
         amount = lot * position * rate / mark

@@ -24,6 +24,7 @@ from mmkit.sim.kernel.layout import (
     END,
     FEED_LOST,
     FEED_RESTORED,
+    FUNDED,
     HEARD,
     LEVELS,
     LIMIT,
@@ -35,6 +36,7 @@ from mmkit.sim.kernel.layout import (
     MOST_ORDERS,
     NEXT,
     NOW,
+    PAY,
     POSITION,
     RECEIVING,
     REPORTED,
@@ -358,6 +360,13 @@ def _match_arrived(s: Any) -> None:
 
 
 @inline
+def _unpaid(s: Any) -> bool:
+    """Whether the next report tells of funding that nobody has worked out; products of it outgrow 64 bits."""
+    told = reports_at(s.reports, LINE)[s.reports_first & (LINE - 1)]
+    return told.what == FUNDED and told.slot == 0
+
+
+@inline
 def _line_full(s: Any) -> bool:
     return (
         s.arriving_end - s.arriving_first > LINE - MOST_ORDERS - 2
@@ -439,8 +448,10 @@ def _made(version: int) -> Any:
                 else:
                     if s.logged + LOG_ROOM > s.log_size:
                         return LOG_FULL
-                    receive_report(s)
-                    s.phase = REPORTED
+                    if _unpaid(s):
+                        return PAY
+                    # Funding is no answer to an order, so nobody decides on it.
+                    s.phase = REPORTING if receive_report(s) == FUNDED else REPORTED
                     if s.listens:
                         return HEARD
             s.phase = NEXT

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmkit.sim.kernel.latency import ENTRY, latency
 from mmkit.sim.kernel.layout import (
     ACCEPTED,
     CANCEL,
     CANCEL_REJECTED,
     CANCELED,
     FILLED,
+    FUNDED,
     LINE,
     MAX_ORDER_CHECK,
     MAX_POSITION_CHECK,
     MOST_LEVELS,
     MOST_ORDERS,
     PRICE_BAND_CHECK,
+    REJECTED_SELF_TRADE,
     SENT_RING,
     SUBMIT,
     TARGET,
     TOO_MANY,
     TOO_MUCH,
 )
+from mmkit.sim.kernel.money import held_at_mid, too_much, value_of
 from mmkit.sim.kernel.pointers import (
     commands_at,
     entries_at,
@@ -36,8 +40,6 @@ from mmkit.tape import NEVER
 from mmkit.tape.index import UNKNOWN
 
 _WINDOW_NS = 10_000_000_000
-_MOST_MONEY = 5e17
-"""A sixteenth of what 64 bits hold: equity is the sum of three amounts, and prices move between fills."""
 
 
 @inline
@@ -54,8 +56,8 @@ def note(
     taker: int,
     fee: int,
 ) -> None:
-    """Write a line of the log; only fills unless everything is recorded."""
-    if not s.recording and what != FILLED:
+    """Write a line of the log; only what moves money unless everything is recorded."""
+    if not s.recording and what not in (FILLED, FUNDED):
         return
     entry = entries_at(s.log, s.log_size)[s.logged]
     entry.what, entry.ts_local, entry.ts_exchange = what, ts_local, ts_exchange
@@ -71,7 +73,7 @@ def note(
 def _send(s: Any, what: int, slot: int) -> None:
     order = orders_at(s.orders, MOST_ORDERS)[slot]
     arriving = commands_at(s.arriving, LINE)
-    due = s.now + s.entry
+    due = s.now + latency(s, ENTRY, s.now)
     end = s.arriving_end
     if end > s.arriving_first:
         due = max(due, arriving[(end - 1) & (LINE - 1)].due)
@@ -162,9 +164,9 @@ def mark(s: Any) -> None:
     position = s.position
     if position != 0 and (s.bid < 0 or s.ask < 0):
         return
-    equity = 2 * (s.denominator * s.cash - s.fees)
+    equity = s.cash_worth * s.cash - s.fee_worth * s.fees + s.funding
     if position:
-        equity += s.denominator * position * (s.bid + s.ask)
+        equity += held_at_mid(s)
     if equity > s.peak:
         s.peak = equity
     elif s.peak - equity > s.drawdown:
@@ -175,33 +177,38 @@ def mark(s: Any) -> None:
         pull(s)
 
 
-@inline
-def _too_much(s: Any) -> bool:
-    """Whether sums of money come near what 64 bits hold."""
-    denominator = 2.0 * float(s.denominator)
-    return (
-        abs(float(s.cash)) * denominator > _MOST_MONEY
-        or 2.0 * abs(float(s.fees)) > _MOST_MONEY
-        or abs(float(s.position)) * denominator * float(max(s.bid, s.ask)) > _MOST_MONEY
-        or float(s.turnover) > _MOST_MONEY
-    )
-
-
 # --- reports ---
 
 
 @jit
 def receive_report(s: Any) -> int:
-    """Tell the engine the first report on the line; return the order's slot."""
+    """Tell the engine the first report on the line; return what it is."""
     told = reports_at(s.reports, LINE)[s.reports_first & (LINE - 1)]
     s.reports_first += 1
     slot, what = told.slot, told.what
     order = orders_at(s.orders, MOST_ORDERS)[slot]
     s.now = max(s.now, told.due)
+    if what == FUNDED:
+        note(
+            s,
+            FUNDED,
+            told.due,
+            told.at,
+            0,
+            told.price,
+            told.quantity,
+            told.remaining,
+            0,
+            0,
+            told.fee,
+        )
+        s.funding += told.fee
+        s.n_fundings += 1
+        s.overflow |= too_much(s)
+        mark(s)
+        _next_fill(s)
+        return what
     order.pending -= 1
-    fee = 0
-    if what == FILLED:
-        fee = told.price * told.quantity * (s.taker if told.taker else s.maker)
     note(
         s,
         what,
@@ -213,25 +220,19 @@ def receive_report(s: Any) -> int:
         told.remaining,
         order.selling,
         told.taker,
-        fee,
+        told.fee,
     )
     if what == FILLED:
         order.remaining = told.remaining
         if told.remaining == 0:
             _close(s, slot)
-        value = told.price * told.quantity
-        if order.selling:
-            s.position -= told.quantity
-            s.cash += value
-        else:
-            s.position += told.quantity
-            s.cash -= value
-        s.fees += fee
-        s.volume += told.quantity
-        s.turnover += value
+        value = value_of(s, told.price, told.quantity)
+        s.position += -told.quantity if order.selling else told.quantity
+        s.cash += value if order.selling != s.inverse else -value
+        s.fees += told.fee
         s.n_fills += 1
         s.n_maker_fills += 1 - told.taker
-        s.overflow = _too_much(s)
+        s.overflow |= too_much(s)
         mark(s)
         _next_fill(s)
     elif what == ACCEPTED:
@@ -242,11 +243,12 @@ def receive_report(s: Any) -> int:
         order.canceling = 0
     else:
         s.n_rejected += 1
+        s.n_self_trades += what == REJECTED_SELF_TRADE
         _close(s, slot)
     if not order.open and order.pending == 0:
         int64s(s.free, MOST_ORDERS)[s.frees] = slot
         s.frees += 1
-    return slot
+    return what
 
 
 @inline
@@ -255,7 +257,7 @@ def _next_fill(s: Any) -> None:
     reports = reports_at(s.reports, LINE)
     s.fill_due = NEVER
     for n in range(s.reports_first, s.reports_end):
-        if reports[n & (LINE - 1)].what == FILLED:
+        if reports[n & (LINE - 1)].what in (FILLED, FUNDED):
             s.fill_due = reports[n & (LINE - 1)].due
             return
 

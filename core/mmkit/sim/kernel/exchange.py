@@ -6,22 +6,30 @@ from typing import Any
 
 import numpy as np
 
+from mmkit.sim.kernel.latency import RESPONSE, latency
 from mmkit.sim.kernel.layout import (
     ACCEPTED,
+    CALIBRATED,
     CANCEL,
     CANCEL_REJECTED,
     CANCELED,
     FILLED,
+    FUNDED,
     LINE,
     MOST_ORDERS,
     NOWHERE,
+    OPTIMISTIC,
+    PESSIMISTIC,
     POWER,
     REJECTED_POST_ONLY,
+    REJECTED_SELF_TRADE,
     REJECTED_UNKNOWN,
     RISK_AVERSE,
 )
+from mmkit.sim.kernel.money import count_traded, fee_of, reach_day, too_large, value_of
 from mmkit.sim.kernel.pointers import (
     commands_at,
+    float64s,
     inline,
     int32s,
     int64,
@@ -42,6 +50,7 @@ _LEVEL, _TRADE, _SNAPSHOT, _GAP = (
     int(Kind.SNAPSHOT),
     int(Kind.GAP),
 )
+_MARK, _FUNDING = int(Kind.MARK), int(Kind.FUNDING)
 _KIND, _SELL, _LAST = 0x0F, 0x10, 0x80
 
 
@@ -63,6 +72,8 @@ def _queue_level(s: Any, order: Any, before: int, after: int) -> None:
     if s.queue == RISK_AVERSE:
         order.front = min(front, float(after))
         return
+    if s.queue in (OPTIMISTIC, PESSIMISTIC):
+        return
     shrunk = before - after - order.traded
     order.traded = 0.0
     if shrunk < 0:
@@ -70,21 +81,31 @@ def _queue_level(s: Any, order: Any, before: int, after: int) -> None:
         return
     back = max(before - front, 0.0)
     ahead = abs(front)
+    behind = _behind(s, ahead, back)
+    moved = front - (1.0 - behind) * shrunk + min((before - front) - behind * shrunk, 0.0)
+    order.front = max(min(moved, float(after)), min(front, 0.0))
+
+
+@jit
+def _behind(s: Any, ahead: float, back: float) -> float:
+    """Return the probability that whoever left was behind us."""
+    if s.queue == CALIBRATED:
+        knots = float64s(s.behind, s.knots)
+        total = ahead + back
+        at = ahead / total * np.float64(s.knots - 1) if total > 0.0 else 0.0
+        left = min(int64(at), s.knots - 2)
+        low, high = knots[left], knots[left + 1]
+        return low + (high - low) * (at - np.float64(left))
     if s.queue == POWER:
         weight_back, weight_front = back**s.exponent, ahead**s.exponent
     else:
         weight_back, weight_front = np.log1p(back), np.log1p(ahead)
     weights = weight_back + weight_front
     if np.isinf(weights):
-        behind = (
-            0.5 if weight_back == weight_front else (1.0 if weight_back > weight_front else 0.0)
-        )
-    elif weights > 0.0:
-        behind = weight_back / weights
-    else:
-        behind = 0.0
-    moved = front - (1.0 - behind) * shrunk + min((before - front) - behind * shrunk, 0.0)
-    order.front = max(min(moved, float(after)), min(front, 0.0))
+        if weight_back == weight_front:
+            return 0.5
+        return 1.0 if weight_back > weight_front else 0.0
+    return weight_back / weights if weights > 0.0 else 0.0
 
 
 # --- what is on the line ---
@@ -101,18 +122,20 @@ def report(
     quantity: int,
     remaining: int,
     taker: int,
+    fee: int,
 ) -> None:
     """Put a report on the line: not due before now, nor before the one ahead of it."""
     reports = reports_at(s.reports, LINE)
-    due = max(at + s.response, now)
+    due = max(at + latency(s, RESPONSE, at), now)
     end = s.reports_end
     if end > s.reports_first:
         due = max(due, reports[(end - 1) & (LINE - 1)].due)
     told = reports[end & (LINE - 1)]
     told.due, told.what, told.slot, told.at = due, what, slot, at
-    told.price, told.quantity, told.remaining, told.taker = price, quantity, remaining, taker
+    told.price, told.quantity, told.remaining = price, quantity, remaining
+    told.taker, told.fee = taker, fee
     s.reports_end = end + 1
-    if what == FILLED and s.fill_due == NEVER:
+    if what in (FILLED, FUNDED) and s.fill_due == NEVER:
         s.fill_due = due
 
 
@@ -174,13 +197,27 @@ def _remove(s: Any, slot: int) -> None:
 def _fill(s: Any, slot: int, quantity: int, at: int) -> bool:
     """Fill a resting order; return whether it has left the book."""
     order = orders_at(s.orders, MOST_ORDERS)[slot]
-    order.left -= quantity
-    order.pending += 1
-    report(s, FILLED, slot, at, at, order.price, quantity, order.left, 0)
+    _report_fill(s, slot, quantity, order.price, at, at, 0)
     if order.left == 0:
         _remove(s, slot)
         return True
     return False
+
+
+@jit
+def _report_fill(
+    s: Any, slot: int, quantity: int, price: int, at: int, now: int, taker: int
+) -> None:
+    """Take in that an order has traded, and report it."""
+    order = orders_at(s.orders, MOST_ORDERS)[slot]
+    order.left -= quantity
+    order.pending += 1
+    s.venue_position += -quantity if order.selling else quantity
+    s.overflow |= too_large(s, price, quantity)
+    reach_day(s, at)
+    count_traded(s, price, quantity)
+    fee = fee_of(s, value_of(s, price, quantity), taker)
+    report(s, FILLED, slot, at, now, price, quantity, order.left, taker, fee)
 
 
 @jit
@@ -221,7 +258,7 @@ def _on_trade(s: Any, sold: int, price: int, quantity: int, at: int) -> None:
             order.front -= quantity
             order.traded += quantity
             lots = int(np.floor(-order.front + 0.5))
-            if lots > 0:
+            if lots > 0 and s.queue != PESSIMISTIC:
                 order.front = 0.0
                 filled = min(lots, order.left) if s.partial else order.left
                 gone = _fill(s, slot, filled, at)
@@ -301,21 +338,48 @@ def exchange_until(s: Any, until: int) -> int:
     """
     arriving = commands_at(s.arriving, LINE)
     while True:
+        until = min(until, urgent(s))
         arrival = NEVER
         if s.arriving_end > s.arriving_first:
             arrival = arriving[s.arriving_first & (LINE - 1)].due
-        if arrival > until:
-            return _rows_until(s, until)
-        # Rows of the instant at which a command arrives come first.
-        reached = _rows_until(s, arrival)
-        if reached < arrival:
-            until = min(until, reached)
+        # Rows of the instant at which a command arrives come first; funding comes before those of its own.
+        due = s.funding_due
+        stop = min(arrival, until, due - 1)
+        if _rows_until(s, stop) < stop or s.funding_due != due:
+            continue
+        if arrival > until and due > until:
+            return until
+        if due <= min(arrival, until):
+            # Paid as soon as the venue sees anything from then on, and before it takes that in.
+            seen = min(arrival, _next_row_at(s))
+            if seen > until:
+                return until
+            _pay_funding(s, seen)
             continue
         while s.arriving_end > s.arriving_first:
             if arriving[s.arriving_first & (LINE - 1)].due > arrival:
                 break
             match(s, arrival)
-        until = min(until, urgent(s))
+
+
+@inline
+def _next_row_at(s: Any) -> int:
+    """Return when the venue sees its next row."""
+    if s.row >= s.rows:
+        return NEVER
+    row = s.row
+    if s.order != 0:
+        row = int64(uint32s(s.order, s.rows)[row])
+    return int64s(s.ts_exchange, s.rows)[row]
+
+
+@jit
+def _pay_funding(s: Any, now: int) -> None:
+    """Report that funding is paid on the position at the venue; what it comes to is worked out where it is told."""
+    due = s.funding_due
+    s.funding_due = NEVER
+    if s.venue_position != 0:
+        report(s, FUNDED, 0, due, now, s.mark, s.venue_position, s.rate, 0, 0)
 
 
 @inline
@@ -363,7 +427,8 @@ def _rows_until(s: Any, until: int) -> int:
         if what > _TRADE:
             _note_used(s, levels)
             levels = 0
-            _on_other(s, what, kind)
+            _on_other(s, row, what, kind, at)
+            until = min(until, s.funding_due - 1)
             telling = s.telling
             continue
         side = np.uint64(kind >> 4 & 1)
@@ -408,9 +473,16 @@ def _note_told(s: Any, price: int) -> None:
 
 
 @jit
-def _on_other(s: Any, what: int, kind: int) -> None:
+def _on_other(s: Any, row: Any, what: int, kind: int, at: int) -> None:
     """Take in a row that is neither a level nor a trade."""
-    if what == _SNAPSHOT:
+    if what == _MARK:
+        s.mark = _wide(s, int32s(s.quantity, s.rows)[row])
+    elif what == _FUNDING:
+        due = _wide(s, int32s(s.price, s.rows)[row]) * 1_000_000_000
+        # What is past comes too late, or has been paid.
+        if s.funded and due > at:
+            s.funding_due, s.rate = due, _wide(s, int32s(s.quantity, s.rows)[row])
+    elif what == _SNAPSHOT:
         _begin_snapshot(s)
     elif what == _GAP:
         _clear(s)
@@ -456,17 +528,20 @@ def match(s: Any, now: int) -> None:
     if command.what == CANCEL:
         if order.on_book:
             _remove(s, slot)
-            report(s, CANCELED, slot, at, now, 0, 0, 0, 0)
+            report(s, CANCELED, slot, at, now, 0, 0, 0, 0, 0)
         else:
-            report(s, CANCEL_REJECTED, slot, at, now, 0, 0, 0, 0)
+            report(s, CANCEL_REJECTED, slot, at, now, 0, 0, 0, 0, 0)
         return
     if not s.known:
-        report(s, REJECTED_UNKNOWN, slot, at, now, 0, 0, 0, 0)
+        report(s, REJECTED_UNKNOWN, slot, at, now, 0, 0, 0, 0, 0)
         return
     touch = _touch(s, order.selling)
     crosses = touch != NONE and (order.price <= touch if order.selling else order.price >= touch)
     if crosses and not order.taking:
-        report(s, REJECTED_POST_ONLY, slot, at, now, 0, 0, 0, 0)
+        report(s, REJECTED_POST_ONLY, slot, at, now, 0, 0, 0, 0, 0)
+        return
+    if _meets_own(s, order.selling, order.price):
+        report(s, REJECTED_SELF_TRADE, slot, at, now, 0, 0, 0, 0, 0)
         return
     if order.taking:
         # Counted as pending once for the command; each of its reports counts for itself.
@@ -475,12 +550,25 @@ def match(s: Any, now: int) -> None:
             _take(s, slot, touch, at, now)
         if order.left > 0:
             order.pending += 1
-            report(s, CANCELED, slot, at, now, 0, 0, 0, 0)
+            report(s, CANCELED, slot, at, now, 0, 0, 0, 0, 0)
         return
-    order.front = float(_total(s, int32s(s.ladder, 2 * s.span), order.selling, order.price))
+    order.front = 0.0
+    if s.queue != OPTIMISTIC:
+        order.front = float(_total(s, int32s(s.ladder, 2 * s.span), order.selling, order.price))
     order.traded = 0.0
     _rest(s, slot)
-    report(s, ACCEPTED, slot, at, now, 0, 0, 0, 0)
+    report(s, ACCEPTED, slot, at, now, 0, 0, 0, 0, 0)
+
+
+@inline
+def _meets_own(s: Any, selling: int, price: int) -> bool:
+    """Whether one of ours rests on the other side at a price or a better one."""
+    other = 1 - selling
+    if s.restings[other] == 0:
+        return False
+    if selling:
+        return s.own_low[other] + s.own_width[other] >= price
+    return s.own_low[other] <= price
 
 
 @jit
@@ -488,10 +576,7 @@ def _take(s: Any, slot: int, touch: int, at: int, now: int) -> None:
     """Trade at the prices on the book, which stays as it is; without partial fills, all at the best."""
     order = orders_at(s.orders, MOST_ORDERS)[slot]
     if not s.partial:
-        quantity = order.left
-        order.left = 0
-        order.pending += 1
-        report(s, FILLED, slot, at, now, touch, quantity, 0, 1)
+        _report_fill(s, slot, order.left, touch, at, now, 1)
         return
     ladder = int32s(s.ladder, 2 * s.span)
     other = 1 - order.selling
@@ -502,8 +587,5 @@ def _take(s: Any, slot: int, touch: int, at: int, now: int) -> None:
             break
         total = _total(s, ladder, other, price)
         if total > 0:
-            quantity = min(order.left, total)
-            order.left -= quantity
-            order.pending += 1
-            report(s, FILLED, slot, at, now, price, quantity, order.left, 1)
+            _report_fill(s, slot, min(order.left, total), price, at, now, 1)
         price += step

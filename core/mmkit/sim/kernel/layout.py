@@ -1,7 +1,8 @@
 """What the compiled engine works on: one record of state, and tables it points to.
 
-Whatever is a price is in ticks, a quantity in lots, a time in ns. Money is a whole number too: cash in
-``tick x lot x contract_size``, fees in that by the fees' common denominator.
+Whatever is a price is in ticks, a quantity in lots, a time in ns. Money is a whole number too. Spot and linear:
+cash in ``tick x lot x contract_size``, fees in that by the fees' common denominator, equity in half of that again,
+as mid may lie between two ticks. Inverse: all in units of the grid of `mmkit.portfolio`.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ SENT_RING = 512
 LOG_ROOM = 2 * MOST_ORDERS
 """Lines that one step may write."""
 MOST_CHECKS = 8
+DAYS = 31
+"""Days of which the kernel keeps what was traded: the one that goes on, and the window of a fee tier."""
 
 # What is on the line, and what the log tells.
 SUBMIT, CANCEL = 1, 2
 ACCEPTED, REJECTED_POST_ONLY, REJECTED_UNKNOWN, FILLED, CANCELED, CANCEL_REJECTED = 3, 4, 5, 6, 7, 8
-FEED_LOST, FEED_RESTORED = 9, 10
+FEED_LOST, FEED_RESTORED, FUNDED, REJECTED_SELF_TRADE = 9, 10, 11, 12
 
 # Why `advance` returns.
-ASK, HEARD, LOG_FULL, END, LIMIT, TOO_MANY, TOO_MUCH, BAD = 1, 2, 3, 4, 5, 6, 7, 8
+ASK, HEARD, LOG_FULL, END, LIMIT, TOO_MANY, TOO_MUCH, BAD, PAY = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 # Where in an instant it was when it returned.
 NEXT, RECEIVING, MESSAGE, REPORTING, REPORTED, WAKING = 0, 1, 2, 3, 4, 5
 
-RISK_AVERSE, POWER, LOG_MODEL = 0, 1, 2
+RISK_AVERSE, POWER, LOG_MODEL, CALIBRATED, OPTIMISTIC, PESSIMISTIC = 0, 1, 2, 3, 4, 5
+CONSTANT, DRAWN, RECORDED = 0, 1, 2
+"""Models of latency."""
 MAX_POSITION_CHECK, MAX_ORDER_CHECK, PRICE_BAND_CHECK = 1, 2, 3
 TARGET = -1
 """In place of the number of bids: the next number is a position to be reached by taking."""
@@ -63,8 +68,19 @@ STATE = np.dtype(
         *[(name, _i) for name in ("log", "log_size", "shown", "parameters", "decision")],
         # Settings.
         *[(name, _i) for name in ("every", "on_best", "on_trade", "on_fill", "listens", "depth")],
-        *[(name, _i) for name in ("entry", "response", "queue", "partial", "maker", "taker")],
-        *[(name, _i) for name in ("denominator", "stale", "max_drawdown", "checks")],
+        # Latency there and back: its model, the constant, and where values and times lie.
+        *[(name, _i, (2,)) for name in ("latency", "constant", "values", "times", "measured")],
+        ("key", "u8", (2,)),
+        *[(name, _i) for name in ("queue", "behind", "knots", "partial", "stale")],
+        *[(name, _i) for name in ("max_drawdown", "checks")],
+        # Fees: the tiers' rates by the denominator they share, and what must have been traded for each.
+        *[
+            (name, _i)
+            for name in ("tiers", "rates", "needed", "traded", "first_day", "denominator")
+        ],
+        # Inverse contracts: one lot is worth by / over at one tick; and what amounts are worth as equity.
+        *[(name, _i) for name in ("inverse", "by", "over", "cash_worth", "fee_worth")],
+        ("funded", _i),
         *[(name, _i) for name in ("limit", "recording", "orders_per_window")],
         ("check", _i, (MOST_CHECKS,)),
         ("check_limit", _i, (MOST_CHECKS,)),
@@ -78,7 +94,7 @@ STATE = np.dtype(
         # The engine.
         *[(name, _i) for name in ("bid", "ask", "position", "halted", "halted_by", "pulled")],
         *[(name, _i) for name in ("stopped", "next_id", "sent_first", "sent_end", "logged")],
-        *[(name, _i) for name in ("cash", "fees", "volume", "turnover", "peak", "drawdown")],
+        *[(name, _i) for name in ("cash", "fees", "funding", "peak", "drawdown")],
         ("overflow", _i),
         ("opens", _i, (2,)),
         # The exchange.
@@ -87,6 +103,8 @@ STATE = np.dtype(
             for name in ("known", "filling", "in_snapshot", "telling", "used_low", "used_high")
         ],
         *[(name, _i) for name in ("frees", "arriving_first", "arriving_end")],
+        *[(name, _i) for name in ("mark", "rate", "funding_due", "venue_position")],
+        *[(name, _i) for name in ("day", "maker", "taker")],
         *[(name, _i) for name in ("reports_first", "reports_end", "fill_due", "eager")],
         ("own_low", _i, (2,)),
         ("own_width", _i, (2,)),
@@ -95,8 +113,11 @@ STATE = np.dtype(
         ("local_low", _i),
         ("local_high", _i),
         # Counted.
-        *[(name, _i) for name in ("n_orders", "n_cancels", "n_rejected", "n_fills")],
-        *[(name, _i) for name in ("n_maker_fills", "n_wakes", "n_gaps", "held_back")],
+        *[
+            (name, _i)
+            for name in ("n_orders", "n_cancels", "n_rejected", "n_self_trades", "n_fills")
+        ],
+        *[(name, _i) for name in ("n_maker_fills", "n_fundings", "n_wakes", "n_gaps", "held_back")],
         ("vetoes", _i, (MOST_CHECKS,)),
     ],
     align=True,
@@ -122,7 +143,7 @@ COMMAND = np.dtype([(name, _i) for name in ("due", "what", "slot")], align=True)
 REPORT = np.dtype(
     [
         (name, _i)
-        for name in ("due", "what", "slot", "at", "price", "quantity", "remaining", "taker")
+        for name in ("due", "what", "slot", "at", "price", "quantity", "remaining", "taker", "fee")
     ],
     align=True,
 )
@@ -136,7 +157,8 @@ ENTRY = np.dtype(
     ],
     align=True,
 )
-"""A line of the log; of a feed that was lost, `price` is the reason. `fee` is in the kernel's unit of fees."""
+"""A line of the log. Of a feed that was lost, `price` is the reason; of funding, `price` is the mark price and
+`remaining` the rate, as in the tape, and `quantity` the position. `fee` is in the kernel's unit of fees."""
 
 
 def tables(span: int, log_lines: int, depth: int) -> dict[str, Any]:

@@ -101,6 +101,12 @@ def uint8s(address: int, count: int) -> Any:
 
 
 @inline
+def float64s(address: int, count: int) -> Any:
+    """Return a column."""
+    return carray(_pointer(address), (count,), np.float64)
+
+
+@inline
 def slots_at(address: int, side: int, count: int) -> Any:
     """Return one row of a table of two."""
     return carray(_pointer(address + 8 * side * count), (count,), np.int64)
