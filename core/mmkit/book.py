@@ -38,6 +38,12 @@ class Ladder:
             return before
         return levels.pop(price, 0)
 
+    def fill(self, prices: list[int], quantities: list[int]) -> None:
+        """Take in the levels of an empty side; every quantity is above zero."""
+        self.levels = dict(zip(prices, quantities, strict=True))
+        self._heap = [self._sign * price for price in prices]
+        heapify(self._heap)
+
     @property
     def best(self) -> int | None:
         """The best price in ticks, or `None` if the side is empty."""

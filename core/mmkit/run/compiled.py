@@ -483,15 +483,13 @@ class CompiledRun:
 
     def _final_book(self) -> Book:
         """Return the book after the last row; the exchange's ladder holds the same levels."""
-        book, large = Book(), self.tape.large
+        book = Book()
         low, high = int(self.s["used_low"]), int(self.s["used_high"])
         ladders = self.tables["ladder"][:-1].reshape(2, -1)
         for side, ladder in zip((book.bids, book.asks), ladders, strict=True):
-            for place in (np.flatnonzero(ladder[low : high + 1]) + low).tolist():
-                total = int(ladder[place])
-                side.set(
-                    place + int(self.s["base"]), total if total > 0 else int(large[-1 - total])
-                )
+            places = np.flatnonzero(ladder[low : high + 1]) + low
+            prices = places + int(self.s["base"])
+            side.fill(prices.tolist(), self.tape.widened(ladder[places]).tolist())
         book.known = bool(self.s["known"])
         return book
 

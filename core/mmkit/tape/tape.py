@@ -120,12 +120,12 @@ class Tape:
     @cached_property
     def price(self) -> Ints:
         """Ticks, by row; of a GAP the reason, of a FUNDING row a time."""
-        return self._widened(self.narrow_price)
+        return self.widened(self.narrow_price)
 
     @cached_property
     def quantity(self) -> Ints:
         """Lots, by row; of a level the new total."""
-        return self._widened(self.narrow_quantity)
+        return self.widened(self.narrow_quantity)
 
     @cached_property
     def index(self) -> Index:
@@ -163,8 +163,8 @@ class Tape:
                 ts_exchange.tolist(),
                 ts_local.tolist(),
                 kind.tolist(),
-                self._widened(price).tolist(),
-                self._widened(quantity).tolist(),
+                self.widened(price).tolist(),
+                self.widened(quantity).tolist(),
                 strict=True,
             )
 
@@ -175,7 +175,8 @@ class Tape:
             return order if len(order) else np.arange(len(self))
         return np.argsort(self.ts_exchange, kind="stable")
 
-    def _widened(self, narrow: npt.NDArray[np.int32]) -> Ints:
+    def widened(self, narrow: npt.NDArray[np.int32]) -> Ints:
+        """Return what narrow prices or quantities stand for."""
         wide = narrow.astype(np.int64)
         if len(self.large):
             low = np.flatnonzero(narrow < 0)

@@ -412,7 +412,6 @@ def _rows_until(s: Any, until: int) -> int:
     # One place more than there are prices: what is no level is written there.
     ladder = int32s(s.ladder, 2 * s.span + 1)
     span, base, nowhere = s.span, s.base, np.uint64(2 * s.span)
-    telling = s.telling
     levels = int64(0)
     n = np.uint64(s.row)
     while n < count:
@@ -424,38 +423,41 @@ def _rows_until(s: Any, until: int) -> int:
         kind = int64(kinds[row])
         what = kind & _KIND
         price = int64(prices[row])
-        if what > _TRADE:
+        total = quantities[row]
+        if s.telling or what > _TRADE:
             _note_used(s, levels)
-            levels = 0
-            _on_other(s, row, what, kind, at)
-            until = min(until, s.funding_due - 1)
-            telling = s.telling
+            levels = int64(0)
+            until = min(until, _on_other(s, row, kind, price, total, at))
             continue
         side = np.uint64(kind >> 4 & 1)
         level = what == _LEVEL
         levels |= level
-        total = quantities[row]
         cell = np.uint64(price - base + (span if side else 0)) if level else nowhere
-        before = ladder[cell]
-        ladder[cell] = total
         # One's complement turns prices of the asks round, so that one comparison serves both sides.
         crossing = (price ^ -int64(side)) >= s.across[side]
         own = np.uint64(price - s.own_low[side]) <= np.uint64(s.own_width[side])
         if (own & level) | (crossing & (total != 0)):
-            if level:
-                _on_level(s, int64(side), price, before, total, at)
-            else:
-                _on_trade(s, int64(side), price, total, at)
-            until = min(until, urgent(s))
-        if telling:
-            _note_told(s, price)
-            levels = 0
-            if kind & _LAST:
-                _end_telling(s)
-                telling = s.telling
+            until = min(until, _on_concerned(s, int64(side), level, price, cell, total, at))
+        else:
+            ladder[cell] = total
     _note_used(s, levels)
     s.row = int64(n)
     return until
+
+
+@jit
+def _on_concerned(
+    s: Any, side: int, level: bool, price: int, cell: Any, total: Any, at: int
+) -> int:
+    """Take in a level or a trade that may concern one of our orders; return when a report is due that urges."""
+    ladder = int32s(s.ladder, 2 * s.span + 1)
+    before = ladder[cell]
+    ladder[cell] = total
+    if level:
+        _on_level(s, side, price, before, total, at)
+    else:
+        _on_trade(s, side, price, total, at)
+    return urgent(s)
 
 
 @inline
@@ -465,23 +467,28 @@ def _note_used(s: Any, levels: int) -> None:
         s.used_low, s.used_high = 0, s.span - 1
 
 
-@inline
-def _note_told(s: Any, price: int) -> None:
-    """Note where a snapshot tells a level: one that tells few is followed by many."""
-    place = price - s.base
-    s.used_low, s.used_high = min(s.used_low, place), max(s.used_high, place)
-
-
 @jit
-def _on_other(s: Any, row: Any, what: int, kind: int, at: int) -> None:
-    """Take in a row that is neither a level nor a trade."""
-    if what == _MARK:
-        s.mark = _wide(s, int32s(s.quantity, s.rows)[row])
+def _on_other(s: Any, row: Any, kind: int, price: int, total: Any, at: int) -> int:
+    """Take in a row that is neither a level nor a trade, or is part of a snapshot.
+
+    Returns when the loop over the rows must be left: for a report that urges, or for funding.
+    """
+    what = kind & _KIND
+    side = kind >> 4 & 1
+    if what == _LEVEL:
+        # A snapshot that tells few levels is followed by many such.
+        place = price - s.base
+        s.used_low, s.used_high = min(s.used_low, place), max(s.used_high, place)
+        _on_concerned(s, side, True, price, np.uint64(place + side * s.span), total, at)
+    elif what == _TRADE:
+        _on_trade(s, side, price, total, at)
+    elif what == _MARK:
+        s.mark = _wide(s, total)
     elif what == _FUNDING:
         due = _wide(s, int32s(s.price, s.rows)[row]) * 1_000_000_000
         # What is past comes too late, or has been paid.
         if s.funded and due > at:
-            s.funding_due, s.rate = due, _wide(s, int32s(s.quantity, s.rows)[row])
+            s.funding_due, s.rate = due, _wide(s, total)
     elif what == _SNAPSHOT:
         _begin_snapshot(s)
     elif what == _GAP:
@@ -489,6 +496,7 @@ def _on_other(s: Any, row: Any, what: int, kind: int, at: int) -> None:
         s.known = s.filling = 0
     if s.telling and kind & _LAST:
         _end_telling(s)
+    return min(urgent(s), s.funding_due - 1)
 
 
 @jit
