@@ -51,7 +51,7 @@ from mmkit.sim.paper import PaperVenue
 from mmkit.tape import NEVER, GapReason, Kind, Tape
 from mmkit.tape.index import NONE, UNKNOWN, WIDEST
 
-_LOG_LINES = 65_536
+_LOG_LINES = 8_192
 _MODELS = {
     "risk_averse": k.RISK_AVERSE,
     "power": k.POWER,
@@ -183,7 +183,8 @@ class CompiledRun:
         s, engine = self.s, self.engine
         strategy, wake = engine.strategy, engine.strategy.wake
         s["now"] = s["last_data"] = engine.now
-        s["at"], s["limit"] = -NEVER, NEVER
+        s["at"] = s["row_at"] = -NEVER
+        s["limit"] = NEVER
         s["every"] = wake.every or 0
         s["next_wake"] = engine.now + wake.every if wake.every else NEVER
         s["on_best"], s["on_trade"], s["on_fill"] = wake.on_best, wake.on_trade, wake.on_fill

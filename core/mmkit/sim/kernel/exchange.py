@@ -96,7 +96,9 @@ def _behind(s: Any, ahead: float, back: float) -> float:
         left = min(int64(at), s.knots - 2)
         low, high = knots[left], knots[left + 1]
         return low + (high - low) * (at - np.float64(left))
-    if s.queue == POWER:
+    if s.queue == POWER and s.exponent == 2.0:
+        weight_back, weight_front = back * back, ahead * ahead
+    elif s.queue == POWER:
         weight_back, weight_front = back**s.exponent, ahead**s.exponent
     else:
         weight_back, weight_front = np.log1p(back), np.log1p(ahead)
@@ -345,13 +347,13 @@ def exchange_until(s: Any, until: int) -> int:
         # Rows of the instant at which a command arrives come first; funding comes before those of its own.
         due = s.funding_due
         stop = min(arrival, until, due - 1)
-        if _rows_until(s, stop) < stop or s.funding_due != due:
+        if s.row_at <= stop and (_rows_until(s, stop) < stop or s.funding_due != due):
             continue
         if arrival > until and due > until:
             return until
         if due <= min(arrival, until):
             # Paid as soon as the venue sees anything from then on, and before it takes that in.
-            seen = min(arrival, _next_row_at(s))
+            seen = min(arrival, s.row_at)
             if seen > until:
                 return until
             _pay_funding(s, seen)
@@ -360,17 +362,6 @@ def exchange_until(s: Any, until: int) -> int:
             if arriving[s.arriving_first & (LINE - 1)].due > arrival:
                 break
             match(s, arrival)
-
-
-@inline
-def _next_row_at(s: Any) -> int:
-    """Return when the venue sees its next row."""
-    if s.row >= s.rows:
-        return NEVER
-    row = s.row
-    if s.order != 0:
-        row = int64(uint32s(s.order, s.rows)[row])
-    return int64s(s.ts_exchange, s.rows)[row]
 
 
 @jit
@@ -414,10 +405,12 @@ def _rows_until(s: Any, until: int) -> int:
     span, base, nowhere = s.span, s.base, np.uint64(2 * s.span)
     levels = int64(0)
     n = np.uint64(s.row)
+    s.row_at = NEVER
     while n < count:
         row = np.uint64(order[n]) if ordered else n
         at = times[row]
         if at > until:
+            s.row_at = at
             break
         n += np.uint64(1)
         kind = int64(kinds[row])

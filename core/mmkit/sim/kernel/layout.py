@@ -89,7 +89,10 @@ STATE = np.dtype(
         *[(name, _i) for name in ("at", "phase", "now", "end", "next_wake", "last_data", "asked")],
         *[(name, _i) for name in ("message_row", "report_end")],
         # How far each reader has come.
-        *[(name, _i) for name in ("row", "top", "exchange_top", "special_at", "data_row")],
+        *[
+            (name, _i)
+            for name in ("row", "row_at", "top", "exchange_top", "special_at", "data_row")
+        ],
         *[(name, _i) for name in ("trade_row", "ladder_row")],
         # The engine.
         *[(name, _i) for name in ("bid", "ask", "position", "halted", "halted_by", "pulled")],
