@@ -30,7 +30,7 @@ def run(tape: Tape, strategy: Strategy, sim: SimSettings) -> Outcome:
         log(f"the reference runs: {why}")
         replay_plain(session, tape)
     else:
-        replay_compiled(session, None, tape)
+        replay_compiled(session, tape)
     return _outcome(session)
 
 
@@ -43,7 +43,7 @@ def sweep(tape: Tape, sets: Sequence[Parameters], sim: SimSettings) -> list[Outc
     """Run the quoter with every set of parameters over one tape, using both cores."""
 
     def prepare(parameters: Parameters) -> Prepare:
-        return lambda: (_session(tape, mid_quoter(*parameters, compiled=True), sim), None)
+        return lambda: _session(tape, mid_quoter(*parameters, compiled=True), sim)
 
     found = dict(run_many(tape, [prepare(parameters) for parameters in sets]))
     return [_outcome(found[number]) for number in range(len(sets))]

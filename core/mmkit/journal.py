@@ -6,7 +6,8 @@ file           content
 run.json       `RunRecord`: what was run, when it began, was stopped and ended
 config.yml     the configuration with every default filled in and every secret masked
 market.rows    the market data as it was received, `mmkit.tape.RECORD` after `RECORD` (dry runs)
-journal.jsonl  one command or event a line, in the order in which they happened
+journal.jsonl  one command or event a line, in the order in which they happened; of a backtest those that move
+               money, unless all were asked for
 report.json    the results (`mmkit.report.Report`)
 =============  =====================================================================================
 """
@@ -28,6 +29,7 @@ from mmkit.errors import RunError
 from mmkit.events import AnyEvent
 from mmkit.instruments import Instrument
 from mmkit.interfaces import RunInfo
+from mmkit.recorder import Detail
 from mmkit.tape import FeedStats, Row, Tape, records, tape_from_records
 
 _ENCODER = msgspec.json.Encoder()
@@ -57,6 +59,8 @@ class RunRecord(msgspec.Struct, kw_only=True):
 class NullJournal:
     """Notes nothing; for runs that leave no folder."""
 
+    detail = Detail.NONE
+
     def note(self, entry: AnyCommand | AnyEvent) -> None:
         """Forget `entry`."""
 
@@ -73,14 +77,16 @@ class Journal:
     Args:
         folder: Exists and is empty.
         market: Whether market data will be noted.
+        detail: Which commands and events will be.
 
     Raises:
         RunError: from every method, if the folder cannot be written; the run must stop then, and
             everything written so far is intact.
     """
 
-    def __init__(self, folder: Path, *, market: bool = False) -> None:
+    def __init__(self, folder: Path, *, market: bool = False, detail: Detail = Detail.ALL) -> None:
         self.folder = folder
+        self.detail = detail
         self.broken = False
         """Whether writing has failed; what was noted since is lost, what was written before is not."""
         self._lines: list[bytes] = []

@@ -12,6 +12,7 @@ from mmkit.engine import Engine
 from mmkit.events import AnyEvent
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import NO_QUOTES, Context, Level, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.recorder import Detail
 from mmkit.risk import RiskGate
 from mmkit.run.replay import replay_plain, replay_received
 from mmkit.run.session import Session
@@ -139,6 +140,8 @@ class _Quiet(Strategy):
 
 
 class _Entries:
+    detail = Detail.ALL
+
     def __init__(self) -> None:
         self.entries: list[AnyCommand | AnyEvent] = []
 

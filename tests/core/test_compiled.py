@@ -21,6 +21,7 @@ from mmkit.interfaces import (
     StrategyConfig,
     Target,
 )
+from mmkit.recorder import Detail
 from mmkit.risk import (
     DistanceLimit,
     MaxDrawdown,
@@ -117,6 +118,8 @@ KINDS: list[type[Strategy]] = [Restless, Deep, Taker, Listener]
 
 
 class Memory:
+    detail = Detail.ALL
+
     def __init__(self) -> None:
         self.entries: list[Any] = []
 
@@ -185,7 +188,7 @@ def compare(
     replay_plain(reference, tape)
     compiled, found = session(strategy, sim, asked, risk, tape)
     assert why_not(compiled, tape) == ""
-    replay_compiled(compiled, found, tape)
+    replay_compiled(compiled, tape)
     for number, (left, right) in enumerate(zip(expected.entries, found.entries, strict=False)):
         assert left == right, f"entry {number}"
     assert len(expected.entries) == len(found.entries)
@@ -338,7 +341,7 @@ def test_a_compiled_decision_decides_like_the_same_strategy_in_plain_python(
             Engine(BTCUSDT, built, RiskGate(), start_ns), PaperVenue(PaperConfig(), context), memory
         )
         if compiled:
-            replay_compiled(made, memory, tape)
+            replay_compiled(made, tape)
         else:
             replay_plain(made, tape)
         return memory.entries, outcome(made)
@@ -359,4 +362,4 @@ def test_a_compiled_decision_that_cannot_be_imported_is_named_with_what_to_do() 
     engine = Engine(BTCUSDT, built, RiskGate(), tape.start_ns)
 
     with pytest.raises(StrategyError, match=r"nowhere.*cannot be used"):
-        replay_compiled(Session(engine, PaperVenue(PaperConfig(), context), Memory()), None, tape)
+        replay_compiled(Session(engine, PaperVenue(PaperConfig(), context), Memory()), tape)

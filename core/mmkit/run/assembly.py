@@ -20,8 +20,9 @@ from mmkit.interfaces import (
     SourceContext,
     Strategy,
 )
+from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
-from mmkit.run.session import Recorder, Session
+from mmkit.run.session import Session
 from mmkit.settings import FillReports, SimSettings
 
 if TYPE_CHECKING:

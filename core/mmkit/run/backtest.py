@@ -142,7 +142,7 @@ def _replay(
                     "the compiled engine is loaded; the first time it is compiled, some ten seconds"
                 )
             try:
-                replay_compiled(session, journal, tape, progress)
+                replay_compiled(session, tape, progress)
             except NotCompiled as error:
                 why = str(error)
                 if journal is not None:

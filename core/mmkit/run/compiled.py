@@ -37,9 +37,11 @@ from mmkit.instruments import Instrument
 from mmkit.interfaces import Level, Quotes, Strategy, Target
 from mmkit.orders import Order
 from mmkit.quoter import ORDERS_PER_10S, checked_levels, whole
+from mmkit.recorder import Detail, wanted
 from mmkit.risk import MaxDrawdown, MaxOrder, MaxPosition, PriceBand, StaleAfter
 from mmkit.run.replay import Progress
-from mmkit.run.session import Recorder, Session
+from mmkit.run.session import Session
+from mmkit.run.trail import Trail
 from mmkit.run.worth import Worth
 from mmkit.settings import FillReports, SimSettings
 from mmkit.sim.fees import DAY_NS
@@ -122,12 +124,11 @@ class CompiledRun:
 
     Args:
         session: New; `why_not` has nothing against it.
-        recorder: Told of every command and event, in order; `None` saves the time that takes.
         tape: What to replay.
     """
 
-    def __init__(self, session: Session, recorder: Recorder | None, tape: Tape) -> None:
-        self.session, self.recorder, self.tape = session, recorder, tape
+    def __init__(self, session: Session, tape: Tape) -> None:
+        self.session, self.tape = session, tape
         self.engine = engine = session.engine
         settings = cast(PaperVenue, session.venue).settings
         self.worth = Worth(settings.fees, tape)
@@ -190,7 +191,7 @@ class CompiledRun:
         s["on_best"], s["on_trade"], s["on_fill"] = wake.on_best, wake.on_trade, wake.on_fill
         s["listens"] = type(strategy).on_event is not Strategy.on_event
         s["depth"] = strategy.depth
-        s["recording"] = self.recorder is not None or s["listens"]
+        s["recording"] = self.session.recorder.detail is Detail.ALL or s["listens"]
         s["next_id"], s["orders_per_window"] = 1, ORDERS_PER_10S
         s["top"] = s["exchange_top"] = -1
         s["bid"] = s["ask"] = UNKNOWN
@@ -390,9 +391,7 @@ class CompiledRun:
             return
         lines = self.tables["log"][:logged]
         self.s["logged"] = 0
-        if self.recorder is not None:
-            for line in lines.tolist():
-                self.recorder.note(self._entry(line))
+        self._note(lines)
         portfolio, worth = self.engine.portfolio, self.worth
         fills = lines[lines["what"] == k.FILLED]
         signs = 1 - 2 * fills["selling"]
@@ -400,6 +399,24 @@ class CompiledRun:
         # The kernel has added the others up, in whole units.
         portfolio.fees = worth.fees(int(self.s["fees"]))
         portfolio.funding = worth.equity(int(self.s["funding"]))
+
+    def _note(self, lines: npt.NDArray[Any]) -> None:
+        """Tell the recorder what it wants to know."""
+        recorder = self.session.recorder
+        if recorder.detail is Detail.NONE:
+            return
+        if isinstance(recorder, Trail):
+            recorder.lines(lines, lines["fee"] * self._worth_of_fee(lines["what"]))
+            return
+        for line in lines.tolist():
+            entry = self._entry(line)
+            if wanted(entry, recorder.detail):
+                recorder.note(entry)
+
+    def _worth_of_fee(self, what: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return what a unit in the column of fees is worth in each line: a fill's fee, or funding."""
+        unit = float(self.worth.unit)
+        return np.where(what == k.FUNDED, unit, unit * self.worth.fee_worth)
 
     def _entry(self, line: tuple[int, ...]) -> AnyCommand | AnyEvent:
         what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling, taker, fee = (
@@ -524,7 +541,6 @@ def _imported(path: str) -> Any:
 
 def replay_compiled(
     session: Session,
-    recorder: Recorder | None,
     tape: Tape,
     progress: Progress | None = None,
 ) -> None:
@@ -532,7 +548,6 @@ def replay_compiled(
 
     Args:
         session: New; `why_not` has nothing against it.
-        recorder: Told of every command and event, in order; `None` saves the time that takes.
         tape: What to replay.
         progress: Told how many rows are done.
 
@@ -540,4 +555,4 @@ def replay_compiled(
         NotCompiled: if the strategy turns out to need the reference; start anew with that.
         StrategyError: as the reference does.
     """
-    CompiledRun(session, recorder, tape).run(progress)
+    CompiledRun(session, tape).run(progress)

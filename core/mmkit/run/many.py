@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
 from mmkit.errors import UsageError
 from mmkit.run.compiled import CompiledRun, why_not
-from mmkit.run.session import Recorder, Session
+from mmkit.run.session import Session
 from mmkit.tape import Tape
 
-Prepare = Callable[[], tuple[Session, Recorder | None]]
-"""Makes the session of one run, and what is told of it; called when its turn comes."""
+Prepare = Callable[[], Session]
+"""Makes the session of one run; called when its turn comes."""
 
 
 def run_many(
@@ -38,10 +38,10 @@ def run_many(
     lock, ended = threading.Lock(), threading.Event()
 
     def work(number: int) -> Session:
-        session, recorder = prepare[number]()
+        session = prepare[number]()
         if why := why_not(session, tape):
             raise UsageError(f"many runs at once are compiled, and this one cannot be: {why}")
-        run = CompiledRun(session, recorder, tape)
+        run = CompiledRun(session, tape)
         with lock:
             going[number] = run
         if ended.is_set():

@@ -13,6 +13,7 @@ from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import RunError
 from mmkit.events import AnyEvent, OrderFilled
 from mmkit.journal import RecordedRun, RunRecord
+from mmkit.recorder import Detail
 from mmkit.run.assembly import assemble
 from mmkit.run.replay import replay_received
 from mmkit.settings import FillReports
@@ -54,6 +55,8 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Entries:
+    detail = Detail.ALL
+
     def __init__(self) -> None:
         self.entries: list[AnyCommand | AnyEvent] = []
 

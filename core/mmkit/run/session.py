@@ -7,21 +7,14 @@ never decides on less than had been received by its time, and a replay finds the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from mmkit.commands import AnyCommand
 from mmkit.engine import Engine
 from mmkit.errors import RunError
 from mmkit.events import AnyEvent
 from mmkit.interfaces import ExecutionVenue
+from mmkit.recorder import Recorder, wanted
 from mmkit.tape import LAST, NEVER, Row
-
-
-class Recorder(Protocol):
-    """Notes what was decided and what happened, in that order."""
-
-    def note(self, entry: AnyCommand | AnyEvent) -> None:
-        """Note one command or event."""
 
 
 class Session:
@@ -36,7 +29,7 @@ class Session:
     def __init__(self, engine: Engine, venue: ExecutionVenue, recorder: Recorder) -> None:
         self.engine = engine
         self.venue = venue
-        self._recorder = recorder
+        self.recorder = recorder
         self._advanced_to = engine.now
         venue.open(engine.now)
 
@@ -86,7 +79,7 @@ class Session:
         engine, venue = self.engine, self.venue
         if venue.next_ns() <= now_ns:
             for event in venue.take(now_ns):
-                self._recorder.note(event)
+                self._note(event)
                 engine.on_event(event)
                 self.flush()
         if engine.next_ns() <= now_ns:
@@ -107,9 +100,13 @@ class Session:
         """Send what the engine has decided, and note it."""
         engine = self.engine
         for notice in engine.notices:
-            self._recorder.note(notice)
+            self._note(notice)
         engine.notices.clear()
         for command in engine.commands:
-            self._recorder.note(command)
+            self._note(command)
             self.venue.send(command)
         engine.commands.clear()
+
+    def _note(self, entry: AnyCommand | AnyEvent) -> None:
+        if wanted(entry, self.recorder.detail):
+            self.recorder.note(entry)

@@ -10,6 +10,8 @@ from mmkit.sim.kernel.layout import (
     CANCEL,
     CANCEL_REJECTED,
     CANCELED,
+    FEED_LOST,
+    FEED_RESTORED,
     FILLED,
     FUNDED,
     LINE,
@@ -56,8 +58,8 @@ def note(
     taker: int,
     fee: int,
 ) -> None:
-    """Write a line of the log; only what moves money unless everything is recorded."""
-    if not s.recording and what not in (FILLED, FUNDED):
+    """Write a line of the log; unless everything is recorded, only of what moves money, and of the feed."""
+    if not s.recording and what not in (FILLED, FUNDED, FEED_LOST, FEED_RESTORED):
         return
     entry = entries_at(s.log, s.log_size)[s.logged]
     entry.what, entry.ts_local, entry.ts_exchange = what, ts_local, ts_exchange

@@ -1,0 +1,198 @@
+"""What happened in a run, kept in memory as a table, and as pandas frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
+from mmkit.events import (
+    AnyEvent,
+    CancelRejected,
+    FeedLost,
+    FeedRestored,
+    FundingPaid,
+    Liquidity,
+    OrderAccepted,
+    OrderCanceled,
+    OrderFilled,
+    OrderRejected,
+    Side,
+)
+from mmkit.instruments import Instrument
+from mmkit.recorder import Detail
+from mmkit.sim.kernel import layout as k
+from mmkit.tape import SCALE, GapReason
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NAMES = k.ENTRY.names or ()
+_LINE = np.dtype([*((name, np.int64) for name in _NAMES), ("amount", np.float64)])
+"""A line of the compiled engine's log, with money (`amount`): a fill's fee, or the funding received."""
+
+_CODES: dict[type, int] = {
+    SubmitOrder: k.SUBMIT,
+    CancelOrder: k.CANCEL,
+    OrderAccepted: k.ACCEPTED,
+    OrderRejected: k.REJECTED_POST_ONLY,
+    OrderFilled: k.FILLED,
+    OrderCanceled: k.CANCELED,
+    CancelRejected: k.CANCEL_REJECTED,
+    FeedLost: k.FEED_LOST,
+    FeedRestored: k.FEED_RESTORED,
+    FundingPaid: k.FUNDED,
+}
+_REJECTED = (k.REJECTED_POST_ONLY, k.REJECTED_UNKNOWN, k.REJECTED_SELF_TRADE)
+_MONEY = (k.FILLED, k.FUNDED, k.FEED_LOST, k.FEED_RESTORED)
+_SIDES, _LIQUIDITY = ("buy", "sell"), ("maker", "taker")
+
+
+class Trail:
+    """A recorder in memory. Either engine may write it; the frames come out the same.
+
+    Args:
+        instrument: What was traded.
+        detail: What is kept; `orders` needs everything.
+    """
+
+    def __init__(self, instrument: Instrument, detail: Detail = Detail.ALL) -> None:
+        self._instrument, self.detail = instrument, detail
+        self._lines: list[tuple[Any, ...]] = []
+        self._parts: list[npt.NDArray[Any]] = []
+        self._sells: set[int] = set()
+
+    def note(self, entry: AnyCommand | AnyEvent) -> None:
+        """Take in one command or event."""
+        value = {name: getattr(entry, name, 0) for name in _NAMES}
+        value["what"], value["fee"], amount = _CODES[type(entry)], 0, 0.0
+        if isinstance(entry, SubmitOrder):
+            value["selling"] = entry.side is Side.SELL
+            value["taker"] = entry.time_in_force is TimeInForce.IOC
+            if value["selling"]:
+                self._sells.add(entry.order_id)
+        elif isinstance(entry, OrderFilled):
+            value["selling"] = entry.order_id in self._sells
+            value["taker"] = entry.liquidity is Liquidity.TAKER
+            amount = float(entry.fee)
+        elif isinstance(entry, FundingPaid):
+            value["quantity"], amount = entry.position, float(entry.amount)
+            value["price"], value["remaining"] = int(entry.mark * SCALE), int(entry.rate * SCALE)
+        elif isinstance(entry, FeedLost):
+            value["price"] = GapReason[entry.reason.upper()]
+        self._lines.append((*value.values(), amount))
+
+    def lines(self, log: npt.NDArray[Any], money: npt.NDArray[np.float64]) -> None:
+        """Take in lines of the compiled engine's log, with the money of each."""
+        self._pack()
+        if self.detail is Detail.FILLS:
+            kept = np.isin(log["what"], _MONEY)
+            log, money = log[kept], money[kept]
+        part = np.empty(len(log), _LINE)
+        for name in _NAMES:
+            part[name] = log[name]
+        part["amount"] = money
+        self._parts.append(part)
+
+    def table(self) -> npt.NDArray[Any]:
+        """Return everything that happened, in order."""
+        self._pack()
+        return np.concatenate([np.empty(0, _LINE), *self._parts])
+
+    def fills(self) -> pd.DataFrame:
+        """Return every fill: when it was known here, when it happened, and the position after it."""
+        table = self.table()
+        found = table[table["what"] == k.FILLED]
+        sign = 1 - 2 * found["selling"]
+        return self._frame(
+            found,
+            {
+                "time_exchange": _times(found["ts_exchange"]),
+                "order_id": found["order_id"],
+                "side": _named(found["selling"], _SIDES),
+                "liquidity": _named(found["taker"], _LIQUIDITY),
+                "price": found["price"] * float(self._instrument.tick),
+                "quantity": found["quantity"] * float(self._instrument.lot),
+                "remaining": found["remaining"] * float(self._instrument.lot),
+                "fee": found["amount"],
+                "position": np.cumsum(sign * found["quantity"]) * float(self._instrument.lot),
+            },
+        )
+
+    def funding(self) -> pd.DataFrame:
+        """Return every payment of funding; `amount` is positive if it was received."""
+        table = self.table()
+        found = table[table["what"] == k.FUNDED]
+        return self._frame(
+            found,
+            {
+                "time_exchange": _times(found["ts_exchange"]),
+                "position": found["quantity"] * float(self._instrument.lot),
+                "amount": found["amount"],
+            },
+        )
+
+    def orders(self) -> pd.DataFrame:
+        """Return every order, with what became of it: filled, canceled, rejected or open."""
+        import pandas as pd
+
+        table = self.table()
+        sent = table[table["what"] == k.SUBMIT]
+        ids = sent["order_id"]
+        # Ids ascend as orders are sent.
+        after = table[(table["what"] > k.CANCEL) & (table["order_id"] > 0)]
+        of = np.searchsorted(ids, after["order_id"])
+        filled, ended = np.zeros(len(ids)), np.full(len(ids), np.datetime64("NaT", "ns"))
+        accepted = ended.copy()
+        status = np.full(len(ids), "open", dtype=object)
+        what, times = after["what"], after["ts_local"].astype("datetime64[ns]")
+        np.add.at(filled, of[what == k.FILLED], after["quantity"][what == k.FILLED])
+        rejected = np.isin(what, _REJECTED)
+        accepted[of[what == k.ACCEPTED]] = times[what == k.ACCEPTED]
+        for name, mask in (
+            ("canceled", what == k.CANCELED),
+            ("rejected", rejected),
+            ("filled", (what == k.FILLED) & (after["remaining"] == 0)),
+        ):
+            status[of[mask]] = name
+            ended[of[mask]] = times[mask]
+        lot = float(self._instrument.lot)
+        return self._frame(
+            sent,
+            {
+                "order_id": ids,
+                "side": _named(sent["selling"], _SIDES),
+                "time_in_force": _named(sent["taker"], ("post_only", "ioc")),
+                "price": sent["price"] * float(self._instrument.tick),
+                "quantity": sent["quantity"] * lot,
+                "filled": filled * lot,
+                "status": pd.Categorical(status, ["open", "filled", "canceled", "rejected"]),
+                "accepted": pd.DatetimeIndex(accepted, tz="UTC"),
+                "ended": pd.DatetimeIndex(ended, tz="UTC"),
+            },
+        )
+
+    def _pack(self) -> None:
+        if self._lines:
+            self._parts.append(np.array(self._lines, _LINE))
+            self._lines.clear()
+
+    def _frame(self, lines: npt.NDArray[Any], columns: dict[str, Any]) -> pd.DataFrame:
+        import pandas as pd
+
+        index = pd.DatetimeIndex(_times(lines["ts_local"]), name="time")
+        return pd.DataFrame(columns, index=index)
+
+
+def _times(ns: npt.NDArray[np.int64]) -> Any:
+    import pandas as pd
+
+    return pd.DatetimeIndex(ns.astype("datetime64[ns]"), tz="UTC")
+
+
+def _named(codes: npt.NDArray[np.int64], names: tuple[str, ...]) -> Any:
+    import pandas as pd
+
+    return pd.Categorical.from_codes(codes.tolist(), pd.Index(names))
