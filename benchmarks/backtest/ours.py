@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mmkit.engine import Engine
 from mmkit.interfaces import Context, Strategy
-from mmkit.journal import NullJournal
+from mmkit.recorder import Nothing
 from mmkit.risk import RiskGate
 from mmkit.run.compiled import replay_compiled, why_not
 from mmkit.run.many import Prepare, run_many
@@ -45,14 +45,15 @@ def sweep(tape: Tape, sets: Sequence[Parameters], sim: SimSettings) -> list[Outc
     def prepare(parameters: Parameters) -> Prepare:
         return lambda: _session(tape, mid_quoter(*parameters, compiled=True), sim)
 
-    found = dict(run_many(tape, [prepare(parameters) for parameters in sets]))
-    return [_outcome(found[number]) for number in range(len(sets))]
+    ended = run_many(tape, [prepare(parameters) for parameters in sets])
+    found = {done.number: _outcome(done.session) for done in ended}
+    return [found[number] for number in range(len(sets))]
 
 
 def _session(tape: Tape, strategy: Strategy, sim: SimSettings) -> Session:
     engine = Engine(tape.instrument, strategy, RiskGate(), tape.start_ns)
     venue = PaperVenue(PaperConfig(), Context(tape.instrument, sim))
-    return Session(engine, venue, NullJournal())
+    return Session(engine, venue, Nothing())
 
 
 def _outcome(session: Session) -> Outcome:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Wake,
         WireFormat,
     )
+    from mmkit.research import Backtest, Sweep, backtest, load_tape, sweep
     from mmkit.tape import Tape
     from mmkit.units import Distance, Duration, Exact
 
@@ -61,6 +62,11 @@ _HOME = {
     "Target": "interfaces",
     "Wake": "interfaces",
     "WireFormat": "interfaces",
+    "Backtest": "research",
+    "Sweep": "research",
+    "backtest": "research",
+    "load_tape": "research",
+    "sweep": "research",
     "Tape": "tape",
     "Distance": "units",
     "Duration": "units",
@@ -69,6 +75,7 @@ _HOME = {
 
 __all__ = [
     "NO_QUOTES",
+    "Backtest",
     "CancelOrder",
     "Context",
     "ContractKind",
@@ -90,13 +97,17 @@ __all__ = [
     "Strategy",
     "StrategyConfig",
     "SubmitOrder",
+    "Sweep",
     "Tape",
     "Target",
     "TimeInForce",
     "Wake",
     "WireFormat",
     "__version__",
+    "backtest",
     "hookimpl",
+    "load_tape",
+    "sweep",
 ]
 
 

@@ -29,7 +29,7 @@ from mmkit.errors import RunError
 from mmkit.events import AnyEvent
 from mmkit.instruments import Instrument
 from mmkit.interfaces import RunInfo
-from mmkit.recorder import Detail
+from mmkit.recorder import Detail, Recorder
 from mmkit.tape import FeedStats, Row, Tape, records, tape_from_records
 
 _ENCODER = msgspec.json.Encoder()
@@ -56,19 +56,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     files: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-class NullJournal:
-    """Notes nothing; for runs that leave no folder."""
-
-    detail = Detail.NONE
-
-    def note(self, entry: AnyCommand | AnyEvent) -> None:
-        """Forget `entry`."""
-
-    def market(self, rows: Sequence[Row]) -> None:
-        """Forget `rows`."""
-
-
-class Journal:
+class Journal(Recorder):
     """Writes a run's folder while the run goes on.
 
     Lines are collected in memory and reach the file at every `flush`; the run loop flushes once a second

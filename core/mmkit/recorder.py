@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import Protocol
 
 from mmkit.commands import AnyCommand
 from mmkit.events import AnyEvent, FeedLost, FeedRestored, FundingPaid, OrderFilled
@@ -20,17 +20,27 @@ class Detail(StrEnum):
     """Nothing."""
 
 
-class Recorder(Protocol):
-    """Notes what was decided and what happened, in that order.
+class Recorder(ABC):
+    """Notes what was decided and what happened, in that order."""
 
-    Attributes:
-        detail: What it is told of.
-    """
+    detail: Detail = Detail.ALL
+    """What it is told of."""
 
-    detail: Detail
-
+    @abstractmethod
     def note(self, entry: AnyCommand | AnyEvent) -> None:
         """Note one command or event."""
+
+    def begin_anew(self) -> None:
+        """Forget everything: the run starts over."""
+
+
+class Nothing(Recorder):
+    """Notes nothing."""
+
+    detail = Detail.NONE
+
+    def note(self, entry: AnyCommand | AnyEvent) -> None:
+        """Forget `entry`."""
 
 
 def wanted(entry: AnyCommand | AnyEvent, detail: Detail) -> bool:

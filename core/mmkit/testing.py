@@ -12,11 +12,11 @@ from mmkit.engine import Engine
 from mmkit.events import AnyEvent
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import NO_QUOTES, Context, Level, MarketView, Quotes, Strategy, StrategyConfig
-from mmkit.recorder import Detail
+from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
-from mmkit.run.replay import replay_plain, replay_received
+from mmkit.run.replay import replay
 from mmkit.run.session import Session
-from mmkit.settings import FillReports, SimSettings
+from mmkit.settings import SimSettings
 from mmkit.sim.paper import PaperConfig, PaperVenue
 from mmkit.tape import LAST, SELL, GapReason, Kind, Row, Tape
 
@@ -111,11 +111,8 @@ def run_strategy(
     sim = sim or SimSettings()
     entries = _Entries()
     engine = Engine(tape.instrument, strategy, risk or RiskGate(), tape.start_ns)
-    session = Session(engine, PaperVenue(PaperConfig(), Context(tape.instrument, sim)), entries)
-    if sim.fill_reports is FillReports.PLAIN:
-        replay_plain(session, tape)
-    else:
-        replay_received(session, tape)
+    venue = PaperVenue(PaperConfig(), Context(tape.instrument, sim))
+    replay(Session(engine, venue, entries, sim.fill_reports), tape)
     return engine, entries.entries
 
 
@@ -139,9 +136,7 @@ class _Quiet(Strategy):
         return NO_QUOTES
 
 
-class _Entries:
-    detail = Detail.ALL
-
+class _Entries(Recorder):
     def __init__(self) -> None:
         self.entries: list[AnyCommand | AnyEvent] = []
 

@@ -28,6 +28,7 @@ from mmkit.interfaces import (
     StrategyConfig,
     Target,
 )
+from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.session import Session
 from mmkit.settings import SimSettings
@@ -60,7 +61,7 @@ class Scripted(Strategy):
         self.story.append(event)
 
 
-class Entries:
+class Entries(Recorder):
     """A recorder in memory."""
 
     def __init__(self) -> None:

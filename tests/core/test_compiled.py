@@ -21,7 +21,7 @@ from mmkit.interfaces import (
     StrategyConfig,
     Target,
 )
-from mmkit.recorder import Detail
+from mmkit.recorder import Recorder
 from mmkit.risk import (
     DistanceLimit,
     MaxDrawdown,
@@ -117,9 +117,7 @@ class Listener(Restless):
 KINDS: list[type[Strategy]] = [Restless, Deep, Taker, Listener]
 
 
-class Memory:
-    detail = Detail.ALL
-
+class Memory(Recorder):
     def __init__(self) -> None:
         self.entries: list[Any] = []
 

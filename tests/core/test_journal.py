@@ -27,7 +27,7 @@ from mmkit.events import (
     Side,
 )
 from mmkit.interfaces import RunInfo
-from mmkit.journal import Journal, NullJournal, RecordedRun, RunRecord, new_run_folder
+from mmkit.journal import Journal, RecordedRun, RunRecord, new_run_folder
 from mmkit.tape import records
 
 AT: dict[str, int] = {"ts_exchange": 2**62, "ts_local": 2**62 + 1}
@@ -177,12 +177,6 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert (tmp_path / "report.json").read_bytes() == b"after"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.jsonl", "report.json"]
     journal.close()
-
-
-def test_the_null_journal_takes_everything_and_leaves_nothing() -> None:
-    journal = NullJournal()
-    journal.note(ENTRIES[0])
-    journal.market([bid(1, 1)])
 
 
 # --- run folders ---

@@ -27,6 +27,13 @@ Engine = Literal["auto", "compiled", "reference"]
     default="auto",
     help="The results are the same. auto: compiled for large runs, where it can.",
 )
+@click.option(
+    "--journal",
+    "detail",
+    type=click.Choice(["fills", "all", "none"]),
+    default="fills",
+    help="What the journal in the run folder keeps. all: every order, answer and fill, which takes time.",
+)
 @json_option
 @verbose_option
 def backtest(
@@ -36,6 +43,7 @@ def backtest(
     strategy: str | None,
     no_folder: bool,
     engine: Engine,
+    detail: str,
     json: bool,
 ) -> None:
     """Run a strategy over recorded order books and print what came of it.
@@ -43,13 +51,21 @@ def backtest(
     The data is what the configuration names, such as
     'data: {plugin: capture, paths: [day.gz]}'.
     """
+    from mmkit.recorder import Detail
     from mmkit.report import report_json, report_text
     from mmkit.run.backtest import backtest, load_tape
 
     loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
     tape = load_tape(loaded)
     with _progress(shown=sys.stderr.isatty() and not json) as progress:
-        report = backtest(loaded, tape=tape, folder=not no_folder, engine=engine, progress=progress)
+        report = backtest(
+            loaded,
+            tape=tape,
+            folder=not no_folder,
+            engine=engine,
+            detail=Detail(detail),
+            progress=progress,
+        )
     click.echo(report_json(report) if json else report_text(report))
 
 

@@ -8,16 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.config.check import Chosen, Parts, check_all
-from mmkit.config.files import environment_of, read_files, with_overrides
+from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
 from mmkit.config.sections import Level, Mode
 from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
 from mmkit.instruments import InstrumentSpec
+from mmkit.interfaces import Provider
 from mmkit.plugins import Plugins
 from mmkit.settings import SimSettings
 
-__all__ = ["Chosen", "Config", "load_config", "load_resolved", "loaded_plugins"]
+__all__ = [
+    "Chosen",
+    "Config",
+    "Draft",
+    "draft_config",
+    "draft_plain",
+    "load_config",
+    "load_resolved",
+    "loaded_plugins",
+]
 
 
 @dataclass(frozen=True)
@@ -76,13 +86,75 @@ def load_config(
     Raises:
         ConfigError: with every mistake there is.
     """
+    return draft_config(paths, overrides, userdir=userdir, strategy=strategy).config()
+
+
+def draft_config(
+    paths: Sequence[Path],
+    overrides: Sequence[str] = (),
+    *,
+    userdir: Path | None = None,
+    strategy: str | None = None,
+) -> Draft:
+    """Read, merge, and load the plugins, as `load_config` does; nothing is checked yet.
+
+    Raises:
+        ConfigError: if a file cannot be read at all.
+    """
     paths = list(paths) or [(userdir or Path(USERDIR)) / "config.yml"]
     userdir = userdir or userdir_of(paths[0])
     mistakes: list[Mistake] = []
     root = read_config(paths, overrides, mistakes, strategy=strategy)
-    plugins = Plugins.load(userdir, disabled_in(root))
-    parts = check_all(root, plugins, mistakes, where=str(paths[0]))
-    return _config(parts, plugins, userdir, tuple(paths))
+    return Draft(root, Plugins.load(userdir, disabled_in(root)), userdir, tuple(paths), mistakes)
+
+
+def draft_plain(plain: Mapping[str, Any], *, userdir: Path | None = None) -> Draft:
+    """Return a configuration given as plain data, as YAML would hold it; nothing is checked yet."""
+    root = Written.of(plain, "configuration")
+    userdir = userdir or Path(USERDIR)
+    return Draft(root, Plugins.load(userdir, disabled_in(root)), userdir, (), [])
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A configuration that has been read and not been checked, of which variations can be made.
+
+    Attributes:
+        root: Files and overrides, merged.
+        plugins: Where the parts come from.
+        userdir: The user's folder.
+        files: What was read.
+        mistakes: Found while reading.
+    """
+
+    root: Written
+    plugins: Plugins
+    userdir: Path
+    files: tuple[Path, ...]
+    mistakes: list[Mistake]
+
+    def config(
+        self,
+        changes: Mapping[str, Any] | None = None,
+        strategy: Provider[Any, Any] | None = None,
+    ) -> Config:
+        """Return the configuration with some values changed.
+
+        Args:
+            changes: Plain values by path, such as ``{"strategy.half_spread": "8bps"}``.
+            strategy: One that no plugin offers; its name takes the place of ``strategy.plugin``.
+
+        Raises:
+            ConfigError: with every mistake there is.
+        """
+        mistakes = list(self.mistakes)
+        changes = dict(changes or {})
+        if strategy is not None:
+            changes["strategy.plugin"] = strategy.name
+        root = with_changes(self.root, changes, mistakes)
+        where = str(self.files[0]) if self.files else "configuration"
+        parts = check_all(root, self.plugins, mistakes, where=where, strategy=strategy)
+        return _config(parts, self.plugins, self.userdir, self.files)
 
 
 def load_resolved(resolved: Mapping[str, Any], userdir: Path) -> Config:

@@ -88,6 +88,7 @@ def check_all(
     *,
     where: str,
     recorded: bool = False,
+    strategy: Provider[Any, Any] | None = None,
 ) -> Parts:
     """Return the parts that `root` asks for.
 
@@ -97,11 +98,12 @@ def check_all(
         mistakes: Those found while reading.
         where: What to say a missing section is missing in.
         recorded: Whether this is the configuration of a recorded run, whose data source is not used.
+        strategy: Takes precedence over a plugin's strategy of its name.
 
     Raises:
         ConfigError: with every mistake, those of reading included.
     """
-    sections = _Sections(root, plugins, list(mistakes), where)
+    sections = _Sections(root, plugins, list(mistakes), where, strategy)
     parts = sections.parts(recorded=recorded)
     if parts is None or sections.mistakes:
         raise ConfigError(without_secrets(_once(sections.mistakes), root))
@@ -119,9 +121,15 @@ def _once(mistakes: Sequence[Mistake]) -> list[Mistake]:
 
 class _Sections:
     def __init__(
-        self, root: Written, plugins: Plugins, mistakes: list[Mistake], where: str
+        self,
+        root: Written,
+        plugins: Plugins,
+        mistakes: list[Mistake],
+        where: str,
+        strategy: Provider[Any, Any] | None,
     ) -> None:
         self._root, self._plugins, self._where = root, plugins, where
+        self._strategy = strategy
         self.mistakes = mistakes
 
     def parts(self, *, recorded: bool) -> Parts | None:
@@ -302,8 +310,12 @@ class _Sections:
             message = f"the name of a {kind} was expected; found {found(plugin)}"
             self._wrong(plugin.where, f"{path}.plugin", message, available)
             return None
+        own = self._strategy
         try:
-            provider = self._plugins.provider(kind, plugin.value)
+            if kind == "strategy" and own is not None and own.name == plugin.value:
+                provider = own
+            else:
+                provider = self._plugins.provider(kind, plugin.value)
         except PluginError as error:
             self._wrong(plugin.where, f"{path}.plugin", str(error))
             return None

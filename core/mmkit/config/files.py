@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmkit.config.yaml_source import Place, Written, changes_plugin, dotted, read_scalar, read_yaml
 from mmkit.errors import ConfigError, Mistake
@@ -93,7 +94,7 @@ def with_overrides(
                 )
             )
             continue
-        parsed.append((tuple(int(step) if step.isdecimal() else step for step in steps), text))
+        parsed.append((_place(steps), text))
     # A section that gets another plugin is emptied first, whatever the order on the command line.
     parsed.sort(key=lambda item: item[0][-1] != "plugin")
     for place, text in parsed:
@@ -104,6 +105,21 @@ def with_overrides(
             continue
         root = _put(root, place, value, 0, mistakes)
     return root
+
+
+def with_changes(
+    root: Written, changes: Mapping[str, Any], mistakes: list[Mistake], where: str = "changes"
+) -> Written:
+    """Return `root` with plain values put in at their paths, ``a.b``."""
+    # As with `--set`: a section that gets another plugin is emptied first.
+    for path in sorted(changes, key=lambda path: not path.endswith(".plugin")):
+        place = _place(path.split("."))
+        root = _put(root, place, Written.of(changes[path], where), 0, mistakes)
+    return root
+
+
+def _place(steps: Sequence[str]) -> Place:
+    return tuple(int(step) if step.isdecimal() else step for step in steps)
 
 
 def _put(

@@ -80,7 +80,7 @@ def assemble(
     if not venue.simulated:
         found = f"a simulated venue was expected; '{config.venue.name}' sends real orders"
         raise ConfigError([Mistake("", "venue.plugin", found, "use 'paper'")])
-    return Session(engine, venue, recorder)
+    return Session(engine, venue, recorder, sim.fill_reports)
 
 
 def _strategy(chosen: Chosen, context: Context) -> Strategy:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmkit.clock import SystemClock
 from mmkit.errors import DataError, UsageError
 from mmkit.interfaces import RunInfo
-from mmkit.journal import Journal, NullJournal, RunRecord, new_run_folder
+from mmkit.journal import Journal, RunRecord, new_run_folder
+from mmkit.recorder import Detail, Nothing, Recorder
 from mmkit.report import Report, report_json, report_of
 from mmkit.run.assembly import assemble, data_source
-from mmkit.run.replay import Progress, replay_plain, replay_received
+from mmkit.run.replay import Progress, replay
 from mmkit.run.session import Session
-from mmkit.settings import FillReports
 from mmkit.sim.latency_files import check_covers, digests
 from mmkit.tape import Tape
 
@@ -42,10 +45,20 @@ def load_tape(config: Config) -> Tape:
         finally:
             await source.close()
 
-    tape = asyncio.run(read())
+    tape = _awaited(read())
     if not len(tape):
         raise DataError("the recorded data holds nothing about this instrument")
     return tape
+
+
+def _awaited(work: Coroutine[Any, Any, Tape]) -> Tape:
+    """Do asynchronous work, also where an event loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def backtest(
@@ -54,6 +67,7 @@ def backtest(
     tape: Tape | None = None,
     folder: bool = True,
     engine: EngineChoice = "auto",
+    detail: Detail = Detail.FILLS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Run the configured strategy over the configured data.
@@ -64,24 +78,61 @@ def backtest(
         folder: Whether to leave a run folder under ``userdir/results``.
         engine: ``compiled`` or ``reference``, which give the same results; ``auto`` takes the compiled
             one for large runs, where it can.
+        detail: What the journal keeps.
         progress: Told the rows done and the rows in all, now and then.
     """
     tape = tape if tape is not None else load_tape(config)
-    start_ns = tape.start_ns
-    end_ns = int(max(tape.ts_local[-1], tape.ts_exchange.max()))
-    check_covers(config.sim.latency, start_ns, end_ns)
+    check_covered(config, tape)
     files = digests(config.sim.latency)
     now_ns = SystemClock().now_ns()
     path = new_run_folder(config.userdir, "backtest", now_ns) if folder else None
-    journal = Journal(path) if path else None
-    run = RunInfo(
-        run_id=path.name if path else "",
+    run = run_info(config, tape, path)
+    config.plugins.run_started(run)
+    if path is None:
+        report = run_backtest(config, tape, Nothing(), run, engine=engine, progress=progress)[1]
+    else:
+        with contextlib.closing(Journal(path, detail=detail)) as journal:
+            report = run_backtest(config, tape, journal, run, engine=engine, progress=progress)[1]
+            record = RunRecord(info=run, start_ns=tape.start_ns, end_ns=report.end_ns, files=files)
+            write_run(journal, config, record, report)
+    config.plugins.run_finished(run, report)
+    return report
+
+
+def check_covered(config: Config, tape: Tape) -> None:
+    """Refuse a recorded latency that does not cover the tape.
+
+    Raises:
+        DataError: if it does not.
+    """
+    check_covers(config.sim.latency, tape.start_ns, tape.end_ns)
+
+
+def run_info(config: Config, tape: Tape, folder: Path | None = None) -> RunInfo:
+    """Return what plugins are told of a backtest."""
+    return RunInfo(
+        run_id=folder.name if folder else "",
         command="backtest",
-        folder=str(path or ""),
+        folder=str(folder or ""),
         instrument=tape.instrument,
         strategy=config.strategy.name,
     )
-    config.plugins.run_started(run)
+
+
+def run_backtest(
+    config: Config,
+    tape: Tape,
+    recorder: Recorder,
+    run: RunInfo,
+    *,
+    engine: EngineChoice = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Session, Report]:
+    """Replay the tape; return the session as it ended, and the results.
+
+    Raises:
+        UsageError: if the compiled engine is asked for and cannot run this.
+    """
     told: Progress | None = None
     if progress is not None:
         everything = len(tape)
@@ -90,46 +141,28 @@ def backtest(
             progress(done, everything)
 
     began = time.perf_counter()
-    try:
-        session, ran_on = _replay(config, tape, start_ns, journal, told, engine)
-        wall_s = time.perf_counter() - began
-        report = report_of(
-            session.engine,
-            run,
-            tape.stats,
-            start_ns=start_ns,
-            events=len(tape),
-            wall_s=wall_s,
-            ran_on=ran_on,
-        )
-        if journal is not None:
-            write_run(
-                journal,
-                config,
-                RunRecord(info=run, start_ns=start_ns, end_ns=report.end_ns, files=files),
-                report,
-            )
-    finally:
-        if journal is not None:
-            journal.close()
-    config.plugins.run_finished(run, report)
-    return report
+    session, ran_on = _replay(config, tape, recorder, told, engine)
+    report = report_of(
+        session.engine,
+        run,
+        tape.stats,
+        start_ns=tape.start_ns,
+        events=len(tape),
+        wall_s=time.perf_counter() - began,
+        ran_on=ran_on,
+    )
+    return session, report
 
 
 def _replay(
     config: Config,
     tape: Tape,
-    start_ns: int,
-    journal: Journal | None,
+    recorder: Recorder,
     progress: Progress | None,
     engine: EngineChoice,
 ) -> tuple[Session, str]:
-    """Replay the tape; return the session as it ended, and which engine did it.
-
-    Raises:
-        UsageError: if the compiled engine is asked for and cannot run this.
-    """
-    session = assemble(config, tape.instrument, journal or NullJournal(), start_ns)
+    """Replay the tape; return the session as it ended, and which engine did it."""
+    session = assemble(config, tape.instrument, recorder, tape.start_ns)
     why = {"auto": _small(session, tape), "compiled": "", "reference": "asked for"}[engine]
     if not why:
         from mmkit.run.compiled import NotCompiled, replay_compiled, why_not
@@ -145,18 +178,14 @@ def _replay(
                 replay_compiled(session, tape, progress)
             except NotCompiled as error:
                 why = str(error)
-                if journal is not None:
-                    journal.begin_anew()
-                session = assemble(config, tape.instrument, journal or NullJournal(), start_ns)
+                recorder.begin_anew()
+                session = assemble(config, tape.instrument, recorder, tape.start_ns)
             else:
                 return session, "compiled"
     if engine == "compiled":
         raise UsageError(f"the compiled engine cannot run this: {why}; leave '--engine' out")
     _log.info("the reference engine runs: %s", why)
-    if config.sim.fill_reports is FillReports.PLAIN:
-        replay_plain(session, tape, progress)
-    else:
-        replay_received(session, tape, progress)
+    replay(session, tape, progress)
     return session, "reference"
 
 

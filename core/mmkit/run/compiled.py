@@ -177,7 +177,7 @@ class CompiledRun:
         s["log_size"] = _LOG_LINES
         s["used_low"] = s["local_low"] = index.facts.span
         s["used_high"] = s["local_high"] = -1
-        s["end"] = max(int(tape.ts_local[-1]), index.facts.last_exchange)
+        s["end"] = tape.end_ns
 
     def _settle(self, settings: SimSettings) -> None:
         """Write what was configured into the state."""

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 
-from mmkit.errors import UsageError
-from mmkit.run.compiled import CompiledRun, why_not
+from mmkit.errors import RunError
+from mmkit.run.compiled import CompiledRun, NotCompiled, why_not
+from mmkit.run.replay import replay
 from mmkit.run.session import Session
 from mmkit.tape import Tape
 
+_log = logging.getLogger("mmkit.backtest")
+
 Prepare = Callable[[], Session]
-"""Makes the session of one run; called when its turn comes."""
+"""Makes the session of one run; called when its turn comes, and again if it has to begin anew."""
 
 
-def run_many(
-    tape: Tape, prepare: Sequence[Prepare], workers: int | None = None
-) -> Iterator[tuple[int, Session]]:
-    """Run every session over `tape`; yield each with its number as it ends, in no certain order.
+@dataclass(frozen=True)
+class Done:
+    """One run that has ended.
+
+    Attributes:
+        number: Which it was.
+        session: As it ended.
+        wall_s: How long it took, seconds.
+        ran_on: Which engine ran it.
+    """
+
+    number: int
+    session: Session
+    wall_s: float
+    ran_on: str
+
+
+def run_many(tape: Tape, prepare: Sequence[Prepare], workers: int | None = None) -> Iterator[Done]:
+    """Run every session over `tape`; yield each as it ends, in no certain order.
 
     The tape is read by all of them and never copied. Closing the generator, as an exception in the loop around it
-    does (Ctrl-C, say), ends what is still running at its next instant.
+    does (Ctrl-C, say), ends what is still running.
 
     Args:
         tape: Recorded market data.
@@ -30,40 +51,69 @@ def run_many(
         workers: Runs at a time; as many as there are processors unless given.
 
     Raises:
-        UsageError: if a session is one that only the reference engine can run.
-        NotCompiled: if a strategy turns out to be.
         StrategyError: if a strategy fails.
     """
-    going: dict[int, CompiledRun] = {}
-    lock, ended = threading.Lock(), threading.Event()
+    workers = workers or os.cpu_count() or 1
+    runs = _Runs(tape)
+    with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
+        futures: list[Future[Done]] = []
+        try:
+            futures = [pool.submit(runs.run, n, each) for n, each in enumerate(prepare)]
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+            runs.stop()
 
-    def work(number: int) -> Session:
-        session = prepare[number]()
-        if why := why_not(session, tape):
-            raise UsageError(f"many runs at once are compiled, and this one cannot be: {why}")
-        run = CompiledRun(session, tape)
-        with lock:
-            going[number] = run
-        if ended.is_set():
+
+class _Runs:
+    """The runs that go on, so that they can be ended."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._going: set[CompiledRun] = set()
+        self._lock, self._ended = threading.Lock(), threading.Event()
+
+    def run(self, number: int, prepare: Prepare) -> Done:
+        """Run one session to its end."""
+        began = time.perf_counter()
+        session = prepare()
+        why = why_not(session, self._tape)
+        if not why:
+            try:
+                self._run_compiled(session)
+            except NotCompiled as error:
+                why = str(error)
+                session = prepare()
+        if why:
+            _log.info("the reference engine runs set %d: %s", number + 1, why)
+            self._run_reference(session)
+        wall_s = time.perf_counter() - began
+        return Done(number, session, wall_s, "reference" if why else "compiled")
+
+    def stop(self) -> None:
+        """End what goes on at its next instant, and let nothing more begin."""
+        self._ended.set()
+        with self._lock:
+            for run in self._going:
+                run.stop()
+
+    def _run_compiled(self, session: Session) -> None:
+        run = CompiledRun(session, self._tape)
+        with self._lock:
+            self._going.add(run)
+        if self._ended.is_set():
             run.stop()
         try:
             run.run(None)
         finally:
-            with lock:
-                del going[number]
-        return session
+            with self._lock:
+                self._going.discard(run)
 
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="run")
-    futures: dict[Future[Session], int] = {}
-    try:
-        futures = {pool.submit(work, number): number for number in range(len(prepare))}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        ended.set()
-        for future in futures:
-            future.cancel()
-        with lock:
-            for run in going.values():
-                run.stop()
-        pool.shutdown()
+    def _run_reference(self, session: Session) -> None:
+        def told(done: int) -> None:
+            if self._ended.is_set():
+                raise RunError("the run was stopped before its end")
+
+        replay(session, self._tape, told)

@@ -13,7 +13,7 @@ from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import RunError
 from mmkit.events import AnyEvent, OrderFilled
 from mmkit.journal import RecordedRun, RunRecord
-from mmkit.recorder import Detail
+from mmkit.recorder import Recorder
 from mmkit.run.assembly import assemble
 from mmkit.run.replay import replay_received
 from mmkit.settings import FillReports
@@ -54,9 +54,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
 
 
-class _Entries:
-    detail = Detail.ALL
-
+class _Entries(Recorder):
     def __init__(self) -> None:
         self.entries: list[AnyCommand | AnyEvent] = []
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mmkit.run.session import Session
+from mmkit.settings import FillReports
 from mmkit.tape import LAST, NEVER, Row, Tape
 
 Progress = Callable[[int], None]
 """Told how many rows have been replayed, now and then."""
 
 _EVERY = 50_000
+
+
+def replay(session: Session, tape: Tape, progress: Progress | None = None) -> None:
+    """Replay the tape as the session's ``fill_reports`` has it."""
+    if session.fill_reports is FillReports.PLAIN:
+        replay_plain(session, tape, progress)
+    else:
+        replay_received(session, tape, progress)
 
 
 def replay_received(

@@ -14,6 +14,7 @@ from mmkit.errors import RunError
 from mmkit.events import AnyEvent
 from mmkit.interfaces import ExecutionVenue
 from mmkit.recorder import Recorder, wanted
+from mmkit.settings import FillReports
 from mmkit.tape import LAST, NEVER, Row
 
 
@@ -23,12 +24,20 @@ class Session:
     Args:
         engine: Decides.
         venue: Where its commands go.
-        recorder: Is told of every command and event.
+        recorder: Is told of commands and events.
+        fill_reports: What a report may overtake, and so how a tape is replayed.
     """
 
-    def __init__(self, engine: Engine, venue: ExecutionVenue, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        venue: ExecutionVenue,
+        recorder: Recorder,
+        fill_reports: FillReports = FillReports.PLAIN,
+    ) -> None:
         self.engine = engine
         self.venue = venue
+        self.fill_reports = fill_reports
         self.recorder = recorder
         self._advanced_to = engine.now
         venue.open(engine.now)

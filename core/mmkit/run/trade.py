@@ -23,7 +23,7 @@ from mmkit.events import (
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
-from mmkit.recorder import Detail
+from mmkit.recorder import Recorder
 from mmkit.report import Report, report_of
 from mmkit.run.assembly import assemble, data_source, service
 from mmkit.run.backtest import write_run
@@ -77,10 +77,8 @@ Watcher = Callable[[LiveRun], contextlib.AbstractAsyncContextManager[None]]
 """Shows a run while it goes on."""
 
 
-class _Notes:
+class _Notes(Recorder):
     """The journal, and a line in the log for what changes the state of the run."""
-
-    detail = Detail.ALL
 
     def __init__(self, journal: Journal, instrument: Instrument) -> None:
         self._journal, self._instrument = journal, instrument

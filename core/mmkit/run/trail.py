@@ -21,10 +21,10 @@ from mmkit.events import (
     OrderRejected,
     Side,
 )
-from mmkit.instruments import Instrument
-from mmkit.recorder import Detail
+from mmkit.instruments import ContractKind, Instrument
+from mmkit.recorder import Detail, Recorder
 from mmkit.sim.kernel import layout as k
-from mmkit.tape import SCALE, GapReason
+from mmkit.tape import SCALE, GapReason, Tape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ _MONEY = (k.FILLED, k.FUNDED, k.FEED_LOST, k.FEED_RESTORED)
 _SIDES, _LIQUIDITY = ("buy", "sell"), ("maker", "taker")
 
 
-class Trail:
+class Trail(Recorder):
     """A recorder in memory. Either engine may write it; the frames come out the same.
 
     Args:
@@ -83,6 +83,11 @@ class Trail:
         elif isinstance(entry, FeedLost):
             value["price"] = GapReason[entry.reason.upper()]
         self._lines.append((*value.values(), amount))
+
+    def begin_anew(self) -> None:
+        """Forget everything: the run starts over."""
+        self._lines.clear()
+        self._parts.clear()
 
     def lines(self, log: npt.NDArray[Any], money: npt.NDArray[np.float64]) -> None:
         """Take in lines of the compiled engine's log, with the money of each."""
@@ -134,6 +139,46 @@ class Trail:
             },
         )
 
+    def equity(self, tape: Tape, every_ns: int) -> pd.DataFrame:
+        """Return position, money and equity over time, by what had been learned; floats.
+
+        `equity` is not a number while the book is unknown or a side of it is empty.
+
+        Args:
+            tape: What the run was over.
+            every_ns: Between two rows.
+        """
+        import pandas as pd
+
+        table, instrument = self.table(), self._instrument
+        fills, funding = table[table["what"] == k.FILLED], table[table["what"] == k.FUNDED]
+        times = np.arange(tape.start_ns, tape.end_ns + every_ns, every_ns)
+        inverse = instrument.kind is ContractKind.INVERSE
+        bought = (1 - 2 * fills["selling"]) * fills["quantity"]
+        size = float(instrument.lot) * float(instrument.contract_size)
+        price = fills["price"] * float(instrument.tick)
+        received = bought * size / price if inverse else -bought * size * price
+        index = tape.index
+        mid = _as_of(index.top_ts, (index.top_bid + 0.0 + index.top_ask) / 2, times)
+        missing = _as_of(index.top_ts, np.minimum(index.top_bid, index.top_ask), times) < 0
+        mid = np.where(missing, np.nan, mid * float(instrument.tick))
+        position = _as_of(fills["ts_local"], np.cumsum(bought), times, 0.0) * float(instrument.lot)
+        cash = _as_of(fills["ts_local"], np.cumsum(received), times, 0.0)
+        fees = _as_of(fills["ts_local"], np.cumsum(fills["amount"]), times, 0.0)
+        paid = _as_of(funding["ts_local"], np.cumsum(funding["amount"]), times, 0.0)
+        held = position * float(instrument.contract_size)
+        worth = -held / mid if inverse else held * mid
+        worth = np.where(position == 0, 0.0, worth)
+        columns = {
+            "mid": mid,
+            "position": position,
+            "cash": cash,
+            "fees": fees,
+            "funding": paid,
+            "equity": cash + worth - fees + paid,
+        }
+        return pd.DataFrame(columns, index=pd.DatetimeIndex(_times(times), name="time"))
+
     def orders(self) -> pd.DataFrame:
         """Return every order, with what became of it: filled, canceled, rejected or open."""
         import pandas as pd
@@ -184,6 +229,17 @@ class Trail:
 
         index = pd.DatetimeIndex(_times(lines["ts_local"]), name="time")
         return pd.DataFrame(columns, index=index)
+
+
+def _as_of(
+    times: npt.NDArray[np.int64],
+    values: npt.NDArray[Any],
+    at: npt.NDArray[np.int64],
+    before: float = np.nan,
+) -> npt.NDArray[np.float64]:
+    """Return the values that hold at each of `at`; `before` ahead of the first."""
+    last = np.searchsorted(times, at, side="right")
+    return np.concatenate([[before], values.astype(np.float64)])[last]
 
 
 def _times(ns: npt.NDArray[np.int64]) -> Any:

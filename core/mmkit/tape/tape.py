@@ -139,11 +139,22 @@ class Tape:
         """The first time on either clock: where both of a backtest begin, as hftbacktest has it."""
         return int(min(self.ts_local[0], self._first_exchange))
 
+    @property
+    def end_ns(self) -> int:
+        """The last time on either clock."""
+        return int(max(self.ts_local[-1], self._last_exchange))
+
     @cached_property
     def _first_exchange(self) -> int:
         if "index" in self.__dict__:
             return self.index.facts.first_exchange
         return int(self.ts_exchange.min())
+
+    @cached_property
+    def _last_exchange(self) -> int:
+        if "index" in self.__dict__:
+            return self.index.facts.last_exchange
+        return int(self.ts_exchange.max())
 
     def rows(
         self, index: npt.NDArray[np.integer[Any]] | None = None, chunk: int = 65_536
