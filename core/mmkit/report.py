@@ -157,7 +157,12 @@ def _fall_at_the_end(engine: Engine, equity: Decimal) -> Decimal:
 
 def report_json(report: Report) -> bytes:
     """Return the report as one JSON object on one line; decimals are numbers with all their digits."""
-    return _JSON.encode(report)
+    return value_json(report)
+
+
+def value_json(value: msgspec.Struct) -> bytes:
+    """Return any results as one JSON object on one line; decimals are numbers with all their digits."""
+    return _JSON.encode(value)
 
 
 def report_text(report: Report) -> str:

@@ -28,6 +28,7 @@ class _Section(BaseModel):
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
+Factor = Annotated[float, Field(gt=0, le=1000)]
 
 
 class DrawnLatency(_Section):
@@ -63,6 +64,7 @@ class SampledLatency(_Section):
         description="A CSV file with the column latency_ns; relative to the working folder."
     )
     seed: Seed = Field(1, description="Another seed draws other latencies.")
+    factor: Factor = Field(1.0, description="Every latency is multiplied by it.")
 
 
 class RecordedLatency(_Section):
@@ -76,6 +78,7 @@ class RecordedLatency(_Section):
         description="The longest time without a measurement, such as 1m; for so long the first and the "
         "last one hold beyond the ends.",
     )
+    factor: Factor = Field(1.0, description="Every latency is multiplied by it.")
 
 
 AnyLatency: TypeAlias = int | DrawnLatency | SampledLatency | RecordedLatency
@@ -126,6 +129,24 @@ class LatencySettings(_Section):
         10_000_000, description="From our decision to the venue, such as 10ms."
     )
     response: OneLatency = Field(10_000_000, description="From the venue back to us, such as 10ms.")
+
+
+def times(latency: LatencySettings, factor: float) -> LatencySettings:
+    """Return the latencies multiplied by `factor`, both ways."""
+
+    def scaled(way: AnyLatency) -> AnyLatency:
+        match way:
+            case DrawnLatency():
+                return way.model_copy(
+                    update={"quantiles": tuple(round(ns * factor) for ns in way.quantiles)}
+                )
+            case SampledLatency() | RecordedLatency():
+                return way.model_copy(update={"factor": way.factor * factor})
+            case _:
+                return round(way * factor)
+
+    ways = {"entry": scaled(latency.entry), "response": scaled(latency.response)}
+    return latency.model_copy(update=ways)
 
 
 Knot = Annotated[float, Field(ge=0, le=1)]

@@ -34,6 +34,12 @@ Engine = Literal["auto", "compiled", "reference"]
     default="fills",
     help="What the journal in the run folder keeps. all: every order, answer and fill, which takes time.",
 )
+@click.option(
+    "--bracket",
+    is_flag=True,
+    help="Run it under an optimistic, the configured and a pessimistic fill model, and with other latencies "
+    "and queue exponents: how far to believe the result.",
+)
 @json_option
 @verbose_option
 def backtest(
@@ -44,6 +50,7 @@ def backtest(
     no_folder: bool,
     engine: Engine,
     detail: str,
+    bracket: bool,
     json: bool,
 ) -> None:
     """Run a strategy over recorded order books and print what came of it.
@@ -52,11 +59,18 @@ def backtest(
     'data: {plugin: capture, paths: [day.gz]}'.
     """
     from mmkit.recorder import Detail
-    from mmkit.report import report_json, report_text
+    from mmkit.report import report_json, report_text, value_json
     from mmkit.run.backtest import backtest, load_tape
 
     loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
     tape = load_tape(loaded)
+    if bracket:
+        from mmkit.run.bracket import bracket_text, run_bracket
+
+        with _progress(shown=sys.stderr.isatty() and not json) as progress:
+            found = run_bracket(loaded, tape, progress)
+        click.echo(value_json(found) if json else bracket_text(found))
+        return
     with _progress(shown=sys.stderr.isatty() and not json) as progress:
         report = backtest(
             loaded,

@@ -112,11 +112,17 @@ def delay_of(setting: AnyLatency, way: str) -> Delay:
         case DrawnLatency():
             return Drawn(setting.quantiles, setting.seed, SALTS[way])
         case SampledLatency():
-            return Drawn(sorted(read_samples(setting.samples)), setting.seed, SALTS[way])
+            values = sorted(read_samples(setting.samples))
+            return Drawn(_scaled(values, setting.factor), setting.seed, SALTS[way])
         case RecordedLatency():
-            return Recorded(*read_series(setting))
+            moments, values = read_series(setting)
+            return Recorded(moments, _scaled(values, setting.factor))
         case _:
             return Constant(setting)
+
+
+def _scaled(values: Sequence[int], factor: float) -> Sequence[int]:
+    return values if factor == 1.0 else [round(value * factor) for value in values]
 
 
 class Latency:

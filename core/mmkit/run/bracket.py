@@ -1,0 +1,213 @@
+"""One backtest under several models of fills: how far to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from mmkit.recorder import Nothing
+from mmkit.report import report_of
+from mmkit.run.assembly import assemble
+from mmkit.run.backtest import check_covered, run_info
+from mmkit.run.many import run_many
+from mmkit.run.session import Session
+from mmkit.settings import QueueSettings, SimSettings, bracket, times
+from mmkit.tape import Tape
+
+if TYPE_CHECKING:
+    from mmkit.config import Config
+
+_FACTORS = (0.5, 2.0)
+"""Of the latency."""
+_EXPONENTS = (1.0, 2.0, 3.0)
+"""Of the queue model `power`: from what most backtests assume to what is rather cautious."""
+
+Group = Literal["fills", "latency", "exponent"]
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a bracket. Money is in the settlement currency.
+
+    Attributes:
+        group: What is varied: the fill model, the latency, or the exponent of the queue model `power`.
+        name: How, in words.
+        orders: Orders sent.
+        fills: Times one of our orders was filled.
+        volume: Quantity traded.
+        position: At the end.
+        fees: Paid; negative if rebates outweigh them.
+        equity: Profit with the position valued at mid, fees taken off and funding added.
+        max_drawdown: Largest fall of equity from its peak.
+    """
+
+    group: Group
+    name: str
+    orders: int
+    fills: int
+    volume: Decimal
+    position: Decimal
+    fees: Decimal
+    equity: Decimal
+    max_drawdown: Decimal
+
+
+class Bracket(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backtest comes to under every model of fills.
+
+    Attributes:
+        currency: The settlement currency.
+        variants: The runs, the fill models first: optimistic, as configured, pessimistic.
+        sign_depends: Whether some of the three fill models say profit and others loss.
+        sign_sensitive: Whether any of all the variants says otherwise than the configured run.
+    """
+
+    currency: str
+    variants: list[Variant]
+    sign_depends: bool
+    sign_sensitive: bool
+
+
+def run_bracket(
+    config: Config, tape: Tape, progress: Callable[[int, int], None] | None = None
+) -> Bracket:
+    """Run the configuration and its variations over one tape, on all processors.
+
+    Args:
+        config: What to run.
+        tape: The market data.
+        progress: Told how many runs have ended, and how many there are.
+    """
+    check_covered(config, tape)
+    planned = _variations(config.sim)
+
+    def prepare(sim: SimSettings) -> Callable[[], Session]:
+        varied = replace(config, sim=sim)
+        return lambda: assemble(varied, tape.instrument, Nothing(), tape.start_ns)
+
+    variants: dict[int, Variant] = {}
+    for done in run_many(tape, [prepare(sim) for _, _, sim in planned]):
+        group, name, _ = planned[done.number]
+        report = report_of(
+            done.session.engine,
+            run_info(config, tape),
+            tape.stats,
+            start_ns=tape.start_ns,
+            events=len(tape),
+            wall_s=done.wall_s,
+            ran_on=done.ran_on,
+        )
+        variants[done.number] = Variant(
+            group=group,
+            name=name,
+            orders=report.orders,
+            fills=report.fills,
+            volume=report.volume,
+            position=report.position,
+            fees=report.fees,
+            equity=report.equity,
+            max_drawdown=report.max_drawdown,
+        )
+        if progress is not None:
+            progress(len(variants), len(planned))
+    ordered = [variants[number] for number in range(len(planned))]
+    models = [variant for variant in ordered if variant.group == "fills"]
+    return Bracket(
+        currency=tape.instrument.settle,
+        variants=ordered,
+        sign_depends=_signs_differ(models),
+        sign_sensitive=_signs_differ(ordered),
+    )
+
+
+def _variations(sim: SimSettings) -> list[tuple[Group, str, SimSettings]]:
+    models = bracket(sim)
+    queue = sim.queue
+    configured = f"power, exponent {queue.exponent:g}" if queue.model == "power" else queue.model
+    planned: list[tuple[Group, str, SimSettings]] = [
+        ("fills", "optimistic", models.optimistic),
+        ("fills", configured, models.configured),
+        ("fills", "pessimistic", models.pessimistic),
+    ]
+    planned += [
+        (
+            "latency",
+            f"latency x {factor:g}",
+            sim.model_copy(update={"latency": times(sim.latency, factor)}),
+        )
+        for factor in _FACTORS
+    ]
+    planned += [
+        (
+            "exponent",
+            f"power, exponent {exponent:g}",
+            sim.model_copy(update={"queue": QueueSettings(model="power", exponent=exponent)}),
+        )
+        for exponent in _EXPONENTS
+        # As configured, it has its row already.
+        if (queue.model, queue.exponent) != ("power", exponent)
+    ]
+    return planned
+
+
+def _signs_differ(variants: Sequence[Variant]) -> bool:
+    signs = {(variant.equity > 0) - (variant.equity < 0) for variant in variants}
+    return len(signs) > 1
+
+
+def bracket_text(found: Bracket) -> str:
+    """Return the bracket as a table for people, and what it says in words."""
+    heads = ("", "orders", "fills", "volume", "position", "fees", "equity", "max drawdown")
+    lines = [
+        (
+            variant.name,
+            f"{variant.orders:,}",
+            f"{variant.fills:,}",
+            f"{variant.volume:,f}",
+            f"{variant.position:,f}",
+            *(_money(money) for money in (variant.fees, variant.equity, variant.max_drawdown)),
+        )
+        for variant in found.variants
+    ]
+    widths = [max(len(row[n]) for row in (heads, *lines)) for n in range(len(heads))]
+
+    def shown(row: Sequence[str]) -> str:
+        first, *rest = row
+        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
+        return "  ".join([f"{first:<{widths[0]}}", *cells]).rstrip()
+
+    out = [shown(heads)]
+    groups = [variant.group for variant in found.variants]
+    for n, line in enumerate(lines):
+        if n and groups[n] != groups[n - 1]:
+            out.append("")
+        out.append(shown(line))
+    return "\n".join([*out, "", _words(found)])
+
+
+def _words(found: Bracket) -> str:
+    models = [variant for variant in found.variants if variant.group == "fills"]
+    low = min(variant.equity for variant in models)
+    high = max(variant.equity for variant in models)
+    span = f"between {_money(low)} and {_money(high)} {found.currency}"
+    if found.sign_depends:
+        return (
+            f"The sign of the profit depends on the fill model: {span}. This backtest measures the model, "
+            "not the strategy."
+        )
+    words = f"All three fill models agree on the sign of the profit: {span}"
+    if found.sign_sensitive:
+        others = [
+            variant.name
+            for variant in found.variants
+            if variant.group != "fills" and (variant.equity > 0) != (models[1].equity > 0)
+        ]
+        return f"{words}; but it turns with {', '.join(others)}."
+    return f"{words}, whatever the latency and the exponent above."
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount:,.4f}".rstrip("0").rstrip(".")
