@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmkit.engine import Engine
+from mmkit.events import MAIN
 from mmkit.interfaces import Context, Strategy
 from mmkit.recorder import Nothing
 from mmkit.risk import RiskGate
@@ -26,9 +27,9 @@ Parameters = tuple[float, float]
 def run(tape: Tape, strategy: Strategy, sim: SimSettings) -> Outcome:
     """Run a strategy in plain Python; compiled around it where `mmkit backtest` would have it so."""
     session = _session(tape, strategy, sim)
-    if why := why_not(session, tape):
+    if why := why_not(session, {MAIN: tape}):
         log(f"the reference runs: {why}")
-        replay_plain(session, tape)
+        replay_plain(session, {MAIN: tape})
     else:
         replay_compiled(session, tape)
     return _outcome(session)
@@ -45,7 +46,7 @@ def sweep(tape: Tape, sets: Sequence[Parameters], sim: SimSettings) -> list[Outc
     def prepare(parameters: Parameters) -> Prepare:
         return lambda: _session(tape, mid_quoter(*parameters, compiled=True), sim)
 
-    ended = run_many(tape, [prepare(parameters) for parameters in sets])
+    ended = run_many({MAIN: tape}, [prepare(parameters) for parameters in sets])
     found = {done.number: _outcome(done.session) for done in ended}
     return [found[number] for number in range(len(sets))]
 

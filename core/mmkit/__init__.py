@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Wake,
         WireFormat,
     )
-    from mmkit.research import Backtest, Sweep, backtest, load_tape, sweep
+    from mmkit.research import Backtest, Sweep, backtest, load_tapes, sweep
     from mmkit.tape import Tape
     from mmkit.units import Distance, Duration, Exact
 
@@ -65,7 +65,7 @@ _HOME = {
     "Backtest": "research",
     "Sweep": "research",
     "backtest": "research",
-    "load_tape": "research",
+    "load_tapes": "research",
     "sweep": "research",
     "Tape": "tape",
     "Distance": "units",
@@ -106,7 +106,7 @@ __all__ = [
     "__version__",
     "backtest",
     "hookimpl",
-    "load_tape",
+    "load_tapes",
     "sweep",
 ]
 

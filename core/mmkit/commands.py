@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from mmkit.events import Side
+from mmkit.events import MAIN, Side
 
 
 class TimeInForce(StrEnum):
@@ -26,11 +26,13 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         ts_local: When it was decided, by the run's clock, ns since the epoch.
-        order_id: Ours; counts from 1 within a run.
+        order_id: Ours; counts from 1 within a run, in each market.
+        market: Where, by the name under ``markets``; `MAIN` for the market of ``instrument``.
     """
 
     ts_local: int
     order_id: int
+    market: str = MAIN
 
 
 class SubmitOrder(Command, frozen=True, kw_only=True, tag=True):

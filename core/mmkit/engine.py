@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from mmkit.book import Book, Depth
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import StrategyError
 from mmkit.events import (
+    MAIN,
     SELF_TRADE,
     AnyEvent,
     FeedLost,
@@ -24,13 +28,16 @@ from mmkit.instruments import Instrument
 from mmkit.interfaces import Quotes, Strategy, Target
 from mmkit.orders import Order, Orders
 from mmkit.portfolio import Portfolio
-from mmkit.quoter import Quoter
+from mmkit.quoter import Quoter, wanted_by_market
 from mmkit.risk import RiskGate
 from mmkit.tape import KIND, LAST, NEVER, GapReason, Kind, Row
 
+if TYPE_CHECKING:
+    from mmkit.desk import Desk
+
 
 class Engine:
-    """Book, orders, position and decisions of one run.
+    """Book, orders, position and decisions of one run in one market.
 
     The loop around it hands in what happens, in order of time: `on_row`, `on_event`, and `wake` when
     `next_ns` has come. After each it takes what is to be done from `commands`, and what is worth
@@ -43,12 +50,21 @@ class Engine:
         strategy: Decides what to have in the market.
         risk: Every order passes it.
         start_ns: When the run begins; the first regular wake is one interval later.
+        market: Its name; only the main one is woken at an interval.
     """
 
     def __init__(
-        self, instrument: Instrument, strategy: Strategy, risk: RiskGate, start_ns: int
+        self,
+        instrument: Instrument,
+        strategy: Strategy,
+        risk: RiskGate,
+        start_ns: int,
+        market: str = MAIN,
     ) -> None:
         self.instrument = instrument
+        self.market = market
+        self.desk: Desk | None = None
+        """Decides for several markets together; `None` if there is only this one."""
         self.book = Book()
         self.portfolio = Portfolio(instrument)
         self.now = start_ns
@@ -72,7 +88,8 @@ class Engine:
         """What the strategy is shown."""
         self._wake = strategy.wake
         self._orders = Orders()
-        self._next_wake = start_ns + self._wake.every if self._wake.every else NEVER
+        self._every = self._wake.every if market == MAIN else None
+        self._next_wake = start_ns + self._every if self._every else NEVER
         self._best: tuple[int | None, int | None] = (None, None)
         self._trade_in_message = False
         self._stopping = False
@@ -126,7 +143,7 @@ class Engine:
         self.book.apply(row)
         if kind & LAST:
             if not was_known and self.book.known:
-                self._tell(FeedRestored(ts_exchange=row[0], ts_local=row[1]))
+                self._tell(FeedRestored(ts_exchange=row[0], ts_local=row[1], market=self.market))
             self._on_message()
 
     def on_event(self, event: VenueEvent) -> None:
@@ -148,9 +165,9 @@ class Engine:
         self.strategy_hears(event)
         if self._wake.on_fill:
             self._decide()
-        elif not self._may_quote or self.pulled:
+        elif self.desk.quiet if self.desk is not None else self.quiet:
             # What has just been accepted could not be canceled while it was on the way.
-            self._pull()
+            self.pull()
 
     def next_ns(self) -> int:
         """Return when the engine next wants to be woken by time alone."""
@@ -165,7 +182,7 @@ class Engine:
     def wake(self, now_ns: int) -> None:
         """Decide, because `next_ns` has come."""
         self.now = now_ns
-        every = self._wake.every
+        every = self._every
         if self._next_wake <= now_ns and every:
             self._next_wake += every * ((now_ns - self._next_wake) // every + 1)
             self.counts["wakes"] += 1
@@ -176,7 +193,7 @@ class Engine:
         """Pull every quote and never quote again."""
         self.now = max(self.now, now_ns)
         self._stopping = True
-        self._pull()
+        self.pull()
 
     def stop_asking(self) -> None:
         """Leave the quotes as they are and decide nothing more: the data has ended."""
@@ -193,14 +210,27 @@ class Engine:
             self._decide()
 
     def _decide(self) -> None:
-        if not self._may_quote:
-            self._pull()
-            return
-        self.pulled = self.risk.pull(self)
-        if self.pulled:
-            self._pull()
-            return
-        wanted = self._ask_strategy()
+        if self.desk is not None:
+            self.desk.decide(self.now)
+        elif self.ready():
+            self.go(wanted_by_market(self.answer(), (MAIN,))[MAIN])
+
+    def ready(self) -> bool:
+        """Return whether quotes may be on the book now; if not, they are pulled."""
+        if self._may_quote:
+            self.pulled = self.risk.pull(self)
+        if self.quiet:
+            self.pull()
+            return False
+        return True
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing may be on the book."""
+        return not self._may_quote or self.pulled is not None
+
+    def go(self, wanted: Quotes | Target) -> None:
+        """Send what leads from the working orders to what is wanted, as far as risk allows."""
         touch = (self.book.best_bid, self.book.best_ask)
         for command in self.quoter.towards(wanted, self.orders, self.position, touch, self.now):
             if isinstance(command, SubmitOrder):
@@ -215,15 +245,24 @@ class Engine:
     def _may_quote(self) -> bool:
         return self.halted is None and not self._stopping and self.book.known
 
-    def _pull(self) -> None:
+    def pull(self) -> None:
+        """Cancel everything that can be canceled now, unless the quotes are to be left alone."""
         if self._left_alone:
             return
         for command in self.quoter.pull(self.orders, self.now):
             self._send(command)
 
+    def _pull_everywhere(self) -> None:
+        if self.desk is not None:
+            self.desk.pull(self.now)
+        else:
+            self.pull()
+
     def _send(self, command: AnyCommand) -> None:
         if not isinstance(command, SubmitOrder):
             self.counts["cancels"] += 1
+        if self.market != MAIN:
+            command = replace(command, market=self.market)
         self._orders.sent(command)
         self.commands.append(command)
 
@@ -237,8 +276,15 @@ class Engine:
         reason = GapReason(row[3])
         if self.book.known:
             self.counts["gaps"] += 1
-        self._tell(FeedLost(ts_exchange=row[0], ts_local=row[1], reason=reason.name.lower()))
-        self._pull()
+        self._tell(
+            FeedLost(
+                ts_exchange=row[0],
+                ts_local=row[1],
+                reason=reason.name.lower(),
+                market=self.market,
+            )
+        )
+        self._pull_everywhere()
 
     def _mark_to_market(self) -> None:
         if self.position and (self.best_bid is None or self.best_ask is None):
@@ -252,7 +298,7 @@ class Engine:
         if self.halted is None:
             self.halted = self.risk.halt(self)
             if self.halted:
-                self._pull()
+                self._pull_everywhere()
 
     def _tell(self, event: FeedLost | FeedRestored) -> None:
         self.notices.append(event)
@@ -260,7 +306,12 @@ class Engine:
 
     # --- foreign code ---
 
-    def _ask_strategy(self) -> Quotes | Target:
+    def answer(self) -> object:
+        """Return what the strategy answers.
+
+        Raises:
+            StrategyError: if it raises.
+        """
         try:
             return self.strategy.quote(self.view)
         except Exception as error:
@@ -290,12 +341,13 @@ class Engine:
 class View:
     """What the strategy of an `Engine` is shown (`mmkit.interfaces.MarketView`)."""
 
-    __slots__ = ("_engine", "_levels", "instrument")
+    __slots__ = ("_engine", "_levels", "instrument", "markets")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._levels = engine.strategy.depth
         self.instrument = engine.instrument
+        self.markets: Mapping[str, View] = {}
 
     @property
     def now(self) -> int:

@@ -12,6 +12,9 @@ from typing import TypeAlias
 
 import msgspec
 
+MAIN = "main"
+"""Name of the market of ``instrument``, beside those of ``markets``."""
+
 SELF_TRADE = "would have traded with our own order"
 """Why a simulated venue rejects an order that would meet one of ours on its book."""
 
@@ -41,10 +44,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     Attributes:
         ts_exchange: When it happened, by the venue's clock.
         ts_local: When mmkit learned of it, by the run's clock.
+        market: Where, by the name under ``markets``; `MAIN` for the market of ``instrument``.
     """
 
     ts_exchange: int
     ts_local: int
+    market: str = MAIN
 
 
 class OrderAccepted(Event, frozen=True, kw_only=True, tag=True):

@@ -220,7 +220,11 @@ class GridParser:
         unsigned = (whole[1:] if whole[:1] in {"-", "+"} else whole) + fraction
         if not (unsigned.isdigit() and unsigned.isascii() and len(unsigned) <= _DIGITS):
             raise OffGrid(f"{self._symbol}: {self._what} must be a decimal number, found {text!r}")
-        units = int(whole + digits + "0" * (places - len(digits)))
+        units = int(
+            unsigned[: len(unsigned) - len(fraction)] + digits + "0" * (places - len(digits)) or "0"
+        )
+        if whole[:1] == "-":
+            units = -units
         steps, rest = divmod(units, self._step)
         if rest or fraction[places:].strip("0"):
             raise OffGrid(

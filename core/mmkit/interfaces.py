@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -114,10 +114,12 @@ class Context:
     Attributes:
         instrument: What is traded, with its grid.
         sim: How a simulated exchange behaves; a real venue has no use for it.
+        markets: What is traded in the other markets of the run, by name; told to strategies.
     """
 
     instrument: Instrument
     sim: SimSettings = SimSettings()
+    markets: Mapping[str, Instrument] = field(default_factory=dict)
 
 
 # --- market data ----------------------------------------------------------------------------------
@@ -302,6 +304,11 @@ class Target(msgspec.Struct, frozen=True):
     position: int
 
 
+Wanted: TypeAlias = Quotes | Target | Mapping[str, Quotes | Target]
+"""What a strategy wants: in the main market, or in several by name (`mmkit.events.MAIN` and those under ``markets``); in a
+market that is not named, nothing."""
+
+
 class WorkingOrder(Protocol):
     """One of our orders, as a strategy sees it. Prices in ticks, quantities in lots."""
 
@@ -360,6 +367,10 @@ class MarketView(Protocol):
     @property
     def orders(self) -> Sequence[WorkingOrder]:
         """Our orders that may still trade, in order of submission."""
+
+    @property
+    def markets(self) -> Mapping[str, MarketView]:
+        """The other markets of the run, by their names under ``markets``."""
 
     @property
     def equity(self) -> Decimal:
@@ -424,11 +435,11 @@ class Strategy(ABC):
         )
 
     @abstractmethod
-    def quote(self, view: MarketView) -> Quotes | Target:
+    def quote(self, view: MarketView) -> Wanted:
         """Return what to have in the market now.
 
-        Called on the engine's thread, only while the book is known. An exception stops the run and
-        pulls every quote.
+        Called on the engine's thread, only while the book of every market is known. An exception stops the
+        run and pulls every quote.
         """
 
     def parameters(self) -> Sequence[float]:
@@ -565,6 +576,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         folder: The run folder.
         instrument: What is traded.
         strategy: Name of the strategy.
+        others: What is traded in the other markets, by name.
     """
 
     run_id: str
@@ -572,3 +584,4 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     instrument: Instrument
     strategy: str
+    others: dict[str, Instrument] = msgspec.field(default_factory=dict)

@@ -5,7 +5,8 @@ file           content
 =============  =====================================================================================
 run.json       `RunRecord`: what was run, when it began, was stopped and ended
 config.yml     the configuration with every default filled in and every secret masked
-market.rows    the market data as it was received, `mmkit.tape.RECORD` after `RECORD` (dry runs)
+market.rows    the market data as it was received, `mmkit.tape.RECORD` after `RECORD` (dry runs); markets are
+               numbered, 0 is the main one, the others follow as in ``run.json``
 journal.jsonl  one command or event a line, in the order in which they happened; of a backtest those that move
                money, unless all were asked for
 report.json    the results (`mmkit.report.Report`)
@@ -26,11 +27,18 @@ import msgspec
 import mmkit
 from mmkit.commands import AnyCommand
 from mmkit.errors import RunError
-from mmkit.events import AnyEvent
+from mmkit.events import MAIN, AnyEvent
 from mmkit.instruments import Instrument
 from mmkit.interfaces import RunInfo
 from mmkit.recorder import Detail, Recorder
-from mmkit.tape import FeedStats, Row, Tape, records, tape_from_records
+from mmkit.tape import (
+    FeedStats,
+    Row,
+    Tape,
+    messages_from_records,
+    records,
+    tape_from_records,
+)
 
 _ENCODER = msgspec.json.Encoder()
 _ENTRY: msgspec.json.Decoder[AnyCommand | AnyEvent] = msgspec.json.Decoder(AnyCommand | AnyEvent)
@@ -78,7 +86,7 @@ class Journal(Recorder):
         self.broken = False
         """Whether writing has failed; what was noted since is lost, what was written before is not."""
         self._lines: list[bytes] = []
-        self._rows: list[Row] = []
+        self._rows: list[tuple[int, Row]] = []
         self._journal = self._open("journal.jsonl")
         self._market = self._open("market.rows") if market else None
 
@@ -88,9 +96,9 @@ class Journal(Recorder):
         if len(self._lines) >= 5_000:
             self.flush()
 
-    def market(self, rows: Sequence[Row]) -> None:
-        """Note market data as it was received."""
-        self._rows.extend(rows)
+    def market(self, rows: Sequence[Row], number: int = 0) -> None:
+        """Note market data as it was received, of the market of that number: 0 is the main one."""
+        self._rows.extend((number, row) for row in rows)
 
     def flush(self) -> None:
         """Hand everything noted so far to the operating system."""
@@ -218,9 +226,28 @@ class RecordedRun:
         """What was traded."""
         return self.record.info.instrument
 
-    def tape(self) -> Tape:
-        """Return the market data as it was received."""
-        return tape_from_records(self.instrument, self._read("market.rows"), FeedStats())
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """What was traded, by market, the main one first."""
+        return {MAIN: self.instrument, **self.record.info.others}
+
+    def tape(self, market: str = MAIN) -> Tape:
+        """Return the market data of one market as it was received."""
+        number = list(self.instruments).index(market)
+        raw = self._read("market.rows")
+        return tape_from_records(self.instruments[market], raw, FeedStats(), number)
+
+    def messages(self) -> list[tuple[str, list[Row]]]:
+        """Return the market data of all markets, message by message, as it was received."""
+        names = list(self.instruments)
+        raw = self._read("market.rows")
+        messages = messages_from_records(raw)
+        if stray := {number for number, _ in messages} - set(range(len(names))):
+            raise RunError(
+                f"{self.folder / 'market.rows'}: rows of market {min(stray)}, but run.json knows {len(names)} "
+                "(0 the main one); the file was written by something else or is damaged"
+            )
+        return [(names[number], rows) for number, rows in messages]
 
     def entries(self) -> list[AnyCommand | AnyEvent]:
         """Return every command and event, in order."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import StrategyError
-from mmkit.events import Side
-from mmkit.interfaces import Level, Quotes, Target
+from mmkit.events import MAIN, Side
+from mmkit.interfaces import NO_QUOTES, Level, Quotes, Target
 from mmkit.orders import Order
 
 ORDERS_PER_10S = 300
@@ -146,6 +147,24 @@ class Quoter:
             return True
         self.held_back += 1
         return False
+
+
+def wanted_by_market(answer: object, markets: Sequence[str]) -> dict[str, Quotes | Target]:
+    """Return what a strategy wants in each of `markets`: nothing where it says nothing.
+
+    Args:
+        answer: What it returned: for the main market, or for several by name.
+        markets: Their names, `MAIN` among them.
+
+    Raises:
+        StrategyError: if it names a market that there is not.
+    """
+    given: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {MAIN: answer}
+    if unknown := [name for name in given if name not in markets]:
+        raise StrategyError(
+            f"quote() wants something in {unknown[0]!r}; the markets of this run are {', '.join(markets)}"
+        )
+    return {name: given.get(name, NO_QUOTES) for name in markets}
 
 
 def checked_levels(wanted: Quotes) -> tuple[dict[int, int], dict[int, int]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Context, Decimal
 
 import msgspec
 
 from mmkit.engine import Engine
+from mmkit.events import MAIN
 from mmkit.interfaces import RunInfo
 from mmkit.tape import FeedStats
 from mmkit.units import format_duration
@@ -51,6 +53,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         engine: ``compiled`` or ``reference``; both give the same results.
         wall_s: How long the run took, seconds.
         events_per_s: ``events / wall_s``.
+        markets: The results in the other markets, by name.
+        equity_of_all: Of all markets together; `None` if there is one, or they settle in several currencies.
     """
 
     run_id: str
@@ -88,6 +92,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     wall_s: float
     events_per_s: float
+    markets: dict[str, Report] = msgspec.field(default_factory=dict)
+    equity_of_all: Decimal | None = None
 
 
 _DIGITS = Context(prec=60)
@@ -96,6 +102,50 @@ _JSON = msgspec.json.Encoder(decimal_format="number")
 
 
 def report_of(
+    engines: Mapping[str, Engine],
+    run: RunInfo,
+    feeds: Mapping[str, FeedStats],
+    *,
+    start_ns: int,
+    events: int,
+    wall_s: float,
+    ran_on: str = "reference",
+) -> Report:
+    """Return the results of a run that has ended.
+
+    Args:
+        engines: By market.
+        run: What was run.
+        feeds: What reading each market's feed found.
+        start_ns: When it began.
+        events: Rows of market data, of all markets.
+        wall_s: How long it took, seconds.
+        ran_on: Which engine ran it.
+    """
+
+    def of(market: str) -> Report:
+        return _report_of(
+            engines[market],
+            run,
+            feeds[market],
+            start_ns=start_ns,
+            events=events,
+            wall_s=wall_s,
+            ran_on=ran_on,
+        )
+
+    others = {market: of(market) for market in engines if market != MAIN}
+    main = of(MAIN)
+    if not others:
+        return main
+    currencies = {report.currency for report in (main, *others.values())}
+    total = None
+    if len(currencies) == 1:
+        total = sum((report.equity for report in others.values()), main.equity)
+    return msgspec.structs.replace(main, markets=others, equity_of_all=total)
+
+
+def _report_of(
     engine: Engine,
     run: RunInfo,
     feed: FeedStats,
@@ -103,9 +153,8 @@ def report_of(
     start_ns: int,
     events: int,
     wall_s: float,
-    ran_on: str = "reference",
+    ran_on: str,
 ) -> Report:
-    """Return the results of a run that has ended."""
     instrument, portfolio, counts = engine.instrument, engine.portfolio, engine.counts
     equity = engine.equity
     gross = _DIGITS.subtract(_DIGITS.add(equity, portfolio.fees), portfolio.funding)
@@ -167,11 +216,36 @@ def value_json(value: msgspec.Struct) -> bytes:
 
 def report_text(report: Report) -> str:
     """Return the report for people."""
-    money = f" {report.currency}"
     rows = [
         ("strategy", f"{report.strategy} on {report.symbol}"),
         ("time", format_span(report.end_ns - report.start_ns)),
         ("events", f"{report.events:,} rows, {report.trades:,} trades, {report.gaps} gaps"),
+        *_market_rows(report),
+    ]
+    for name, other in report.markets.items():
+        rows += [("", ""), (name, other.symbol)]
+        rows.append(("events", f"{other.trades:,} trades, {other.gaps} gaps"))
+        rows += _market_rows(other)
+    if report.markets:
+        rows.append(("", ""))
+    if report.equity_of_all is not None:
+        rows.append(("equity of all", f"{_money(report.equity_of_all)} {report.currency}"))
+    rows.append(
+        (
+            "speed",
+            f"{report.wall_s:.2f} s, {report.events_per_s:,.0f} rows/s, {report.engine} engine",
+        )
+    )
+    if report.folder:
+        rows.append(("folder", report.folder))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def _market_rows(report: Report) -> list[tuple[str, str]]:
+    """Return what was done in one market and what came of it."""
+    money = f" {report.currency}"
+    rows = [
         (
             "orders",
             f"{report.orders:,} sent, {report.cancels:,} canceled, {report.rejected:,} rejected",
@@ -206,17 +280,7 @@ def report_text(report: Report) -> str:
         rows.append(("held back", f"{report.held_back:,} orders by the rate limit"))
     if report.halted:
         rows.append(("HALTED", report.halted))
-    rows += [("note", note) for note in feed.notes]
-    rows.append(
-        (
-            "speed",
-            f"{report.wall_s:.2f} s, {report.events_per_s:,.0f} rows/s, {report.engine} engine",
-        )
-    )
-    if report.folder:
-        rows.append(("folder", report.folder))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return rows + [("note", note) for note in feed.notes]
 
 
 def _funding(report: Report) -> list[tuple[str, str]]:

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +21,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmkit.config import Draft, draft_config, draft_plain
 from mmkit.errors import UsageError
+from mmkit.events import MAIN
 from mmkit.interfaces import Provider, Strategy
 from mmkit.recorder import Nothing
-from mmkit.report import Report, report_of, report_text
+from mmkit.report import Report, report_text
 from mmkit.run import backtest as runs
 from mmkit.run.assembly import assemble
+from mmkit.run.replay import Tapes
 from mmkit.run.session import Session
 from mmkit.run.trail import Trail
-from mmkit.tape import Tape
 from mmkit.units import parse_duration
 
 if TYPE_CHECKING:
@@ -49,47 +49,48 @@ class Backtest:
 
     Attributes:
         report: The results.
-        tape: The market data.
+        tapes: The market data, by market.
         config: What was run.
         trail: What happened.
     """
 
     report: Report
-    tape: Tape = field(repr=False)
+    tapes: Tapes = field(repr=False)
     config: Config = field(repr=False)
     trail: Trail = field(repr=False)
 
-    def fills(self) -> pd.DataFrame:
+    def fills(self, market: str = MAIN) -> pd.DataFrame:
         """Return every fill; the index is when we learned of it."""
-        return self.trail.fills()
+        return self.trail.fills(market)
 
-    def orders(self) -> pd.DataFrame:
+    def orders(self, market: str = MAIN) -> pd.DataFrame:
         """Return every order, with what became of it; the index is when it was sent."""
-        return self.trail.orders()
+        return self.trail.orders(market)
 
-    def funding(self) -> pd.DataFrame:
+    def funding(self, market: str = MAIN) -> pd.DataFrame:
         """Return every payment of funding; positive was received."""
-        return self.trail.funding()
+        return self.trail.funding(market)
 
-    def equity(self, every: str = "1s") -> pd.DataFrame:
+    def equity(self, every: str = "1s", market: str = MAIN) -> pd.DataFrame:
         """Return position, money and equity over time, by what we had learned; floats, in units of currency.
 
         Args:
             every: Between two rows, such as ``1s`` or ``1h``.
+            market: Which.
         """
-        return self.trail.equity(self.tape, parse_duration(every))
+        return self.trail.equity(self.tapes[market], parse_duration(every), market)
 
     def __str__(self) -> str:
         return report_text(self.report)
 
 
-def load_tape(config: ConfigLike, changes: Changes | None = None) -> Tape:
-    """Return the recorded market data that a configuration names, to be handed to `backtest` and `sweep`.
+def load_tapes(config: ConfigLike, changes: Changes | None = None) -> Tapes:
+    """Return the recorded market data that a configuration names, by market, for `backtest` and `sweep`.
 
     Raises:
         MmkitError: if it cannot be read.
     """
-    return runs.load_tape(_draft(config).config(changes))
+    return runs.load_tapes(_draft(config).config(changes))
 
 
 def backtest(
@@ -97,7 +98,7 @@ def backtest(
     changes: Changes | None = None,
     *,
     strategy: type[Strategy] | None = None,
-    tape: Tape | None = None,
+    tapes: Tapes | None = None,
     engine: runs.EngineChoice = "auto",
 ) -> Backtest:
     """Run a strategy over recorded market data; leaves nothing on disk.
@@ -106,18 +107,18 @@ def backtest(
         config: What to run.
         changes: Values that differ.
         strategy: A class of your own, in place of ``strategy.plugin``.
-        tape: The market data, if it has been loaded already.
+        tapes: The market data, if it has been loaded already (`load_tapes`).
         engine: ``compiled`` or ``reference``, which give the same results; ``auto`` chooses.
 
     Raises:
         MmkitError: whatever is wrong, in words.
     """
     found = _draft(config).config(changes, _provider(strategy))
-    tape = tape if tape is not None else runs.load_tape(found)
-    runs.check_covered(found, tape)
-    trail = Trail(tape.instrument)
-    report = runs.run_backtest(found, tape, trail, runs.run_info(found, tape), engine=engine)[1]
-    return Backtest(report, tape, found, trail)
+    tapes = tapes if tapes is not None else runs.load_tapes(found)
+    runs.check_covered(found, tapes)
+    trail = Trail(runs.instruments_of(tapes))
+    report = runs.run_backtest(found, tapes, trail, runs.run_info(found, tapes), engine=engine)[1]
+    return Backtest(report, tapes, found, trail)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Many parameter sets over one tape.
+    """Many parameter sets over the same market data.
 
     Attributes:
         tried: What has been run, in the order in which it was asked for.
@@ -165,11 +166,11 @@ def sweep(
     sets: Mapping[str, Iterable[Any]] | Iterable[Changes],
     *,
     strategy: type[Strategy] | None = None,
-    tape: Tape | None = None,
+    tapes: Tapes | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:
-    """Run every parameter set over one tape, which is read once; runs go on at the same time.
+    """Run every parameter set over the same market data, which is read once; runs go on at the same time.
 
     Ctrl-C ends it; what had been finished by then is returned.
 
@@ -177,7 +178,7 @@ def sweep(
         config: What to run.
         sets: Values to be tried by path, every combination of them; or a list of changes.
         strategy: A class of your own, in place of ``strategy.plugin``.
-        tape: The market data, if it has been loaded already.
+        tapes: The market data, if it has been loaded already (`load_tapes`).
         workers: Runs at a time; as many as there are processors unless given.
         progress: Told how many runs have ended, and how many there are.
 
@@ -189,29 +190,26 @@ def sweep(
     draft, provider = _draft(config), _provider(strategy)
     changes = _changes(sets)
     configs = [draft.config(each, provider) for each in changes]
-    if any(each.data != configs[0].data or each.spec != configs[0].spec for each in configs):
+    if any(_data(each) != _data(configs[0]) for each in configs):
         raise UsageError(
-            "the sets change 'data' or 'instrument'; a sweep reads one tape, so call it for each"
+            "the sets change 'data', 'instrument' or 'markets'; a sweep reads its market data once, so call "
+            "it for each"
         )
-    tape = tape if tape is not None else runs.load_tape(configs[0])
+    tapes = tapes if tapes is not None else runs.load_tapes(configs[0])
     for each in configs:
-        runs.check_covered(each, tape)
+        runs.check_covered(each, tapes)
+    start_ns, instruments = runs.span_of(tapes)[0], runs.instruments_of(tapes)
 
     def prepare(each: Config) -> Callable[[], Session]:
-        return lambda: assemble(each, tape.instrument, Nothing(), tape.start_ns)
+        return lambda: assemble(each, instruments, Nothing(), start_ns)
 
     ended: dict[int, Report] = {}
     interrupted = False
     try:
-        for done in run_many(tape, [prepare(each) for each in configs], workers or os.cpu_count()):
-            ended[done.number] = report_of(
-                done.session.engine,
-                runs.run_info(configs[done.number], tape),
-                tape.stats,
-                start_ns=tape.start_ns,
-                events=len(tape),
-                wall_s=done.wall_s,
-                ran_on=done.ran_on,
+        for done in run_many(tapes, [prepare(each) for each in configs], workers):
+            run = runs.run_info(configs[done.number], tapes)
+            ended[done.number] = runs.report_of_backtest(
+                done.session, run, tapes, done.wall_s, done.ran_on
             )
             if progress is not None:
                 progress(len(ended), len(configs))
@@ -219,6 +217,10 @@ def sweep(
         interrupted = True
     tried = [Tried(changes[number], ended[number]) for number in sorted(ended)]
     return Sweep(tried, len(configs), interrupted)
+
+
+def _data(config: Config) -> list[Any]:
+    return [(one.spec, one.data) for one in config.markets.values()]
 
 
 def _changes(sets: Mapping[str, Iterable[Any]] | Iterable[Changes]) -> list[Changes]:

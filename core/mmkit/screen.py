@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from mmkit.events import Side
+from mmkit.events import MAIN, Side
 from mmkit.report import format_span
 from mmkit.run.trade import LiveRun
 
@@ -87,6 +87,15 @@ def render(live: LiveRun, rate: float) -> RenderableType:
         f"{live.run.strategy} on {instrument.symbol} ({instrument.venue} {instrument.market}), dry run, "
         f"{format_span(elapsed // 1_000_000_000 * 1_000_000_000)}",
     )
+    for name, (other, _) in live.session.markets.items():
+        if name != MAIN:
+            facts.add_row("", "")
+            facts.add_row(name, f"{other.instrument.symbol}")
+            held = other.instrument.quantity(other.position)
+            facts.add_row("position", f"{held:f} {other.instrument.base}")
+            facts.add_row("equity", _money(other.equity, other.instrument.settle))
+            fills = f"{other.counts['orders']:,} / {other.counts['fills']:,}"
+            facts.add_row("orders / fills", fills)
     standing = _state(live)
     columns = Table.grid(padding=(0, 6))
     columns.add_row(book, facts)
@@ -103,13 +112,14 @@ def render(live: LiveRun, rate: float) -> RenderableType:
 
 
 def _state(live: LiveRun) -> Text:
-    engine = live.session.engine
-    if engine.halted:
-        return Text(f"HALTED: {engine.halted}", style="bold red")
-    if not engine.book.known:
-        return Text("the book is unknown: nothing is quoted", style="yellow")
-    if engine.pulled:
-        return Text(f"quotes pulled: {engine.pulled}", style="yellow")
+    for name, (engine, _) in live.session.markets.items():
+        where = "" if name == MAIN else f"{name}: "
+        if engine.halted:
+            return Text(f"HALTED: {where}{engine.halted}", style="bold red")
+        if not engine.book.known:
+            return Text(f"{where}the book is unknown: nothing is quoted", style="yellow")
+        if engine.pulled:
+            return Text(f"quotes pulled: {where}{engine.pulled}", style="yellow")
     return Text("quoting", style="green")
 
 

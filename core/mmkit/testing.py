@@ -9,7 +9,7 @@ from typing import Any
 
 from mmkit.commands import AnyCommand
 from mmkit.engine import Engine
-from mmkit.events import AnyEvent
+from mmkit.events import MAIN, AnyEvent
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import NO_QUOTES, Context, Level, MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.recorder import Recorder
@@ -112,7 +112,7 @@ def run_strategy(
     entries = _Entries()
     engine = Engine(tape.instrument, strategy, risk or RiskGate(), tape.start_ns)
     venue = PaperVenue(PaperConfig(), Context(tape.instrument, sim))
-    replay(Session(engine, venue, entries, sim.fill_reports), tape)
+    replay(Session(engine, venue, entries, sim.fill_reports), {MAIN: tape})
     return engine, entries.entries
 
 

@@ -102,8 +102,9 @@ def session(
 ) -> tuple[Session, list[Entry]]:
     entries = Entries()
     engine = Engine(BTCUSDT, strategy, risk or RiskGate(), start_ns)
-    venue = PaperVenue(PaperConfig(), Context(BTCUSDT, settings or sim()))
-    return Session(engine, venue, entries), entries.entries
+    settings = settings or sim()
+    venue = PaperVenue(PaperConfig(), Context(BTCUSDT, settings))
+    return Session(engine, venue, entries, settings.fill_reports), entries.entries
 
 
 def brief(entries: Iterable[Entry]) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from markets import TO_MIDNIGHT, with_funding
 
 from mmkit.engine import Engine
 from mmkit.errors import StrategyError
-from mmkit.events import AnyEvent
+from mmkit.events import MAIN, AnyEvent
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
     Context,
@@ -183,9 +183,9 @@ def compare(
     strategy: type[Strategy] = Restless,
 ) -> Session:
     reference, expected = session(strategy, sim, asked, risk, tape)
-    replay_plain(reference, tape)
+    replay_plain(reference, {MAIN: tape})
     compiled, found = session(strategy, sim, asked, risk, tape)
-    assert why_not(compiled, tape) == ""
+    assert why_not(compiled, {MAIN: tape}) == ""
     replay_compiled(compiled, tape)
     for number, (left, right) in enumerate(zip(expected.entries, found.entries, strict=False)):
         assert left == right, f"entry {number}"
@@ -341,7 +341,7 @@ def test_a_compiled_decision_decides_like_the_same_strategy_in_plain_python(
         if compiled:
             replay_compiled(made, tape)
         else:
-            replay_plain(made, tape)
+            replay_plain(made, {MAIN: tape})
         return memory.entries, outcome(made)
 
     expected = run(plain, compiled=False)

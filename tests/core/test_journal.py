@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from core_rows import BTCUSDT, INVERSE, ask, bid, sold
+from core_rows import BTCUSDT, INVERSE, SPOT, ask, bid, sold
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Entry
@@ -19,6 +19,7 @@ from mmkit.events import (
     CancelRejected,
     FeedLost,
     FeedRestored,
+    FundingPaid,
     Liquidity,
     OrderAccepted,
     OrderCanceled,
@@ -59,6 +60,14 @@ ENTRIES: list[Entry] = [
     CancelRejected(order_id=1, reason="gone", **AT),
     FeedLost(reason="sequence", **AT),
     FeedRestored(**AT),
+    *(
+        FundingPaid(
+            rate=Decimal(rate), mark=Decimal("0.10"), position=-3, amount=Decimal("1E-9"), **AT
+        )
+        for rate in ("0.00010000", "-1E-7")
+    ),
+    CancelOrder(ts_local=5, order_id=6, market="spot"),
+    FeedRestored(market="a name of its own", **AT),
 ]
 
 
@@ -93,7 +102,7 @@ def exact(entry: Entry) -> tuple[Any, ...]:
 def test_every_kind_of_command_and_event_is_read_back_as_it_was_noted(tmp_path: Path) -> None:
     assert {type(entry) for entry in ENTRIES} == {
         *(SubmitOrder, CancelOrder, OrderAccepted, OrderRejected, OrderFilled, OrderCanceled),
-        *(CancelRejected, FeedLost, FeedRestored),
+        *(CancelRejected, FeedLost, FeedRestored, FundingPaid),
     }
     back = recorded(tmp_path, ENTRIES, each=3).entries()
     assert back == ENTRIES
@@ -139,6 +148,33 @@ def test_market_data_is_read_back_as_it_was_received(tmp_path: Path) -> None:
     journal.close()
     tape = RecordedRun(tmp_path).tape()
     assert (list(tape.rows()), tape.instrument) == (rows, INVERSE)
+
+
+def test_market_data_of_several_markets_is_read_back_each_for_itself_and_as_it_was_received(
+    tmp_path: Path,
+) -> None:
+    main = [bid(1000, 5, 1, 2), ask(1002, 3, 4, 6)]
+    spot = [bid(10, 5, 1, 3), ask(12, 3, 4, 5), bid(11, 1, 6, 7)]
+    journal = Journal(tmp_path, market=True)
+    for number, rows in [(0, main[:1]), (1, spot[:2]), (0, main[1:]), (1, spot[2:])]:
+        journal.market(rows, number)
+    journal.write_record(RunRecord(info=info(others={"spot": SPOT})))
+    journal.close()
+
+    run = RecordedRun(tmp_path)
+    assert run.instruments == {"main": BTCUSDT, "spot": SPOT}
+    assert list(run.tape().rows()) == main
+    assert (list(run.tape("spot").rows()), run.tape("spot").instrument) == (spot, SPOT)
+    of = ["main", "spot", "spot", "main", "spot"]
+    rows = [main[0], spot[0], spot[1], main[1], spot[2]]
+    assert run.messages() == [(name, [row]) for name, row in zip(of, rows, strict=True)]
+
+
+def test_rows_of_a_market_that_the_run_does_not_know_are_refused(tmp_path: Path) -> None:
+    run = recorded(tmp_path, [])
+    (tmp_path / "market.rows").write_bytes(records([(0, bid(1, 1)), (3, bid(1, 1))]))
+    with pytest.raises(RunError, match=r"rows of market 3, but run\.json knows 1"):
+        run.messages()
 
 
 @pytest.mark.parametrize(
@@ -244,13 +280,13 @@ def test_a_line_that_is_no_entry_is_refused_with_its_number(tmp_path: Path, line
 def test_market_rows_cut_short_by_a_crash_are_read_up_to_there(tmp_path: Path) -> None:
     run = recorded(tmp_path, [])
     rows = [bid(1000, 5, 1, 2), ask(1002, 3, 4, 5)]
-    (tmp_path / "market.rows").write_bytes(records(rows)[:-1])
+    (tmp_path / "market.rows").write_bytes(records((0, row) for row in rows)[:-1])
     assert list(run.tape().rows()) == rows[:1]
 
 
 def test_market_rows_out_of_order_are_refused(tmp_path: Path) -> None:
     run = recorded(tmp_path, [])
-    (tmp_path / "market.rows").write_bytes(records([bid(1, 1, 0, 9), bid(1, 1, 0, 8)]))
+    (tmp_path / "market.rows").write_bytes(records([(0, bid(1, 1, 0, 9)), (0, bid(1, 1, 0, 8))]))
     with pytest.raises(DataError, match="ts_local goes back"):
         run.tape()
 

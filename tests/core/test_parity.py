@@ -10,14 +10,14 @@ from core_rows import BTCUSDT
 
 from mmkit.config import Config, load_config, load_resolved
 from mmkit.errors import DataError, RunError
-from mmkit.events import OrderFilled
+from mmkit.events import MAIN, OrderFilled
 from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, RecordedRun, RunRecord
 from mmkit.run.assembly import assemble
 from mmkit.run.parity import Parity, open_recorded, parity
 from mmkit.settings import FillReports
 from mmkit.sim.latency_files import digests
-from mmkit.tape import LAST, Row
+from mmkit.tape import LAST, RECORD, Row
 from mmkit.testing import random_tape
 
 MS = 1_000_000
@@ -51,7 +51,7 @@ def dry_run(config: Config, folder: Path, *, ends: bool = True, command: str = "
         strategy=config.strategy.name,
     )
     record = RunRecord(info=run, start_ns=start_ns, files=digests(config.sim.latency))
-    live = assemble(config, BTCUSDT, journal, start_ns, FillReports.AFTER_DATA)
+    live = assemble(config, {MAIN: BTCUSDT}, journal, start_ns, FillReports.AFTER_DATA)
     message: list[Row] = []
     for number, row in enumerate(rows):
         message.append(row)
@@ -123,7 +123,7 @@ def test_a_row_less_of_market_data_is_found(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     folder = dry_run(config, tmp_path / "run")
     market = folder / "market.rows"
-    market.write_bytes(market.read_bytes()[33 * 300 :])
+    market.write_bytes(market.read_bytes()[RECORD.itemsize * 300 :])
     assert not compared(folder, config).equal
 
 

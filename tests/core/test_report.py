@@ -9,7 +9,7 @@ import pytest
 from core_rows import BTCUSDT, INVERSE, SPOT
 
 from mmkit.engine import Engine
-from mmkit.events import Liquidity, OrderFilled, Side
+from mmkit.events import MAIN, Liquidity, OrderFilled, Side
 from mmkit.instruments import Instrument
 from mmkit.interfaces import RunInfo
 from mmkit.report import Report, format_span, report_json, report_of, report_text
@@ -42,7 +42,9 @@ def finished(instrument: Instrument = BTCUSDT, **changes: Any) -> tuple[Engine, 
     )
     engine, _ = run_strategy(strategy, tape, SimSettings(), changes.pop("risk", None))
     values: dict[str, Any] = {"start_ns": int(tape.ts_local[0]), "events": len(tape), "wall_s": 2.0}
-    return engine, report_of(engine, info(instrument), FeedStats(), **{**values, **changes})
+    return engine, report_of(
+        {MAIN: engine}, info(instrument), {MAIN: FeedStats()}, **{**values, **changes}
+    )
 
 
 def parsed(report: Report) -> dict[str, Any]:
@@ -103,7 +105,9 @@ def test_no_amount_is_too_large_or_too_fine_to_be_told(price: int, quantity: int
             fee=Decimal("1e-30"),
         )
         engine.portfolio.apply(side, fill)
-    report = report_of(engine, info(INVERSE), FeedStats(), start_ns=0, events=0, wall_s=0.0)
+    report = report_of(
+        {MAIN: engine}, info(INVERSE), {MAIN: FeedStats()}, start_ns=0, events=0, wall_s=0.0
+    )
     assert report.events_per_s == 0
     assert parsed(report)["volume"] == 3 * quantity
     assert "join_best on BTC/USD:BTC" in report_text(report)
@@ -126,7 +130,7 @@ def test_orders_that_would_have_met_our_own_are_in_the_report() -> None:
     assert report.self_trades == 0
     assert "self-trades" not in report_text(report)
     engine.counts["self_trades"] = 3
-    told = report_of(engine, info(), FeedStats(), start_ns=0, events=1, wall_s=1.0)
+    told = report_of({MAIN: engine}, info(), {MAIN: FeedStats()}, start_ns=0, events=1, wall_s=1.0)
     assert told.self_trades == 3
     assert "self-trades   3 orders rejected before our own" in report_text(told)
 
@@ -134,9 +138,9 @@ def test_orders_that_would_have_met_our_own_are_in_the_report() -> None:
 def test_a_run_in_which_nothing_happened_is_told_without_noise() -> None:
     strategy = build_strategy(Skewed, size="0.01", max_position="0.05", half_spread="5bps")
     report = report_of(
-        Engine(BTCUSDT, strategy, RiskGate(), 5),
+        {MAIN: Engine(BTCUSDT, strategy, RiskGate(), 5)},
         info(),
-        FeedStats(notes=["something"]),
+        {MAIN: FeedStats(notes=["something"])},
         start_ns=5,
         events=0,
         wall_s=0.0,

@@ -11,9 +11,9 @@ from scripted import Entry, Scripted, brief, run, session, sim
 
 from mmkit.commands import SubmitOrder
 from mmkit.errors import RunError
-from mmkit.events import OrderFilled
+from mmkit.events import MAIN, OrderFilled
 from mmkit.interfaces import MarketView, Quotes, Strategy, Target
-from mmkit.run.replay import replay_plain, replay_received
+from mmkit.run.replay import received, replay, replay_received
 from mmkit.settings import SimSettings
 from mmkit.tape import LAST, SELL, Kind, Row, Tape
 from mmkit.testing import build_strategy, random_tape, snapshot_rows
@@ -275,7 +275,7 @@ def test_however_rows_and_time_came_a_replay_of_the_whole_is_the_same_to_the_las
         cut_messages=cut_messages,
     )
     replayed, entries = session(MAKERS[name](), slow(), start_ns=start_ns)
-    replay_received(replayed, tape, stop_ns=stop_ns, end_ns=end_ns)
+    replay_received(replayed, received({MAIN: tape}), stop_ns=stop_ns, end_ns=end_ns)
     assert came == entries
     assert sum(isinstance(entry, SubmitOrder) for entry in entries) > 0 or share < 0.3
 
@@ -328,7 +328,7 @@ def test_a_plain_replay_shows_the_venue_a_row_before_it_is_received() -> None:
 def test_a_stop_that_was_recorded_is_replayed_at_its_time(stop_ns: int) -> None:
     tape = Tape.from_rows(BTCUSDT, [*book(), bid(998, 1, 60), bid(998, 2, 120)])
     live, entries = session(Scripted(join, every="50ns"))
-    replay_received(live, tape, stop_ns=stop_ns, end_ns=1_000)
+    replay_received(live, received({MAIN: tape}), stop_ns=stop_ns, end_ns=1_000)
     cancels = [entry for entry in brief(entries) if entry[1] == "cancel"]
     assert cancels == [(max(stop_ns, 60), "cancel", 1)]
     assert live.idle
@@ -338,36 +338,32 @@ def test_what_was_received_at_the_moment_of_a_stop_came_after_it() -> None:
     tape = Tape.from_rows(BTCUSDT, [*book(1), bid(1001, 1, 60)])
     strategy = Scripted(join, on=["best"])
     live, _ = session(strategy)
-    replay_received(live, tape, stop_ns=60, end_ns=1_000)
+    replay_received(live, received({MAIN: tape}), stop_ns=60, end_ns=1_000)
     assert strategy.asked == [1]
 
 
 def test_an_end_without_a_stop_leaves_the_quotes_where_they_are() -> None:
     tape = Tape.from_rows(BTCUSDT, [*book(), bid(998, 1, 60)])
     live, entries = session(Scripted(join, every="50ns"))
-    replay_received(live, tape, end_ns=101)
+    replay_received(live, received({MAIN: tape}), end_ns=101)
     assert [entry[1] for entry in brief(entries)] == ["restored", "buy", "accepted"]
     assert not live.idle
 
 
-@pytest.mark.parametrize("replay", [replay_received, replay_plain])
-def test_an_empty_tape_is_replayed_as_nothing(replay: Any) -> None:
+@pytest.mark.parametrize("reports", ["after_data", "plain"])
+def test_an_empty_tape_is_replayed_as_nothing(reports: str) -> None:
     strategy = Scripted(join, every="50ns")
-    live, entries = session(strategy)
-    replay(live, Tape.from_rows(BTCUSDT, []))
+    live, entries = session(strategy, sim(reports))
+    replay(live, {MAIN: Tape.from_rows(BTCUSDT, [])})
     assert (entries, strategy.asked) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("replay", "reports"), [(replay_received, "after_data"), (replay_plain, "plain")]
-)
-def test_progress_is_told_now_and_then_and_never_more_than_there_is(
-    replay: Any, reports: str
-) -> None:
+@pytest.mark.parametrize("reports", ["after_data", "plain"])
+def test_progress_is_told_now_and_then_and_never_more_than_there_is(reports: str) -> None:
     rows = [*book(), *(bid(998, at % 9 + 1, at) for at in range(1, 120_000))]
     live, _ = session(Scripted(on=["fill"]), sim(reports))
     told: list[int] = []
-    replay(live, Tape.from_rows(BTCUSDT, rows), told.append)
+    replay(live, {MAIN: Tape.from_rows(BTCUSDT, rows)}, told.append)
     assert told == [50_000, 100_000]
 
 
@@ -376,7 +372,7 @@ def test_a_gap_in_the_middle_of_a_replay_loses_no_order() -> None:
         BTCUSDT, [*book(), bid(998, 1, 60), gap(70), *book(90), bid(998, 3, 101), bid(998, 4, 120)]
     )
     live, entries = session(Scripted(join, every="50ns"))
-    replay_received(live, tape, stop_ns=130, end_ns=1_000)
+    replay_received(live, received({MAIN: tape}), stop_ns=130, end_ns=1_000)
     assert live.idle
     assert [entry[1] for entry in brief(entries)] == [
         *("restored", "buy", "accepted", "lost", "cancel", "restored", "canceled"),

@@ -24,6 +24,7 @@ from mmkit.tape import (
     Tape,
     file,
     index,
+    messages_from_records,
     records,
     tape_from_records,
 )
@@ -322,21 +323,39 @@ def test_local_time_that_goes_back_between_pieces_is_refused_with_its_row(tmp_pa
 
 @given(rows=row_lists)
 def test_records_read_back_as_the_rows_they_were_made_of(rows: list[Row]) -> None:
-    raw = records(rows)
-    assert len(raw) == 33 * len(rows) == RECORD.itemsize * len(rows)
+    raw = records((0, row) for row in rows)
+    assert len(raw) == 34 * len(rows) == RECORD.itemsize * len(rows)
     assert list(tape_from_records(BTCUSDT, raw).rows()) == rows
 
 
 def test_records_written_piece_by_piece_are_the_records_of_the_whole() -> None:
-    assert b"".join(records([row]) for row in ROWS) == records(ROWS)
+    assert b"".join(records([(0, row)]) for row in ROWS) == records((0, row) for row in ROWS)
 
 
-@pytest.mark.parametrize("cut", range(1, 33))
+@given(rows=row_lists, cuts=st.lists(st.integers(0, 2), max_size=20))
+def test_records_of_several_markets_read_back_as_messages_and_as_tapes(
+    rows: list[Row], cuts: list[int]
+) -> None:
+    markets = [cuts[n] if n < len(cuts) else 0 for n in range(len(rows))]
+    raw = records(zip(markets, rows, strict=True))
+    told = messages_from_records(raw)
+    assert [(market, row) for market, message in told for row in message] == list(
+        zip(markets, rows, strict=True)
+    )
+    for (market, message), (after, _) in pairwise(told):
+        assert message[-1][2] & LAST or after != market
+    for number in range(3):
+        own = [row for market, row in zip(markets, rows, strict=True) if market == number]
+        assert list(tape_from_records(BTCUSDT, raw, market=number).rows()) == own
+
+
+@pytest.mark.parametrize("cut", range(1, 34))
 def test_a_record_cut_short_by_a_crash_is_left_out(cut: int) -> None:
-    assert list(tape_from_records(BTCUSDT, records(ROWS)[:-cut]).rows()) == ROWS[:-1]
+    raw = records((0, row) for row in ROWS)
+    assert list(tape_from_records(BTCUSDT, raw[:-cut]).rows()) == ROWS[:-1]
 
 
 def test_no_records_at_all_are_an_empty_tape() -> None:
     assert records([]) == b""
     assert len(tape_from_records(BTCUSDT, b"")) == 0
-    assert len(tape_from_records(BTCUSDT, b"\0" * 32)) == 0
+    assert len(tape_from_records(BTCUSDT, b"\0" * 33)) == 0

@@ -34,7 +34,7 @@ def test_the_same_backtest_twice_gives_the_same_report_but_for_its_duration(tmp_
 
 
 def test_the_run_folder_holds_the_configuration_the_journal_and_the_report(tmp_path: Path) -> None:
-    report = backtest(tmp_path, "--json").json
+    report = backtest(tmp_path, "--json", "--journal", "all").json
 
     folder = Path(report["folder"])
     if not folder.is_absolute():
@@ -47,6 +47,19 @@ def test_the_run_folder_holds_the_configuration_the_journal_and_the_report(tmp_p
     }
     orders = [entry for entry in journal(folder) if entry["type"] == "SubmitOrder"]
     assert len(orders) == report["orders"]
+
+
+def test_unless_asked_for_all_the_journal_keeps_what_moves_money(tmp_path: Path) -> None:
+    report = backtest(tmp_path, "--json").json
+    everything = backtest(tmp_path, "--json", "--journal", "all").json
+
+    kept = journal(tmp_path / report["folder"])
+    assert {entry["type"] for entry in kept} == {"OrderFilled", "FeedLost", "FeedRestored"}
+    assert kept == [
+        entry
+        for entry in journal(tmp_path / everything["folder"])
+        if entry["type"] in ("OrderFilled", "FeedLost", "FeedRestored")
+    ]
 
 
 def test_after_data_and_plain_differ_only_in_what_a_report_may_overtake(tmp_path: Path) -> None:
@@ -137,7 +150,7 @@ def test_the_compiled_engine_and_the_reference_write_the_same_journal_to_the_byt
     tmp_path: Path,
 ) -> None:
     compiled, reference = (
-        backtest(tmp_path, "--json", "--engine", engine, config=BIG).json
+        backtest(tmp_path, "--json", "--journal", "all", "--engine", engine, config=BIG).json
         for engine in ("compiled", "reference")
     )
 
@@ -171,7 +184,7 @@ def test_a_strategy_that_only_the_reference_can_run_is_run_by_the_reference_from
     userdir = write_config(tmp_path / "user_data", BIG)
     (userdir / "strategies" / "many.py").write_text(MANY)
 
-    command = ("backtest", "-c", userdir / "config.yml", "-s", "many", "--json")
+    command = ("backtest", "-c", userdir / "config.yml", "-s", "many", "--json", "--journal", "all")
     refused = mmkit(*command, "--engine", "compiled", cwd=tmp_path)
     ended = mmkit(*command, cwd=tmp_path)
 
@@ -200,7 +213,7 @@ def test_a_latency_recorded_along_with_the_data_is_used_and_its_digest_kept(tmp_
     plain = backtest(tmp_path, "--json").json
 
     covered = with_series(tmp_path, plain["start_ns"] // 10**9, 400)
-    ended = backtest(tmp_path, "--json", config=covered)
+    ended = backtest(tmp_path, "--json", "--journal", "all", config=covered)
 
     assert ended.status == 0, ended.stderr
     assert ended.json["engine"] == "reference"

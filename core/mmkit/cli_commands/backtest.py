@@ -60,21 +60,21 @@ def backtest(
     """
     from mmkit.recorder import Detail
     from mmkit.report import report_json, report_text, value_json
-    from mmkit.run.backtest import backtest, load_tape
+    from mmkit.run.backtest import backtest, load_tapes
 
     loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
-    tape = load_tape(loaded)
+    tapes = load_tapes(loaded)
     if bracket:
         from mmkit.run.bracket import bracket_text, run_bracket
 
         with _progress(shown=sys.stderr.isatty() and not json) as progress:
-            found = run_bracket(loaded, tape, progress)
+            found = run_bracket(loaded, tapes, progress)
         click.echo(value_json(found) if json else bracket_text(found))
         return
     with _progress(shown=sys.stderr.isatty() and not json) as progress:
         report = backtest(
             loaded,
-            tape=tape,
+            tapes=tapes,
             folder=not no_folder,
             engine=engine,
             detail=Detail(detail),

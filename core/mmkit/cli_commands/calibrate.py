@@ -83,10 +83,11 @@ def intensity(
     """
     import msgspec
 
+    from mmkit.events import MAIN
     from mmkit.intensity import calibrate_intensity
-    from mmkit.run.backtest import load_tape
+    from mmkit.run.backtest import load_tapes
 
-    tape = load_tape(load_with_log(config, overrides, userdir=userdir))
+    tape = load_tapes(load_with_log(config, overrides, userdir=userdir))[MAIN]
     found = calibrate_intensity(
         tape,
         interval_ns=interval,
@@ -130,10 +131,11 @@ def microprice(
     """
     import msgspec
 
+    from mmkit.events import MAIN
     from mmkit.microprice import fit_microprice
-    from mmkit.run.backtest import load_tape
+    from mmkit.run.backtest import load_tapes
 
-    tape = load_tape(load_with_log(config, overrides, userdir=userdir))
+    tape = load_tapes(load_with_log(config, overrides, userdir=userdir))[MAIN]
     found = fit_microprice(tape, buckets=buckets, spreads=spreads)
     click.echo(msgspec.json.encode(found) if json else _table(found, tape.instrument))
 

@@ -13,6 +13,7 @@ from mmkit.config.sections import Level, Mode
 from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
+from mmkit.events import MAIN
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import Provider
 from mmkit.plugins import Plugins
@@ -22,12 +23,32 @@ __all__ = [
     "Chosen",
     "Config",
     "Draft",
+    "MarketConfig",
     "draft_config",
     "draft_plain",
     "load_config",
     "load_resolved",
     "loaded_plugins",
 ]
+
+
+@dataclass(frozen=True)
+class MarketConfig:
+    """One market beside the main one.
+
+    Attributes:
+        spec: What is traded, as far as the user said.
+        data: Where market data comes from.
+        venue: Where orders go.
+        sim: How a simulated venue behaves.
+        risk: What forbids orders.
+    """
+
+    spec: InstrumentSpec
+    data: Chosen
+    venue: Chosen
+    sim: SimSettings
+    risk: tuple[Chosen, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,7 @@ class Config:
         spec: What is traded, as far as the user said.
         services: Run beside the run.
         data: Where market data comes from.
+        others: The markets beside the main one, by name.
         strategy: Decides what to quote.
         venue: Where orders go.
         sim: How a simulated venue behaves.
@@ -55,6 +77,7 @@ class Config:
     spec: InstrumentSpec
     services: tuple[Chosen, ...]
     data: Chosen
+    others: dict[str, MarketConfig]
     strategy: Chosen
     venue: Chosen
     sim: SimSettings
@@ -64,6 +87,12 @@ class Config:
     userdir: Path
     plugins: Plugins
     resolved: dict[str, Any] = field(repr=False)
+
+    @property
+    def markets(self) -> dict[str, MarketConfig]:
+        """Every market by name, the main one first."""
+        main = MarketConfig(self.spec, self.data, self.venue, self.sim, self.risk)
+        return {MAIN: main, **self.others}
 
 
 def load_config(
@@ -220,6 +249,10 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         spec=parts.instrument.spec(),
         services=parts.services,
         data=parts.data,
+        others={
+            name: MarketConfig(one.instrument.spec(), one.data, one.venue, one.sim, one.risk)
+            for name, one in parts.markets.items()
+        },
         strategy=parts.strategy,
         venue=parts.venue,
         sim=parts.sim,

@@ -13,6 +13,7 @@ from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, Plugi
 from mmkit.config.shown import shown
 from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
+from mmkit.events import MAIN
 from mmkit.interfaces import PluginConfig, Provider
 from mmkit.plugins import Kind, Plugins, build
 from mmkit.settings import SimSettings
@@ -24,6 +25,7 @@ SECTIONS = (
     "instrument",
     "services",
     "data",
+    "markets",
     "strategy",
     "venue",
     "sim",
@@ -31,6 +33,7 @@ SECTIONS = (
     "plugins",
     "logging",
 )
+_OF_A_MARKET = ("instrument", "data", "venue", "sim", "risk")
 _NOT_BUILT = ("signals", "advisors", "fusion")
 _EXAMPLES = {
     "instrument": 'such as instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}',
@@ -65,6 +68,17 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class MarketParts:
+    """What belongs to one market; `mmkit.config.MarketConfig` says what each is."""
+
+    instrument: InstrumentSection
+    data: Chosen
+    venue: Chosen
+    sim: SimSettings
+    risk: tuple[Chosen, ...]
+
+
+@dataclass(frozen=True)
 class Parts:
     """The sections without mistakes; `mmkit.config.Config` says what each is."""
 
@@ -72,6 +86,7 @@ class Parts:
     instrument: InstrumentSection
     services: tuple[Chosen, ...]
     data: Chosen
+    markets: dict[str, MarketParts]
     strategy: Chosen
     venue: Chosen
     sim: SimSettings
@@ -126,10 +141,11 @@ class _Sections:
         plugins: Plugins,
         mistakes: list[Mistake],
         where: str,
-        strategy: Provider[Any, Any] | None,
+        strategy: Provider[Any, Any] | None = None,
+        place: Place = (),
     ) -> None:
         self._root, self._plugins, self._where = root, plugins, where
-        self._strategy = strategy
+        self._strategy, self._place = strategy, place
         self.mistakes = mistakes
 
     def parts(self, *, recorded: bool) -> Parts | None:
@@ -143,6 +159,7 @@ class _Sections:
         venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
         sim = self._section("sim", SimSettings)
         risk = self._risk()
+        markets, shown_markets = self._markets(venue, sim, risk, recorded=recorded)
         plugins = self._section("plugins", PluginsSection)
         if plugins is not None and not recorded:
             self._check_disabled(plugins)
@@ -156,10 +173,11 @@ class _Sections:
             "instrument": {k: v for k, v in self._shown("instrument", instrument).items() if v},
             "services": [self._shown_plugin(one, "services", i) for i, one in enumerate(services)],
             "data": self._plain("data") if recorded else self._shown_plugin(data, "data"),
+            "markets": shown_markets,
             "strategy": self._shown_plugin(strategy, "strategy"),
             "venue": self._shown_plugin(venue, "venue"),
             "sim": self._shown("sim", sim),
-            "risk": {one.name: self._shown_limit(one) for one in risk},
+            "risk": self._shown_risk(risk),
             "plugins": self._shown("plugins", plugins),
             "logging": self._shown("logging", logging),
         }
@@ -168,6 +186,7 @@ class _Sections:
             instrument=instrument,
             services=tuple(services),
             data=data,
+            markets=markets,
             strategy=strategy,
             venue=venue,
             sim=sim,
@@ -176,6 +195,94 @@ class _Sections:
             logging=logging,
             resolved=resolved,
         )
+
+    # --- markets ----------------------------------------------------------------------------------
+
+    def _markets(
+        self,
+        venue: Chosen | None,
+        sim: SimSettings | None,
+        risk: list[Chosen],
+        *,
+        recorded: bool,
+    ) -> tuple[dict[str, MarketParts], dict[str, Any]]:
+        """Return the markets beside the main one, and how they are shown."""
+        written = self._written("markets")
+        if written is None:
+            return {}, {}
+        if not isinstance(written.value, dict):
+            message = f"names and their markets were expected; found {found(written)}"
+            hint = "such as {spot: {instrument: {...}, data: {...}}}"
+            self._wrong(written.where, "markets", message, hint)
+            return {}, {}
+        parts: dict[str, MarketParts] = {}
+        resolved: dict[str, Any] = {}
+        for name, child in written.value.items():
+            path = dotted(("markets", name))
+            if name == MAIN or not name.isidentifier():
+                message = f"a name other than '{MAIN}', of letters, digits and _, was expected"
+                self._wrong(child.key_where, path, message, "such as spot")
+            elif not isinstance(child.value, dict):
+                message = f"keys and values were expected; found {found(child)}"
+                self._wrong(child.where, path, message, "such as {instrument: {...}, data: {...}}")
+            else:
+                # What a market does not say of itself holds for it as for the main one.
+                above = {
+                    key: self._root.value[key].merged(child.value[key])
+                    for key in ("sim", "risk")
+                    if key in child.value and key in self._root.value
+                }
+                root = Written({**child.value, **above}, child.where, child.key_where)
+                market = _Sections(
+                    root, self._plugins, self.mistakes, child.where, place=("markets", name)
+                )
+                made = market.market_parts(venue, sim, risk, recorded=recorded)
+                if made is not None:
+                    parts[name], resolved[name] = made, market.market_shown(made, recorded=recorded)
+        return parts, resolved
+
+    def market_parts(
+        self,
+        venue: Chosen | None,
+        sim: SimSettings | None,
+        risk: list[Chosen],
+        *,
+        recorded: bool,
+    ) -> MarketParts | None:
+        """Return the parts of one market; what it does not say is the main one's."""
+        for key, value in self._root.value.items():
+            if key not in _OF_A_MARKET:
+                path = dotted((*self._place, key))
+                self._wrong(value.key_where, path, "unknown key", nearest(key, _OF_A_MARKET))
+        instrument = self._section("instrument", InstrumentSection)
+        data = self._recorded_data() if recorded else self._chosen("data source", "data")
+        if self._written("venue") is not None:
+            venue = self._chosen("execution venue", "venue")
+        if self._written("sim") is not None:
+            sim = self._section("sim", SimSettings)
+        if self._written("risk") is not None:
+            risk = self._risk()
+        if instrument is None or data is None or venue is None or sim is None:
+            return None
+        return MarketParts(instrument, data, venue, sim, tuple(risk))
+
+    def market_shown(self, parts: MarketParts, *, recorded: bool) -> dict[str, Any]:
+        """Return how one market is shown: what it says of itself."""
+        instrument = self._shown("instrument", parts.instrument)
+        plain: dict[str, Any] = {
+            "instrument": {key: value for key, value in instrument.items() if value},
+            "data": self._plain("data") if recorded else self._shown_plugin(parts.data, "data"),
+        }
+        if self._written("venue") is not None:
+            plain["venue"] = self._shown_plugin(parts.venue, "venue")
+        if self._written("sim") is not None:
+            plain["sim"] = self._shown("sim", parts.sim)
+        if self._written("risk") is not None:
+            plain["risk"] = self._shown_risk(parts.risk)
+        return plain
+
+    def _shown_risk(self, risk: Sequence[Chosen]) -> dict[str, Any]:
+        return {one.name: self._shown_limit(one) for one in risk}
 
     # --- sections ---------------------------------------------------------------------------------
 
@@ -207,7 +314,7 @@ class _Sections:
                 self._missing(name)
                 return None
             return model()
-        return check(model, written, (name,), self.mistakes)
+        return check(model, written, (*self._place, name), self.mistakes)
 
     def _services(self) -> list[Chosen]:
         written = self._written("services")
@@ -229,7 +336,8 @@ class _Sections:
             return []
         if not isinstance(written.value, dict):
             message = f"keys and values were expected; found {found(written)}"
-            self._wrong(written.where, "risk", message, 'such as {max_position: "0.05"}')
+            path = dotted((*self._place, "risk"))
+            self._wrong(written.where, path, message, 'such as {max_position: "0.05"}')
             return []
         return [
             one
@@ -239,18 +347,18 @@ class _Sections:
         ]
 
     def _risk_check(self, name: str, value: Written) -> Chosen | None:
-        path = dotted(("risk", name))
+        path = dotted((*self._place, "risk", name))
         try:
             provider = self._plugins.provider("risk check", name)
         except PluginError as error:
             self._wrong(value.key_where, path, str(error))
             return None
         if isinstance(value.value, dict):
-            config = check(provider.config, value, ("risk", name), self.mistakes)
+            config = check(provider.config, value, (*self._place, "risk", name), self.mistakes)
         elif LIMIT in provider.config.model_fields:
             wrapped = Written({LIMIT: value}, value.where, value.key_where)
             mistakes: list[Mistake] = []
-            config = check(provider.config, wrapped, ("risk", name), mistakes)
+            config = check(provider.config, wrapped, (*self._place, "risk", name), mistakes)
             self.mistakes += [
                 Mistake(m.where, path if m.path == f"{path}.{LIMIT}" else m.path, m.message, m.hint)
                 for m in mistakes
@@ -286,7 +394,7 @@ class _Sections:
         if written is None:
             self._missing(name)
             return None
-        return self._resolved(kind, written, (name,))
+        return self._resolved(kind, written, (*self._place, name))
 
     def _resolved(self, kind: Kind, written: Written, place: Place) -> Chosen | None:
         path = dotted(place)
@@ -340,21 +448,23 @@ class _Sections:
     def _missing(self, name: str) -> None:
         # A misspelt section has been reported as an unknown key already.
         if not any(is_misspelt(key, [name]) for key in self._root.value if key not in SECTIONS):
-            self._wrong(self._where, name, "this section is missing", _EXAMPLES[name])
+            path = dotted((*self._place, name))
+            self._wrong(self._where, path, "this section is missing", _EXAMPLES[name])
 
     def _wrong(self, where: str, path: str, message: str, hint: str = "") -> None:
         self.mistakes.append(Mistake(where, path, message, hint))
 
     def _shown(self, name: str, section: BaseModel) -> dict[str, Any]:
-        return shown(section, self._at(name), (name,))
+        return shown(section, self._at(name), (*self._place, name))
 
     def _shown_plugin(self, chosen: Chosen, *place: str | int) -> dict[str, Any]:
-        return {"plugin": chosen.name, **shown(chosen.config, self._at(*place), place)}
+        at = (*self._place, *place)
+        return {"plugin": chosen.name, **shown(chosen.config, self._at(*place), at)}
 
     def _shown_limit(self, chosen: Chosen) -> Any:
         written = self._at("risk", chosen.name)
         if isinstance(written.value, dict):
-            return shown(chosen.config, written, ("risk", chosen.name))
+            return shown(chosen.config, written, (*self._place, "risk", chosen.name))
         wrapped = Written({LIMIT: written})
-        plain = shown(chosen.config, wrapped, ("risk", chosen.name))
+        plain = shown(chosen.config, wrapped, (*self._place, "risk", chosen.name))
         return plain[LIMIT] if list(plain) == [LIMIT] else plain

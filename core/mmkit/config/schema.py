@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from mmkit.config.check import LIMIT
 from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.events import MAIN
 from mmkit.interfaces import Provider
 from mmkit.plugins import Kind, Plugins
 from mmkit.settings import SimSettings
@@ -56,6 +57,7 @@ class _Building:
             "instrument": self._ref(InstrumentSection),
             "services": {"type": "array", "items": self._section("service")},
             "data": self._section("data source"),
+            "markets": self._markets(),
             "strategy": self._section("strategy"),
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
@@ -71,6 +73,27 @@ class _Building:
             "required": ["instrument", "data", "strategy"],
             "additionalProperties": False,
             "$defs": self._definitions,
+        }
+
+    def _markets(self) -> Schema:
+        """Return the markets beside the main one, by name."""
+        one = {
+            "instrument": self._ref(InstrumentSection),
+            "data": self._section("data source"),
+            "venue": self._section("execution venue"),
+            "sim": self._ref(SimSettings),
+            "risk": self._risk(),
+        }
+        return {
+            "type": "object",
+            "description": "Further markets of the run, by name; what one does not say is as for the main one.",
+            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": {"const": MAIN}},
+            "additionalProperties": {
+                "type": "object",
+                "properties": one,
+                "required": ["instrument", "data"],
+                "additionalProperties": False,
+            },
         }
 
     def _ref(self, model: type[BaseModel]) -> Schema:

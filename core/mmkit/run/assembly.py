@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from mmkit.clock import Clock
 from mmkit.engine import Engine
 from mmkit.errors import ConfigError, Mistake, OffGrid
+from mmkit.events import MAIN
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
     Context,
@@ -22,25 +23,36 @@ from mmkit.interfaces import (
 )
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
-from mmkit.run.session import Session
-from mmkit.settings import FillReports, SimSettings
+from mmkit.run.session import Market, Session
+from mmkit.settings import FillReports
 
 if TYPE_CHECKING:
     from mmkit.config import Chosen, Config
 
 
 def data_source(
-    config: Config, clock: Clock, endpoints: Mapping[str, str] | None = None
+    config: Config,
+    clock: Clock,
+    endpoints: Mapping[str, str] | None = None,
+    market: str = MAIN,
 ) -> DataSource:
-    """Return the configured data source; `endpoints` are the addresses of running services."""
+    """Return the configured data source of a market.
+
+    Args:
+        config: Names it.
+        clock: The run's.
+        endpoints: Addresses of running services.
+        market: Which.
+    """
+    chosen = config.markets[market]
     context = SourceContext(
-        spec=config.spec,
+        spec=chosen.spec,
         clock=clock,
         userdir=config.userdir,
         wire_formats=config.plugins.wire_formats,
         endpoints=endpoints or {},
     )
-    return cast(DataSource, config.data.build(context))
+    return cast(DataSource, chosen.data.build(context))
 
 
 def service(config: Config, chosen: Chosen, clock: Clock) -> Service:
@@ -51,7 +63,7 @@ def service(config: Config, chosen: Chosen, clock: Clock) -> Service:
 
 def assemble(
     config: Config,
-    instrument: Instrument,
+    instruments: Mapping[str, Instrument],
     recorder: Recorder,
     start_ns: int,
     fill_reports: FillReports | None = None,
@@ -59,28 +71,41 @@ def assemble(
     """Return a session that begins at `start_ns`.
 
     Args:
-        config: Names strategy, venue and risk checks.
-        instrument: What is traded.
-        recorder: Is told of every command and event.
+        config: Names strategy, venues and risk checks.
+        instruments: What is traded, by market.
+        recorder: Is told of commands and events.
         start_ns: ns since the epoch.
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
 
     Raises:
-        ConfigError: if the venue is a real one: backtests, dry runs and their replays send no order; or
+        ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; or
             if a size of the strategy is off the grid.
     """
-    sim: SimSettings = config.sim
-    if fill_reports is not None:
-        sim = sim.model_copy(update={"fill_reports": fill_reports})
-    context = Context(instrument, sim)
-    checks = [(chosen.name, cast(RiskCheck, chosen.build(context))) for chosen in config.risk]
-    strategy = _strategy(config.strategy, context)
-    engine = Engine(instrument, strategy, RiskGate(checks), start_ns)
-    venue = cast(ExecutionVenue, config.venue.build(context))
-    if not venue.simulated:
-        found = f"a simulated venue was expected; '{config.venue.name}' sends real orders"
-        raise ConfigError([Mistake("", "venue.plugin", found, "use 'paper'")])
-    return Session(engine, venue, recorder, sim.fill_reports)
+    # One run has one rule of what a report may overtake.
+    fill_reports = fill_reports or config.sim.fill_reports
+    others = {name: instrument for name, instrument in instruments.items() if name != MAIN}
+    contexts = {
+        name: Context(
+            instruments[name],
+            chosen.sim.model_copy(update={"fill_reports": fill_reports}),
+            others if name == MAIN else {},
+        )
+        for name, chosen in config.markets.items()
+    }
+    strategy = _strategy(config.strategy, contexts[MAIN])
+    markets: list[Market] = []
+    for name, chosen in config.markets.items():
+        context = contexts[name]
+        checks = [(check.name, cast(RiskCheck, check.build(context))) for check in chosen.risk]
+        engine = Engine(context.instrument, strategy, RiskGate(checks), start_ns, market=name)
+        venue = cast(ExecutionVenue, chosen.venue.build(context))
+        if not venue.simulated:
+            place = "venue.plugin" if name == MAIN else f"markets.{name}.venue.plugin"
+            found = f"a simulated venue was expected; '{chosen.venue.name}' sends real orders"
+            raise ConfigError([Mistake("", place, found, "use 'paper'")])
+        markets.append(Market(engine, venue))
+    (engine, venue), *rest = markets
+    return Session(engine, venue, recorder, fill_reports, rest)
 
 
 def _strategy(chosen: Chosen, context: Context) -> Strategy:

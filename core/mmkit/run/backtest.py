@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mmkit.clock import SystemClock
 from mmkit.errors import DataError, UsageError
+from mmkit.events import MAIN
+from mmkit.instruments import Instrument
 from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Detail, Nothing, Recorder
 from mmkit.report import Report, report_json, report_of
 from mmkit.run.assembly import assemble, data_source
-from mmkit.run.replay import Progress, replay
+from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
-from mmkit.tape import Tape
+from mmkit.tape import FeedStats, Tape
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -35,20 +37,31 @@ _SMALL = 1_000_000
 less than the compiled one takes to be compiled, once."""
 
 
-def load_tape(config: Config) -> Tape:
-    """Return the recorded market data that the configuration names."""
-    source = data_source(config, SystemClock())
+def load_tapes(config: Config) -> Tapes:
+    """Return the recorded market data that the configuration names, of every market.
 
-    async def read() -> Tape:
+    Raises:
+        DataError: if there is none, or it cannot be used.
+    """
+
+    async def read(market: str) -> Tape:
+        source = data_source(config, SystemClock(), market=market)
         try:
             return await source.tape()
         finally:
             await source.close()
 
-    tape = _awaited(read())
-    if not len(tape):
-        raise DataError("the recorded data holds nothing about this instrument")
-    return tape
+    tapes = {market: _awaited(read(market)) for market in config.markets}
+    for market, tape in tapes.items():
+        if not len(tape):
+            place = "" if market == MAIN else f"markets.{market}: "
+            raise DataError(f"{place}the recorded data holds nothing about this instrument")
+    return tapes
+
+
+def span_of(tapes: Tapes) -> tuple[int, int]:
+    """Return when a run over the tapes begins and ends, ns since the epoch: the first and last time on any clock."""
+    return min(t.start_ns for t in tapes.values()), max(t.end_ns for t in tapes.values())
 
 
 def _awaited(work: Coroutine[Any, Any, Tape]) -> Tape:
@@ -64,7 +77,7 @@ def _awaited(work: Coroutine[Any, Any, Tape]) -> Tape:
 def backtest(
     config: Config,
     *,
-    tape: Tape | None = None,
+    tapes: Tapes | None = None,
     folder: bool = True,
     engine: EngineChoice = "auto",
     detail: Detail = Detail.FILLS,
@@ -74,126 +87,151 @@ def backtest(
 
     Args:
         config: What to run.
-        tape: The market data, if it has been loaded already.
+        tapes: The market data, if it has been loaded already.
         folder: Whether to leave a run folder under ``userdir/results``.
         engine: ``compiled`` or ``reference``, which give the same results; ``auto`` takes the compiled
             one for large runs, where it can.
         detail: What the journal keeps.
         progress: Told the rows done and the rows in all, now and then.
     """
-    tape = tape if tape is not None else load_tape(config)
-    check_covered(config, tape)
-    files = digests(config.sim.latency)
+    tapes = tapes if tapes is not None else load_tapes(config)
+    check_covered(config, tapes)
+    files: dict[str, str] = {}
+    for market in config.markets.values():
+        files |= digests(market.sim.latency)
     now_ns = SystemClock().now_ns()
     path = new_run_folder(config.userdir, "backtest", now_ns) if folder else None
-    run = run_info(config, tape, path)
+    run = run_info(config, tapes, path)
     config.plugins.run_started(run)
     if path is None:
-        report = run_backtest(config, tape, Nothing(), run, engine=engine, progress=progress)[1]
+        report = run_backtest(config, tapes, Nothing(), run, engine=engine, progress=progress)[1]
     else:
         with contextlib.closing(Journal(path, detail=detail)) as journal:
-            report = run_backtest(config, tape, journal, run, engine=engine, progress=progress)[1]
-            record = RunRecord(info=run, start_ns=tape.start_ns, end_ns=report.end_ns, files=files)
+            report = run_backtest(config, tapes, journal, run, engine=engine, progress=progress)[1]
+            record = RunRecord(
+                info=run, start_ns=report.start_ns, end_ns=report.end_ns, files=files
+            )
             write_run(journal, config, record, report)
     config.plugins.run_finished(run, report)
     return report
 
 
-def check_covered(config: Config, tape: Tape) -> None:
-    """Refuse a recorded latency that does not cover the tape.
+def check_covered(config: Config, tapes: Tapes) -> None:
+    """Refuse a recorded latency that does not cover the tapes.
 
     Raises:
-        DataError: if it does not.
+        DataError: if one does not.
     """
-    check_covers(config.sim.latency, tape.start_ns, tape.end_ns)
+    for market in config.markets.values():
+        check_covers(market.sim.latency, *span_of(tapes))
 
 
-def run_info(config: Config, tape: Tape, folder: Path | None = None) -> RunInfo:
+def run_info(config: Config, tapes: Tapes, folder: Path | None = None) -> RunInfo:
     """Return what plugins are told of a backtest."""
     return RunInfo(
         run_id=folder.name if folder else "",
         command="backtest",
         folder=str(folder or ""),
-        instrument=tape.instrument,
+        instrument=tapes[MAIN].instrument,
         strategy=config.strategy.name,
+        others={name: tape.instrument for name, tape in tapes.items() if name != MAIN},
     )
+
+
+def instruments_of(tapes: Tapes) -> dict[str, Instrument]:
+    """Return what is traded in each market."""
+    return {market: tape.instrument for market, tape in tapes.items()}
+
+
+def feeds_of(tapes: Tapes) -> dict[str, FeedStats]:
+    """Return what reading each market's feed found."""
+    return {market: tape.stats for market, tape in tapes.items()}
 
 
 def run_backtest(
     config: Config,
-    tape: Tape,
+    tapes: Tapes,
     recorder: Recorder,
     run: RunInfo,
     *,
     engine: EngineChoice = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Session, Report]:
-    """Replay the tape; return the session as it ended, and the results.
+    """Replay the tapes; return the session as it ended, and the results.
 
     Raises:
         UsageError: if the compiled engine is asked for and cannot run this.
     """
     told: Progress | None = None
     if progress is not None:
-        everything = len(tape)
+        everything = sum(map(len, tapes.values()))
 
         def told(done: int) -> None:
             progress(done, everything)
 
     began = time.perf_counter()
-    session, ran_on = _replay(config, tape, recorder, told, engine)
-    report = report_of(
-        session.engine,
+    session, ran_on = _replay(config, tapes, recorder, told, engine)
+    wall_s = time.perf_counter() - began
+    return session, report_of_backtest(session, run, tapes, wall_s, ran_on)
+
+
+def report_of_backtest(
+    session: Session, run: RunInfo, tapes: Tapes, wall_s: float, ran_on: str
+) -> Report:
+    """Return the results of a session that has ended."""
+    return report_of(
+        {market: one.engine for market, one in session.markets.items()},
         run,
-        tape.stats,
-        start_ns=tape.start_ns,
-        events=len(tape),
-        wall_s=time.perf_counter() - began,
+        feeds_of(tapes),
+        start_ns=span_of(tapes)[0],
+        events=sum(map(len, tapes.values())),
+        wall_s=wall_s,
         ran_on=ran_on,
     )
-    return session, report
 
 
 def _replay(
     config: Config,
-    tape: Tape,
+    tapes: Tapes,
     recorder: Recorder,
     progress: Progress | None,
     engine: EngineChoice,
 ) -> tuple[Session, str]:
-    """Replay the tape; return the session as it ended, and which engine did it."""
-    session = assemble(config, tape.instrument, recorder, tape.start_ns)
-    why = {"auto": _small(session, tape), "compiled": "", "reference": "asked for"}[engine]
+    """Replay the tapes; return the session as it ended, and which engine did it."""
+    start_ns, end_ns = span_of(tapes)
+    session = assemble(config, instruments_of(tapes), recorder, start_ns)
+    why = {"auto": _small(session, tapes, end_ns), "compiled": "", "reference": "asked for"}[engine]
     if not why:
         from mmkit.run.compiled import NotCompiled, replay_compiled, why_not
         from mmkit.sim.kernel.advance import advance
 
-        why = why_not(session, tape)
+        why = why_not(session, tapes)
         if not why:
             if not advance.signatures:
                 _log.info(
                     "the compiled engine is loaded; the first time it is compiled, some ten seconds"
                 )
             try:
-                replay_compiled(session, tape, progress)
+                replay_compiled(session, tapes[MAIN], progress)
             except NotCompiled as error:
                 why = str(error)
                 recorder.begin_anew()
-                session = assemble(config, tape.instrument, recorder, tape.start_ns)
+                session = assemble(config, instruments_of(tapes), recorder, start_ns)
             else:
                 return session, "compiled"
     if engine == "compiled":
         raise UsageError(f"the compiled engine cannot run this: {why}; leave '--engine' out")
     _log.info("the reference engine runs: %s", why)
-    replay(session, tape, progress)
+    replay(session, tapes, progress)
     return session, "reference"
 
 
-def _small(session: Session, tape: Tape) -> str:
+def _small(session: Session, tapes: Tapes, end_ns: int) -> str:
     """Return why the reference is quick enough here; loading compiled code takes a moment, too."""
     every = session.engine.strategy.wake.every
-    wakes = (int(tape.ts_local[-1]) - session.engine.now) // every if every else 0
-    return "a small run" if len(tape) + 3 * wakes < _SMALL else ""
+    wakes = (end_ns - session.engine.now) // every if every else 0
+    rows = sum(map(len, tapes.values()))
+    return "a small run" if rows + 3 * wakes < _SMALL else ""
 
 
 def write_run(journal: Journal, config: Config, record: RunRecord, report: Report) -> None:

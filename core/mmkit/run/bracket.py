@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from mmkit.events import MAIN
 from mmkit.recorder import Nothing
-from mmkit.report import report_of
 from mmkit.run.assembly import assemble
-from mmkit.run.backtest import check_covered, run_info
+from mmkit.run.backtest import (
+    check_covered,
+    instruments_of,
+    report_of_backtest,
+    run_info,
+    span_of,
+)
 from mmkit.run.many import run_many
+from mmkit.run.replay import Tapes
 from mmkit.run.session import Session
 from mmkit.settings import QueueSettings, SimSettings, bracket, times
-from mmkit.tape import Tape
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -26,6 +32,7 @@ _FACTORS = (0.5, 2.0)
 _EXPONENTS = (1.0, 2.0, 3.0)
 """Of the queue model `power`: from what most backtests assume to what is rather cautious."""
 
+Vary = Callable[[SimSettings], SimSettings]
 Group = Literal["fills", "latency", "exponent"]
 
 
@@ -36,11 +43,12 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
         group: What is varied: the fill model, the latency, or the exponent of the queue model `power`.
         name: How, in words.
         orders: Orders sent.
-        fills: Times one of our orders was filled.
+        fills: Times one of our orders was filled; these and the following in the main market.
         volume: Quantity traded.
         position: At the end.
         fees: Paid; negative if rebates outweigh them.
-        equity: Profit with the position valued at mid, fees taken off and funding added.
+        equity: Profit with the position valued at mid, fees taken off and funding added; of all markets if they
+            settle in one currency.
         max_drawdown: Largest fall of equity from its peak.
     """
 
@@ -72,34 +80,29 @@ class Bracket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_bracket(
-    config: Config, tape: Tape, progress: Callable[[int, int], None] | None = None
+    config: Config, tapes: Tapes, progress: Callable[[int, int], None] | None = None
 ) -> Bracket:
-    """Run the configuration and its variations over one tape, on all processors.
+    """Run the configuration and its variations, the same in every market, on all processors.
 
     Args:
         config: What to run.
-        tape: The market data.
+        tapes: The market data.
         progress: Told how many runs have ended, and how many there are.
     """
-    check_covered(config, tape)
+    check_covered(config, tapes)
     planned = _variations(config.sim)
 
-    def prepare(sim: SimSettings) -> Callable[[], Session]:
-        varied = replace(config, sim=sim)
-        return lambda: assemble(varied, tape.instrument, Nothing(), tape.start_ns)
+    def prepare(vary: Vary) -> Callable[[], Session]:
+        others = {name: replace(one, sim=vary(one.sim)) for name, one in config.others.items()}
+        varied = replace(config, sim=vary(config.sim), others=others)
+        start_ns = span_of(tapes)[0]
+        return lambda: assemble(varied, instruments_of(tapes), Nothing(), start_ns)
 
     variants: dict[int, Variant] = {}
-    for done in run_many(tape, [prepare(sim) for _, _, sim in planned]):
+    for done in run_many(tapes, [prepare(vary) for _, _, vary in planned]):
         group, name, _ = planned[done.number]
-        report = report_of(
-            done.session.engine,
-            run_info(config, tape),
-            tape.stats,
-            start_ns=tape.start_ns,
-            events=len(tape),
-            wall_s=done.wall_s,
-            ran_on=done.ran_on,
-        )
+        run = run_info(config, tapes)
+        report = report_of_backtest(done.session, run, tapes, done.wall_s, done.ran_on)
         variants[done.number] = Variant(
             group=group,
             name=name,
@@ -108,7 +111,7 @@ def run_bracket(
             volume=report.volume,
             position=report.position,
             fees=report.fees,
-            equity=report.equity,
+            equity=report.equity if report.equity_of_all is None else report.equity_of_all,
             max_drawdown=report.max_drawdown,
         )
         if progress is not None:
@@ -116,41 +119,39 @@ def run_bracket(
     ordered = [variants[number] for number in range(len(planned))]
     models = [variant for variant in ordered if variant.group == "fills"]
     return Bracket(
-        currency=tape.instrument.settle,
+        currency=tapes[MAIN].instrument.settle,
         variants=ordered,
         sign_depends=_signs_differ(models),
         sign_sensitive=_signs_differ(ordered),
     )
 
 
-def _variations(sim: SimSettings) -> list[tuple[Group, str, SimSettings]]:
-    models = bracket(sim)
+def _variations(sim: SimSettings) -> list[tuple[Group, str, Vary]]:
+    """Return every variation of the main market's simulation, to be made in all markets."""
     queue = sim.queue
     configured = f"power, exponent {queue.exponent:g}" if queue.model == "power" else queue.model
-    planned: list[tuple[Group, str, SimSettings]] = [
-        ("fills", "optimistic", models.optimistic),
-        ("fills", configured, models.configured),
-        ("fills", "pessimistic", models.pessimistic),
+    planned: list[tuple[Group, str, Vary]] = [
+        ("fills", "optimistic", lambda sim: bracket(sim).optimistic),
+        ("fills", configured, lambda sim: sim),
+        ("fills", "pessimistic", lambda sim: bracket(sim).pessimistic),
     ]
+    planned += [("latency", f"latency x {factor:g}", _times(factor)) for factor in _FACTORS]
     planned += [
-        (
-            "latency",
-            f"latency x {factor:g}",
-            sim.model_copy(update={"latency": times(sim.latency, factor)}),
-        )
-        for factor in _FACTORS
-    ]
-    planned += [
-        (
-            "exponent",
-            f"power, exponent {exponent:g}",
-            sim.model_copy(update={"queue": QueueSettings(model="power", exponent=exponent)}),
-        )
+        ("exponent", f"power, exponent {exponent:g}", _power(exponent))
         for exponent in _EXPONENTS
         # As configured, it has its row already.
         if (queue.model, queue.exponent) != ("power", exponent)
     ]
     return planned
+
+
+def _times(factor: float) -> Vary:
+    return lambda sim: sim.model_copy(update={"latency": times(sim.latency, factor)})
+
+
+def _power(exponent: float) -> Vary:
+    queue = QueueSettings(model="power", exponent=exponent)
+    return lambda sim: sim.model_copy(update={"queue": queue})
 
 
 def _signs_differ(variants: Sequence[Variant]) -> bool:

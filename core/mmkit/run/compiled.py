@@ -6,7 +6,7 @@ loop (`why_not`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from importlib import import_module
@@ -20,6 +20,7 @@ from mmkit.book import Book, Depth
 from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import MmkitError, RunError, StrategyError
 from mmkit.events import (
+    MAIN,
     SELF_TRADE,
     AnyEvent,
     CancelRejected,
@@ -34,12 +35,12 @@ from mmkit.events import (
     Side,
 )
 from mmkit.instruments import Instrument
-from mmkit.interfaces import Level, Quotes, Strategy, Target
+from mmkit.interfaces import Level, MarketView, Quotes, Strategy, Target
 from mmkit.orders import Order
 from mmkit.quoter import ORDERS_PER_10S, checked_levels, whole
 from mmkit.recorder import Detail, wanted
 from mmkit.risk import MaxDrawdown, MaxOrder, MaxPosition, PriceBand, StaleAfter
-from mmkit.run.replay import Progress
+from mmkit.run.replay import Progress, Tapes
 from mmkit.run.session import Session
 from mmkit.run.trail import Trail
 from mmkit.run.worth import Worth
@@ -75,8 +76,11 @@ class NotCompiled(MmkitError):  # noqa: N818 - not an error of anybody's
     """The compiled engine has come upon something it leaves to the reference; nothing is wrong."""
 
 
-def why_not(session: Session, tape: Tape) -> str:
+def why_not(session: Session, tapes: Tapes) -> str:
     """Return why the compiled engine cannot run this; empty if it can."""
+    if len(tapes) > 1:
+        return "several markets at once are not compiled"
+    tape = tapes[MAIN]
     engine, venue = session.engine, session.venue
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
         return "only 'paper' with 'fill_reports: plain' is compiled"
@@ -105,6 +109,7 @@ class _View:
         self.best_bid: int | None = None
         self.best_ask: int | None = None
         self.position = 0
+        self.markets: Mapping[str, MarketView] = {}
 
     @property
     def book(self) -> Depth:
@@ -433,7 +438,7 @@ class CompiledRun:
             )
         if what == k.CANCEL:
             return CancelOrder(ts_local=ts_local, order_id=order_id)
-        times = {"ts_exchange": ts_exchange, "ts_local": ts_local}
+        times: dict[str, Any] = {"ts_exchange": ts_exchange, "ts_local": ts_local}
         if what == k.FILLED:
             return OrderFilled(
                 order_id=order_id,

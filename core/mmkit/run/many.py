@@ -11,10 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from mmkit.errors import RunError
+from mmkit.events import MAIN
 from mmkit.run.compiled import CompiledRun, NotCompiled, why_not
-from mmkit.run.replay import replay
+from mmkit.run.replay import Tapes, replay
 from mmkit.run.session import Session
-from mmkit.tape import Tape
 
 _log = logging.getLogger("mmkit.backtest")
 
@@ -39,14 +39,16 @@ class Done:
     ran_on: str
 
 
-def run_many(tape: Tape, prepare: Sequence[Prepare], workers: int | None = None) -> Iterator[Done]:
-    """Run every session over `tape`; yield each as it ends, in no certain order.
+def run_many(
+    tapes: Tapes, prepare: Sequence[Prepare], workers: int | None = None
+) -> Iterator[Done]:
+    """Run every session over the tapes; yield each as it ends, in no certain order.
 
-    The tape is read by all of them and never copied. Closing the generator, as an exception in the loop around it
+    The tapes are read by all of them and never copied. Closing the generator, as an exception in the loop around it
     does (Ctrl-C, say), ends what is still running.
 
     Args:
-        tape: Recorded market data.
+        tapes: Recorded market data, by market.
         prepare: One for each run.
         workers: Runs at a time; as many as there are processors unless given.
 
@@ -54,7 +56,7 @@ def run_many(tape: Tape, prepare: Sequence[Prepare], workers: int | None = None)
         StrategyError: if a strategy fails.
     """
     workers = workers or os.cpu_count() or 1
-    runs = _Runs(tape)
+    runs = _Runs(tapes)
     with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
         futures: list[Future[Done]] = []
         try:
@@ -70,8 +72,8 @@ def run_many(tape: Tape, prepare: Sequence[Prepare], workers: int | None = None)
 class _Runs:
     """The runs that go on, so that they can be ended."""
 
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
+    def __init__(self, tapes: Tapes) -> None:
+        self._tapes = tapes
         self._going: set[CompiledRun] = set()
         self._lock, self._ended = threading.Lock(), threading.Event()
 
@@ -79,7 +81,7 @@ class _Runs:
         """Run one session to its end."""
         began = time.perf_counter()
         session = prepare()
-        why = why_not(session, self._tape)
+        why = why_not(session, self._tapes)
         if not why:
             try:
                 self._run_compiled(session)
@@ -100,7 +102,7 @@ class _Runs:
                 run.stop()
 
     def _run_compiled(self, session: Session) -> None:
-        run = CompiledRun(session, self._tape)
+        run = CompiledRun(session, self._tapes[MAIN])
         with self._lock:
             self._going.add(run)
         if self._ended.is_set():
@@ -116,4 +118,4 @@ class _Runs:
             if self._ended.is_set():
                 raise RunError("the run was stopped before its end")
 
-        replay(session, self._tape, told)
+        replay(session, self._tapes, told)

@@ -75,14 +75,14 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
             "it was killed, or it is still going on"
         )
     _check_files(record)
-    tape = recorded.tape()
+    messages = recorded.messages()
     replayed = _Entries()
     session = assemble(
-        config, recorded.instrument, replayed, record.start_ns, FillReports.AFTER_DATA
+        config, recorded.instruments, replayed, record.start_ns, FillReports.AFTER_DATA
     )
     began = time.perf_counter()
     stop_ns = NEVER if record.stop_ns is None else record.stop_ns
-    replay_received(session, tape, stop_ns=stop_ns, end_ns=record.end_ns)
+    replay_received(session, messages, stop_ns=stop_ns, end_ns=record.end_ns)
     entries = recorded.entries()
     engine = session.engine
     return Parity(
@@ -90,7 +90,7 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
         equal=entries == replayed.entries,
         entries=len(entries),
         replayed=len(replayed.entries),
-        events=len(tape),
+        events=sum(len(rows) for _, rows in messages),
         orders=sum(isinstance(entry, SubmitOrder) for entry in entries),
         fills=sum(isinstance(entry, OrderFilled) for entry in entries),
         position=engine.instrument.quantity(engine.position),

@@ -7,25 +7,37 @@ never decides on less than had been received by its time, and a replay finds the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from mmkit.commands import AnyCommand
+from mmkit.desk import Desk
 from mmkit.engine import Engine
 from mmkit.errors import RunError
-from mmkit.events import AnyEvent
+from mmkit.events import MAIN, AnyEvent
 from mmkit.interfaces import ExecutionVenue
 from mmkit.recorder import Recorder, wanted
 from mmkit.settings import FillReports
 from mmkit.tape import LAST, NEVER, Row
 
 
+class Market(NamedTuple):
+    """One market of a run: its engine, and where the commands go."""
+
+    engine: Engine
+    venue: ExecutionVenue
+
+
 class Session:
-    """Moves one engine and one venue through time. No I/O, no clock.
+    """Moves engines and venues through time. No I/O, no clock.
 
     Args:
-        engine: Decides.
+        engine: Decides in the main market.
         venue: Where its commands go.
         recorder: Is told of commands and events.
         fill_reports: What a report may overtake, and so how a tape is replayed.
+        others: The other markets, if there are any; a `Desk` decides for all then.
     """
 
     def __init__(
@@ -34,16 +46,26 @@ class Session:
         venue: ExecutionVenue,
         recorder: Recorder,
         fill_reports: FillReports = FillReports.PLAIN,
+        others: Sequence[Market] = (),
     ) -> None:
         self.engine = engine
         self.venue = venue
+        self.markets = {one.engine.market: one for one in (Market(engine, venue), *others)}
+        """Every market by name, the main one first."""
         self.fill_reports = fill_reports
         self.recorder = recorder
         self._advanced_to = engine.now
-        venue.open(engine.now)
+        if others:
+            Desk([one.engine for one in self.markets.values()])
+        for one in self.markets.values():
+            one.venue.open(engine.now)
 
-    def receive(self, rows: Sequence[Row]) -> None:
+    def receive(self, rows: Sequence[Row], market: str = MAIN) -> None:
         """Take in market data as it was received, after everything that was due before.
+
+        Args:
+            rows: Of one market.
+            market: Which.
 
         Raises:
             RunError: if it was received before a time that has already been acted on.
@@ -52,10 +74,10 @@ class Session:
         for end, row in enumerate(rows, 1):
             # Message by message, so that how they were grouped on the way makes no difference.
             if row[2] & LAST or end == len(rows):
-                self._receive_message(rows[start:end])
+                self._receive_message(rows[start:end], market)
                 start = end
 
-    def _receive_message(self, message: Sequence[Row]) -> None:
+    def _receive_message(self, message: Sequence[Row], market: str) -> None:
         ts_local = message[-1][1]
         if ts_local < self._advanced_to:
             raise RunError(
@@ -63,14 +85,15 @@ class Session:
                 "the data source stamps or orders its rows wrongly"
             )
         self.advance(ts_local)
-        self.venue.market(message, ts_local)
+        self.markets[market].venue.market(message, ts_local)
         for row in message:
-            self.on_row(row)
+            self.on_row(row, market)
 
-    def on_row(self, row: Row) -> None:
+    def on_row(self, row: Row, market: str = MAIN) -> None:
         """Hand one row to the engine alone, and send what it decides."""
-        self.engine.on_row(row)
-        if self.engine.commands or self.engine.notices:
+        engine = self.markets[market].engine
+        engine.on_row(row)
+        if engine.commands or engine.notices or engine.desk is not None:
             self.flush()
 
     def advance(self, until_ns: int) -> None:
@@ -81,40 +104,56 @@ class Session:
 
     def next_ns(self) -> int:
         """Return when something is next due; `NEVER` if only market data can bring it."""
-        return min(self.venue.next_ns(), self.engine.next_ns())
+        return min(min(one.venue.next_ns(), one.engine.next_ns()) for one in self.markets.values())
+
+    def venues_next_ns(self) -> int:
+        """Return when a venue next has something to do or to tell."""
+        return min(one.venue.next_ns() for one in self.markets.values())
 
     def step(self, now_ns: int) -> None:
-        """Let happen what is due at `now_ns`: reports first, then what time alone brings."""
-        engine, venue = self.engine, self.venue
-        if venue.next_ns() <= now_ns:
-            for event in venue.take(now_ns):
-                self._note(event)
-                engine.on_event(event)
+        """Let happen what is due at `now_ns`: reports of every venue first, then what time alone brings."""
+        for engine, venue in self.markets.values():
+            if venue.next_ns() <= now_ns:
+                for event in venue.take(now_ns):
+                    told = event
+                    if engine.market != MAIN:
+                        told = replace(event, market=engine.market)
+                    self._note(told)
+                    engine.on_event(told)
+                    self.flush()
+        for engine, _ in self.markets.values():
+            if engine.next_ns() <= now_ns:
+                engine.wake(now_ns)
                 self.flush()
-        if engine.next_ns() <= now_ns:
-            engine.wake(now_ns)
-            self.flush()
 
     def stop(self, now_ns: int) -> None:
         """Pull every quote; what is under way can still be answered by `advance`."""
-        self.engine.stop(now_ns)
+        for engine, _ in self.markets.values():
+            engine.stop(now_ns)
         self.flush()
+
+    def stop_asking(self) -> None:
+        """Leave the quotes as they are and decide nothing more: the data has ended."""
+        for engine, _ in self.markets.values():
+            engine.stop_asking()
 
     @property
     def idle(self) -> bool:
         """Whether no order is open and no command is under way."""
-        return not self.engine.orders and self.venue.next_ns() == NEVER
+        return self.venues_next_ns() == NEVER and not any(
+            one.engine.orders for one in self.markets.values()
+        )
 
     def flush(self) -> None:
-        """Send what the engine has decided, and note it."""
-        engine = self.engine
-        for notice in engine.notices:
-            self._note(notice)
-        engine.notices.clear()
-        for command in engine.commands:
-            self._note(command)
-            self.venue.send(command)
-        engine.commands.clear()
+        """Send what the engines have decided, and note it."""
+        for engine, venue in self.markets.values():
+            for notice in engine.notices:
+                self._note(notice)
+            engine.notices.clear()
+            for command in engine.commands:
+                self._note(command)
+                venue.send(command)
+            engine.commands.clear()
 
     def _note(self, entry: AnyCommand | AnyEvent) -> None:
         if wanted(entry, self.recorder.detail):

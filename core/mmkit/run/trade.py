@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
 from mmkit.errors import ConfigError, Mistake, MmkitError
 from mmkit.events import (
+    MAIN,
     AnyEvent,
     FeedLost,
     FeedRestored,
@@ -47,8 +48,7 @@ class LiveRun:
 
     Attributes:
         run: Name, instrument, strategy.
-        session: Engine and venue.
-        source: Where the data comes from.
+        session: Engines and venues.
         clock: The run's clock.
         start_ns: When it began.
         events: Rows received so far.
@@ -57,10 +57,8 @@ class LiveRun:
         recent: The last events worth a line, oldest first.
     """
 
-    def __init__(
-        self, run: RunInfo, session: Session, source: DataSource, clock: Clock, start_ns: int
-    ) -> None:
-        self.run, self.session, self.source, self.clock = run, session, source, clock
+    def __init__(self, run: RunInfo, session: Session, clock: Clock, start_ns: int) -> None:
+        self.run, self.session, self.clock = run, session, clock
         self.start_ns = start_ns
         self.events = 0
         self.messages = 0
@@ -80,17 +78,17 @@ Watcher = Callable[[LiveRun], contextlib.AbstractAsyncContextManager[None]]
 class _Notes(Recorder):
     """The journal, and a line in the log for what changes the state of the run."""
 
-    def __init__(self, journal: Journal, instrument: Instrument) -> None:
-        self._journal, self._instrument = journal, instrument
+    def __init__(self, journal: Journal, instruments: Mapping[str, Instrument]) -> None:
+        self._journal, self._instruments = journal, instruments
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
         self._journal.note(entry)
         line = self._line(entry)
         if line is not None:
-            _log.info("%s", line)
+            _log.info("%s%s", "" if entry.market == MAIN else f"market={entry.market} ", line)
 
     def _line(self, entry: AnyCommand | AnyEvent) -> str | None:
-        instrument = self._instrument
+        instrument = self._instruments[entry.market]
         match entry:
             case OrderFilled():
                 return (
@@ -127,50 +125,61 @@ async def trade(
         found = "trading with real money is not built yet; 'dry_run' was expected"
         raise ConfigError([Mistake("", "mode", found, "leave it out, or say dry_run")])
     clock = SystemClock()
-    refuse_recorded(config.sim.latency, clock.now_ns())
-    async with _services(config, clock) as endpoints:
-        source = data_source(config, clock, endpoints)
-        try:
-            return await _trade(config, source, clock, duration_ns, watcher)
-        finally:
-            await source.close()
+    for one in config.markets.values():
+        refuse_recorded(one.sim.latency, clock.now_ns())
+    async with contextlib.AsyncExitStack() as stack:
+        endpoints = await stack.enter_async_context(_services(config, clock))
+        sources: dict[str, DataSource] = {}
+        for market in config.markets:
+            sources[market] = data_source(config, clock, endpoints, market)
+            stack.push_async_callback(sources[market].close)
+        return await _trade(config, sources, clock, duration_ns, watcher)
 
 
 async def _trade(
     config: Config,
-    source: DataSource,
+    sources: Mapping[str, DataSource],
     clock: Clock,
     duration_ns: int | None,
     watcher: Watcher | None,
 ) -> tuple[Report, MmkitError | None, bool]:
-    instrument = await source.instrument()
+    instruments = {market: await source.instrument() for market, source in sources.items()}
     start_ns = clock.now_ns()
     folder = new_run_folder(config.userdir, "trade", start_ns)
     run = RunInfo(
         run_id=folder.name,
         command="trade",
         folder=str(folder),
-        instrument=instrument,
+        instrument=instruments[MAIN],
         strategy=config.strategy.name,
+        others={name: one for name, one in instruments.items() if name != MAIN},
     )
     journal = Journal(folder, market=True)
     try:
-        notes = _Notes(journal, instrument)
-        session = assemble(config, instrument, notes, start_ns, FillReports.AFTER_DATA)
-        live = LiveRun(run, session, source, clock, start_ns)
+        notes = _Notes(journal, instruments)
+        session = assemble(config, instruments, notes, start_ns, FillReports.AFTER_DATA)
+        live = LiveRun(run, session, clock, start_ns)
         record = RunRecord(info=run, start_ns=start_ns, files=digests(config.sim.latency))
         journal.write_record(record)
         config.plugins.run_started(run)
         _log.info(
-            "started run=%s strategy=%s symbol=%s", run.run_id, run.strategy, instrument.symbol
+            "started run=%s strategy=%s symbol=%s",
+            run.run_id,
+            run.strategy,
+            ",".join(one.symbol for one in instruments.values()),
         )
-        loop = _Loop(live, journal)
+        loop = _Loop(live, sources, journal)
         async with watcher(live) if watcher else contextlib.nullcontext():
             failure, interrupted = await loop.run(duration_ns)
         record.stop_ns, record.end_ns = loop.stop_ns, loop.end_ns
         wall_s = (session.engine.now - start_ns) / 1e9
         report = report_of(
-            session.engine, run, source.stats, start_ns=start_ns, events=live.events, wall_s=wall_s
+            {market: one.engine for market, one in session.markets.items()},
+            run,
+            {market: source.stats for market, source in sources.items()},
+            start_ns=start_ns,
+            events=live.events,
+            wall_s=wall_s,
         )
         if not journal.broken:
             journal.flush()
@@ -184,8 +193,9 @@ async def _trade(
 class _Loop:
     """Hands market data and time to the session as they come, until something ends the run."""
 
-    def __init__(self, live: LiveRun, journal: Journal) -> None:
+    def __init__(self, live: LiveRun, sources: Mapping[str, DataSource], journal: Journal) -> None:
         self._live, self._session, self._journal = live, live.session, journal
+        self._sources = sources
         self._clock = live.clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER
@@ -199,7 +209,10 @@ class _Loop:
         self._failed = loop.create_future()
         interrupted = asyncio.Event()
         tasks = {
-            loop.create_task(self._pump(), name="market data"),
+            *(
+                loop.create_task(self._pump(market), name=f"market data {market}")
+                for market in self._sources
+            ),
             loop.create_task(self._keep_journal(), name="journal"),
             loop.create_task(interrupted.wait(), name="signal"),
         }
@@ -225,19 +238,20 @@ class _Loop:
             await asyncio.gather(*tasks, return_exceptions=True)
         return failure, interrupted.is_set()
 
-    async def _pump(self) -> None:
-        async for rows in self._live.source.stream():
-            self._receive(rows)
+    async def _pump(self, market: str) -> None:
+        number = list(self._sources).index(market)
+        async for rows in self._sources[market].stream():
+            self._receive(rows, market, number)
 
-    def _receive(self, rows: list[Row]) -> None:
+    def _receive(self, rows: list[Row], market: str, number: int) -> None:
         if not rows:
             return
         live = self._live
         live.events += len(rows)
         live.messages += 1
         live.feed_latency_ns = rows[-1][1] - rows[-1][0]
-        self._journal.market(rows)
-        self._session.receive(rows)
+        self._journal.market(rows, number)
+        self._session.receive(rows, market)
         self._schedule()
 
     def _schedule(self) -> None:

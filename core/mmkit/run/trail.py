@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
 from mmkit.events import (
+    MAIN,
     AnyEvent,
     CancelRejected,
     FeedLost,
@@ -54,15 +56,15 @@ class Trail(Recorder):
     """A recorder in memory. Either engine may write it; the frames come out the same.
 
     Args:
-        instrument: What was traded.
+        instruments: What was traded, by market.
         detail: What is kept; `orders` needs everything.
     """
 
-    def __init__(self, instrument: Instrument, detail: Detail = Detail.ALL) -> None:
-        self._instrument, self.detail = instrument, detail
-        self._lines: list[tuple[Any, ...]] = []
-        self._parts: list[npt.NDArray[Any]] = []
-        self._sells: set[int] = set()
+    def __init__(self, instruments: Mapping[str, Instrument], detail: Detail = Detail.ALL) -> None:
+        self._instruments, self.detail = dict(instruments), detail
+        self._lines: dict[str, list[tuple[Any, ...]]] = {market: [] for market in instruments}
+        self._parts: dict[str, list[npt.NDArray[Any]]] = {market: [] for market in instruments}
+        self._sells: set[tuple[str, int]] = set()
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
         """Take in one command or event."""
@@ -72,9 +74,9 @@ class Trail(Recorder):
             value["selling"] = entry.side is Side.SELL
             value["taker"] = entry.time_in_force is TimeInForce.IOC
             if value["selling"]:
-                self._sells.add(entry.order_id)
+                self._sells.add((entry.market, entry.order_id))
         elif isinstance(entry, OrderFilled):
-            value["selling"] = entry.order_id in self._sells
+            value["selling"] = (entry.market, entry.order_id) in self._sells
             value["taker"] = entry.liquidity is Liquidity.TAKER
             amount = float(entry.fee)
         elif isinstance(entry, FundingPaid):
@@ -82,16 +84,16 @@ class Trail(Recorder):
             value["price"], value["remaining"] = int(entry.mark * SCALE), int(entry.rate * SCALE)
         elif isinstance(entry, FeedLost):
             value["price"] = GapReason[entry.reason.upper()]
-        self._lines.append((*value.values(), amount))
+        self._lines[entry.market].append((*value.values(), amount))
 
     def begin_anew(self) -> None:
         """Forget everything: the run starts over."""
-        self._lines.clear()
-        self._parts.clear()
+        for market in self._instruments:
+            self._lines[market].clear()
+            self._parts[market].clear()
 
     def lines(self, log: npt.NDArray[Any], money: npt.NDArray[np.float64]) -> None:
-        """Take in lines of the compiled engine's log, with the money of each."""
-        self._pack()
+        """Take in lines of the compiled engine's log, with the money of each; it has one market."""
         if self.detail is Detail.FILLS:
             kept = np.isin(log["what"], _MONEY)
             log, money = log[kept], money[kept]
@@ -99,16 +101,19 @@ class Trail(Recorder):
         for name in _NAMES:
             part[name] = log[name]
         part["amount"] = money
-        self._parts.append(part)
+        self._parts[MAIN].append(part)
 
-    def table(self) -> npt.NDArray[Any]:
-        """Return everything that happened, in order."""
-        self._pack()
-        return np.concatenate([np.empty(0, _LINE), *self._parts])
+    def table(self, market: str = MAIN) -> npt.NDArray[Any]:
+        """Return everything that happened in a market, in order."""
+        lines, parts = self._lines[market], self._parts[market]
+        if lines:
+            parts.append(np.array(lines, _LINE))
+            lines.clear()
+        return np.concatenate([np.empty(0, _LINE), *parts])
 
-    def fills(self) -> pd.DataFrame:
+    def fills(self, market: str = MAIN) -> pd.DataFrame:
         """Return every fill: when it was known here, when it happened, and the position after it."""
-        table = self.table()
+        table, instrument = self.table(market), self._instruments[market]
         found = table[table["what"] == k.FILLED]
         sign = 1 - 2 * found["selling"]
         return self._frame(
@@ -118,28 +123,28 @@ class Trail(Recorder):
                 "order_id": found["order_id"],
                 "side": _named(found["selling"], _SIDES),
                 "liquidity": _named(found["taker"], _LIQUIDITY),
-                "price": found["price"] * float(self._instrument.tick),
-                "quantity": found["quantity"] * float(self._instrument.lot),
-                "remaining": found["remaining"] * float(self._instrument.lot),
+                "price": found["price"] * float(instrument.tick),
+                "quantity": found["quantity"] * float(instrument.lot),
+                "remaining": found["remaining"] * float(instrument.lot),
                 "fee": found["amount"],
-                "position": np.cumsum(sign * found["quantity"]) * float(self._instrument.lot),
+                "position": np.cumsum(sign * found["quantity"]) * float(instrument.lot),
             },
         )
 
-    def funding(self) -> pd.DataFrame:
+    def funding(self, market: str = MAIN) -> pd.DataFrame:
         """Return every payment of funding; `amount` is positive if it was received."""
-        table = self.table()
+        table, instrument = self.table(market), self._instruments[market]
         found = table[table["what"] == k.FUNDED]
         return self._frame(
             found,
             {
                 "time_exchange": _times(found["ts_exchange"]),
-                "position": found["quantity"] * float(self._instrument.lot),
+                "position": found["quantity"] * float(instrument.lot),
                 "amount": found["amount"],
             },
         )
 
-    def equity(self, tape: Tape, every_ns: int) -> pd.DataFrame:
+    def equity(self, tape: Tape, every_ns: int, market: str = MAIN) -> pd.DataFrame:
         """Return position, money and equity over time, by what had been learned; floats.
 
         `equity` is not a number while the book is unknown or a side of it is empty.
@@ -147,10 +152,11 @@ class Trail(Recorder):
         Args:
             tape: What the run was over.
             every_ns: Between two rows.
+            market: Which.
         """
         import pandas as pd
 
-        table, instrument = self.table(), self._instrument
+        table, instrument = self.table(market), self._instruments[market]
         fills, funding = table[table["what"] == k.FILLED], table[table["what"] == k.FUNDED]
         times = np.arange(tape.start_ns, tape.end_ns + every_ns, every_ns)
         inverse = instrument.kind is ContractKind.INVERSE
@@ -179,11 +185,11 @@ class Trail(Recorder):
         }
         return pd.DataFrame(columns, index=pd.DatetimeIndex(_times(times), name="time"))
 
-    def orders(self) -> pd.DataFrame:
+    def orders(self, market: str = MAIN) -> pd.DataFrame:
         """Return every order, with what became of it: filled, canceled, rejected or open."""
         import pandas as pd
 
-        table = self.table()
+        table, instrument = self.table(market), self._instruments[market]
         sent = table[table["what"] == k.SUBMIT]
         ids = sent["order_id"]
         # Ids ascend as orders are sent.
@@ -203,14 +209,14 @@ class Trail(Recorder):
         ):
             status[of[mask]] = name
             ended[of[mask]] = times[mask]
-        lot = float(self._instrument.lot)
+        lot = float(instrument.lot)
         return self._frame(
             sent,
             {
                 "order_id": ids,
                 "side": _named(sent["selling"], _SIDES),
                 "time_in_force": _named(sent["taker"], ("post_only", "ioc")),
-                "price": sent["price"] * float(self._instrument.tick),
+                "price": sent["price"] * float(instrument.tick),
                 "quantity": sent["quantity"] * lot,
                 "filled": filled * lot,
                 "status": pd.Categorical(status, ["open", "filled", "canceled", "rejected"]),
@@ -218,11 +224,6 @@ class Trail(Recorder):
                 "ended": pd.DatetimeIndex(ended, tz="UTC"),
             },
         )
-
-    def _pack(self) -> None:
-        if self._lines:
-            self._parts.append(np.array(self._lines, _LINE))
-            self._lines.clear()
 
     def _frame(self, lines: npt.NDArray[Any], columns: dict[str, Any]) -> pd.DataFrame:
         import pandas as pd

@@ -177,7 +177,7 @@ class PaperVenue(ExecutionVenue):
             )
         )
 
-    def _times(self, at: int, now_ns: int) -> dict[str, int]:
+    def _times(self, at: int, now_ns: int) -> dict[str, Any]:
         """Return when it happened and when we learn of it: not before now, not before an earlier report."""
         ts_local = max(at + self._latency.response(at), now_ns)
         if self._reports:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmkit.tape.records import RECORD, records, tape_from_records
+from mmkit.tape.records import RECORD, messages_from_records, records, tape_from_records
 from mmkit.tape.rows import KIND, LAST, NEVER, SCALE, SELL, FeedStats, GapReason, Kind, Row
 from mmkit.tape.tape import NAMES, Tape
 
@@ -19,6 +19,7 @@ __all__ = [
     "Kind",
     "Row",
     "Tape",
+    "messages_from_records",
     "records",
     "tape_from_records",
 ]
