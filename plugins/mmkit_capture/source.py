@@ -22,11 +22,19 @@ from mmkit.tape import FeedStats, Tape
 from mmkit.units import Duration
 from mmkit_capture import cache
 from mmkit_capture.build import VERSION, Source, build
-from mmkit_capture.files import CaptureFile
+from mmkit_capture.choice import chosen_streams, clock_offsets, names, refuse_bookless
+from mmkit_capture.files import CaptureFile, is_packed
+from mmkit_capture.repeats import refuse_repeats
 from mmkit_capture.survey import FileSurvey, Numbers, common_step, survey
 
 _log = logging.getLogger("mmkit.capture")
 T = TypeVar("T")
+
+WORTH_IT = 8_000_000
+"""Bytes of text from which on the fast reader is worth being loaded: that takes 0.6 s, numba with it, in which
+the other one reads so much."""
+_PACKED = 8
+"""Packed messages unpack to some eight times their size."""
 
 
 def _listed(value: Any) -> Any:
@@ -46,7 +54,8 @@ class CaptureConfig(PluginConfig):
     )
     streams: Names | None = Field(
         None,
-        description="Which streams become rows; by default the book and the trades that are there.",
+        description="Which streams become rows; by default the book, the trades and, but for spot, the "
+        "mark prices that are there.",
     )
     clock_offset: Literal["auto"] | Duration = Field(
         "auto",
@@ -103,23 +112,45 @@ class CaptureSource(DataSource):
         return tape
 
     async def _build(self, instrument: Instrument, paths: Sequence[Path]) -> Tape:
-        surveys = await self._survey(instrument, paths)
-        streams = self._streams(surveys)
-        _refuse_bookless(surveys, streams)
-        offsets = _offsets(surveys, streams, self._config.clock_offset)
-        sources = [Source(found, offset) for found, offset in zip(surveys, offsets, strict=True)]
-        wire = self._context.wire_formats(instrument, streams)
-        tape = await _run(build(instrument, sources, wire))
+        config, found = self._config, None
+        if sum(map(_text_size, paths)) >= WORTH_IT:
+            # numba is loaded here, and not before there is work for it.
+            from mmkit_capture.fast import Wanted, read_fast
+
+            wanted = Wanted(
+                instrument,
+                lambda streams: self._context.wire_formats(instrument, streams),
+                config.streams,
+                config.clock_offset,
+            )
+            found = await _run(read_fast([CaptureFile(path) for path in paths], wanted))
+        tape, sources = found or await self._build_by_message(instrument, paths)
+        surveys = [source.survey for source in sources]
+        streams = chosen_streams(surveys, config.streams, instrument.market)
         if "depth" in streams and not tape.stats.snapshots:
             raise CaptureError(
-                f"{_names(paths)}: no snapshot of the book fits its updates ({tape.stats.stale_snapshots} "
+                f"{names(paths)}: no snapshot of the book fits its updates ({tape.stats.stale_snapshots} "
                 "found, all older than the first update kept), so the book is never known; the "
                 "recorder must request one after the stream has begun"
             )
         _note_offsets(tape.stats, sources)
-        if skipped := sum(source.survey.file.skipped for source in sources):
+        if skipped := sum(found.file.skipped for found in surveys):
             tape.stats.notes.append(f"{skipped} lines carry no message and were skipped")
         return tape
+
+    async def _build_by_message(
+        self, instrument: Instrument, paths: Sequence[Path]
+    ) -> tuple[Tape, list[Source]]:
+        """Read the files line by line, twice: the reference."""
+        surveys = await self._survey(instrument, paths)
+        config = self._config
+        streams = chosen_streams(surveys, config.streams, instrument.market)
+        refuse_bookless(surveys, streams)
+        refuse_repeats([(found.file.path, found.spans) for found in surveys], streams)
+        offsets = clock_offsets(surveys, streams, config.clock_offset)
+        sources = [Source(found, offset) for found, offset in zip(surveys, offsets, strict=True)]
+        wire = self._context.wire_formats(instrument, streams)
+        return await _run(build(instrument, sources, wire)), sources
 
     async def _survey(
         self, instrument: Instrument, paths: Sequence[Path], numbers: Numbers | None = None
@@ -132,12 +163,12 @@ class CaptureSource(DataSource):
         if symbols and native not in symbols:
             there = ", ".join(sorted(symbols)[:20])
             raise CaptureError(
-                f"{_names(paths)}: messages of '{native}' were expected; found those of {there}; "
+                f"{names(paths)}: messages of '{native}' were expected; found those of {there}; "
                 "change 'instrument.symbol' or 'data.paths'"
             )
         if not symbols:
             raise CaptureError(
-                f"{_names(paths)}: messages of '{native}' were expected; found no market data that "
+                f"{names(paths)}: messages of '{native}' were expected; found no market data that "
                 f"'{instrument.venue}' sends; is 'instrument.venue' right?"
             )
         for found in surveys:
@@ -148,26 +179,6 @@ class CaptureSource(DataSource):
                     "found one without an address; record one symbol a file"
                 )
         return sorted(surveys, key=lambda found: found.first_local)
-
-    def _streams(self, surveys: Sequence[FileSurvey]) -> tuple[str, ...]:
-        if self._config.streams:
-            return self._config.streams
-        there: Counter[str] = sum((found.streams for found in surveys), Counter())
-        # The deepest book there is; single trades rather than aggregated ones.
-        books = [name for name in ("depth", "depth20", "depth10", "depth5") if name in there]
-        trades = [name for name in ("trade", "aggTrade") if name in there]
-        if not books:
-            found = ", ".join(sorted(there))
-            hint = (
-                "; if these snapshots are a partial depth stream, say which: 'streams: [depth20, trade]'"
-                if there["snapshot"] > 1
-                else ""
-            )
-            raise CaptureError(
-                f"{_names([s.file.path for s in surveys])}: updates of the book were expected; "
-                f"found only {found}{hint}"
-            )
-        return (*books[:1], *trades[:1])
 
     async def _propose_grid(self) -> Mistake:
         spec, numbers = self._context.spec, Numbers()
@@ -223,53 +234,6 @@ def _instrument(spec: InstrumentSpec, tick: Decimal, lot: Decimal) -> Instrument
     )
 
 
-def _refuse_bookless(surveys: Sequence[FileSurvey], streams: Sequence[str]) -> None:
-    there: Counter[str] = sum((found.streams for found in surveys), Counter())
-    names = _names([found.file.path for found in surveys])
-    if not any(there[name] for name in streams):
-        raise CaptureError(
-            f"{names}: messages of {', '.join(streams)} were expected; found {', '.join(sorted(there))}; "
-            "change 'data.streams'"
-        )
-    if "depth" in streams and not there["snapshot"]:
-        raise CaptureError(
-            f"{names}: holds no snapshot of the book, so the book is never known from its "
-            f"{there['depth']} updates; if an earlier file of the same recording holds it, list both "
-            "under 'data.paths'"
-        )
-
-
-def _offsets(
-    surveys: Sequence[FileSurvey], streams: Sequence[str], configured: str | int
-) -> list[int]:
-    """Return what to add to each file's local times, ns.
-
-    Files whose times overlap are one recording by one clock and share an estimate. A clock that is
-    ahead cannot be told from latency and stays as it is.
-    """
-    if isinstance(configured, int):
-        return [configured] * len(surveys)
-    wanted = {*streams, "snapshot"}
-    groups: list[list[FileSurvey]] = []
-    end = -1
-    for found in surveys:
-        if found.first_local <= end:
-            groups[-1].append(found)
-        else:
-            groups.append([found])
-        end = max(end, found.last_local)
-    offsets = []
-    for group in groups:
-        distances = [
-            distance
-            for found in group
-            for stream, distance in found.nearest.items()
-            if stream in wanted
-        ]
-        offsets += [max(0, -min(distances, default=0))] * len(group)
-    return offsets
-
-
 def _note_offsets(stats: FeedStats, sources: Sequence[Source]) -> None:
     for source in sources:
         if source.offset:
@@ -279,8 +243,11 @@ def _note_offsets(stats: FeedStats, sources: Sequence[Source]) -> None:
             )
 
 
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(str(path) for path in paths)
+def _text_size(path: Path) -> int:
+    """Return about how many bytes a file unpacks to."""
+    with path.open("rb") as file:
+        packed = is_packed(file.read(8))
+    return path.stat().st_size * (_PACKED if packed else 1)
 
 
 async def _run(steps: Generator[None, None, T]) -> T:
