@@ -198,13 +198,17 @@ class GridParser:
 
     Equal to ``Decimal(text) / step`` for every text that is a whole number of steps; other texts
     raise. Holds no state but the step.
+
+    Attributes:
+        places: Decimal places of the step.
+        step: The step, in units of the last of them.
     """
 
     def __init__(self, step: Decimal, what: str, symbol: str) -> None:
         exponent = step.normalize().as_tuple().exponent
         assert isinstance(exponent, int)  # a finite step, as `Instrument` has checked
-        self._places = max(0, -exponent)
-        self._step = int(step.scaleb(self._places))
+        self.places = max(0, -exponent)
+        self.step = int(step.scaleb(self.places))
         self._what, self._symbol, self._decimal_step = what, symbol, step
 
     def __call__(self, text: str) -> int:
@@ -214,18 +218,16 @@ class GridParser:
             OffGrid: if `text` is no plain decimal number or no whole number of steps.
         """
         whole, _, fraction = text.partition(".")
-        places = self._places
+        places = self.places
         digits = fraction[:places]
+        sign = whole[:1] if whole[:1] in {"-", "+"} else ""
+        unsigned = whole[len(sign) :] + fraction
         # int() would also take spaces, underscores and the digits of other scripts.
-        unsigned = (whole[1:] if whole[:1] in {"-", "+"} else whole) + fraction
         if not (unsigned.isdigit() and unsigned.isascii() and len(unsigned) <= _DIGITS):
             raise OffGrid(f"{self._symbol}: {self._what} must be a decimal number, found {text!r}")
-        units = int(
-            unsigned[: len(unsigned) - len(fraction)] + digits + "0" * (places - len(digits)) or "0"
-        )
-        if whole[:1] == "-":
-            units = -units
-        steps, rest = divmod(units, self._step)
+        # The zero is for ".5", of which nothing is left where a step has no decimal places.
+        units = int(f"{sign}0{whole[len(sign) :]}{digits}" + "0" * (places - len(digits)))
+        steps, rest = divmod(units, self.step)
         if rest or fraction[places:].strip("0"):
             raise OffGrid(
                 f"{self._symbol}: {self._what} {text} is not a multiple of {self._decimal_step}"

@@ -7,9 +7,21 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+)
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmkit.clock import Clock
@@ -132,6 +144,10 @@ class MessageInfo(msgspec.Struct, frozen=True, kw_only=True):
         symbol: The venue's own name of the instrument; empty if the message does not say.
         stream: In the venue's words, such as ``depth``; ``snapshot`` for a requested one.
         ts_exchange: The time its rows would have, ns since the epoch; `None` if it carries none.
+        ids: The first and the last of the venue's own numbers that it accounts for, by which a message that
+            was recorded twice is known: a trade's id; of an update of the book, those after the update
+            before it up to its own; the time of a mark price. Consecutive ones cost nothing; holes are
+            remembered, so a stream that has them all the time has `None`.
         prices: The decimals in it that are prices; empty unless asked for.
         quantities: The decimals in it that are quantities; empty unless asked for.
     """
@@ -139,8 +155,75 @@ class MessageInfo(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     stream: str
     ts_exchange: int | None = None
+    ids: tuple[int, int] | None = None
     prices: tuple[str, ...] = ()
     quantities: tuple[str, ...] = ()
+
+
+class Messages(NamedTuple):
+    """Recorded messages, many at once, in the order in which they were received.
+
+    Attributes:
+        data: Where they lie, dtype uint8. Each ends with a newline and holds no other.
+        begin: The place of each in `data`, dtype uint64. One that begins with its newline is not there
+            to be read: it is for `WireFormat`.
+        ts_local: When each was received, dtype int64, as `WireFormat.message` would be told it.
+    """
+
+    data: npt.NDArray[np.uint8]
+    begin: npt.NDArray[np.uint64]
+    ts_local: npt.NDArray[np.int64]
+
+
+class FastRead(NamedTuple):
+    """What a `FastReader` made of some messages. The arrays are its own, and hold until the next call.
+
+    Attributes:
+        stop: The first message it did not read.
+        columns: The rows of those that it read, as in `mmkit.tape.Tape`.
+        chosen: For each message read, whether it is about the chosen instrument.
+        stream: Its stream, by its place in `FastReader.streams`; 0 for any that is not among them.
+        ts_exchange: As in `MessageInfo`; 0 for none.
+        first_id: The first of its `MessageInfo.ids`.
+        last_id: The last of them; below `first_id` if there are none, and for a stream that was not asked
+            for.
+    """
+
+    stop: int
+    columns: dict[str, npt.NDArray[Any]]
+    chosen: npt.NDArray[np.bool_]
+    stream: npt.NDArray[np.integer[Any]]
+    ts_exchange: npt.NDArray[np.int64]
+    first_id: npt.NDArray[np.int64]
+    last_id: npt.NDArray[np.int64]
+
+
+class FastReader(ABC):
+    """Reads recorded messages many at a time, with and for one `WireFormat`: they share all state.
+
+    It reads what is ordinary and leaves the rest, one message at a time, to `WireFormat.message`, which says
+    what is right: both give the same rows, stats and errors, so a reader never guesses. `OverflowError` from
+    either says that a number does not fit 64 bits: all is then read again, one message at a time.
+    """
+
+    streams: tuple[str, ...]
+    """The streams it tells apart, in the venue's words; the first is empty and stands for all others."""
+
+    @property
+    @abstractmethod
+    def local_times(self) -> bool:
+        """Whether so far a row may have taken ``ts_local`` for its ``ts_exchange``, read fast or not.
+
+        If it has, a clock offset that becomes known later cannot simply be added.
+        """
+
+    @abstractmethod
+    def read(self, messages: Messages, first: int) -> FastRead:
+        """Take in messages from number `first` on, up to the first that is not surely ordinary.
+
+        That one is given to the wire format, then reading goes on behind it. Whatever closes or opens a
+        gap in the book is not ordinary.
+        """
 
 
 class WireFormat(ABC):
@@ -190,6 +273,13 @@ class WireFormat(ABC):
 
         Raises:
             FeedError: if the message is not of this venue's format.
+        """
+        return None
+
+    def fast_reader(self) -> FastReader | None:
+        """Return a reader of many messages at a time; `None` if there is none, and `message` is quick enough.
+
+        Called on a new wire format, before any message, by a reader of long recordings.
         """
         return None
 

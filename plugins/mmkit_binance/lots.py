@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 
 from mmkit.errors import OffGrid
@@ -14,6 +15,24 @@ _EXCUSED = 10
 """Quantities that may be off before their share counts."""
 _SHARE = 100
 """One in so many may be off; more, and the lot is not the venue's."""
+_REMEMBERED = 20_000
+"""Decimals kept with their integers: some 3 MB at most."""
+
+
+def remembered(parse: Callable[[str], int]) -> Callable[[str], int]:
+    """Return `parse` with a memory: the same few decimals come again and again."""
+    known: dict[str, int] = {}
+    look_up = known.get
+
+    def remembering(text: str) -> int:
+        value = look_up(text)
+        if value is None:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            value = known[text] = parse(text)
+        return value
+
+    return remembering
 
 
 class SpotLots:
@@ -22,35 +41,43 @@ class SpotLots:
     Binance spot shows totals finer than its own LOT_SIZE now and then: 7 of some 300,000 levels in
     three minutes of BTCUSDT (2024-08-08/09, such as 25.42618900 at a lot of 0.00001), so refusing
     them would end every run. What is below a lot cannot be traded; rounding up keeps the level from
-    vanishing. A lot that is simply wrong is still refused.
+    vanishing. A lot that is simply wrong is still refused. One that is off counts once, however often it
+    is shown.
 
     Args:
         instrument: Tells the lot.
         stats: Takes a note of how many there were.
 
     Raises:
-        OffGrid: if more than one in a hundred distinct quantities is off, or one is no number.
+        OffGrid: if there is more than one that is off to a hundred quantities, or one is no number.
+
+    Attributes:
+        exact: Reads those that are whole lots.
+        seen: Quantities so far; whoever reads some itself raises it.
     """
 
     def __init__(self, instrument: Instrument, stats: FeedStats) -> None:
         self._instrument, self._stats = instrument, stats
-        self._exact = GridParser(instrument.lot, "quantity", instrument.symbol)
-        self._seen = self._off = 0
+        self.exact = GridParser(instrument.lot, "quantity", instrument.symbol)
+        self.seen = 0
+        self._whole = remembered(self.exact)
+        self._off = 0
+        self._up = remembered(self._rounded_up)
         self._note: int | None = None
 
     def __call__(self, text: str) -> int:
         """Return a decimal in whole lots."""
-        self._seen += 1
+        self.seen += 1
         try:
-            return self._exact(text)
+            return self._whole(text)
         except OffGrid:
-            return self._rounded(text)
+            return self._up(text)
 
-    def _rounded(self, text: str) -> int:
+    def _rounded_up(self, text: str) -> int:
         instrument = self._instrument
         self._off += 1
-        if not _PLAIN.fullmatch(text) or (self._off > _EXCUSED and self._off * _SHARE > self._seen):
-            return self._exact(text)  # which refuses it
+        if not _PLAIN.fullmatch(text) or (self._off > _EXCUSED and self._off * _SHARE > self.seen):
+            return self.exact(text)  # which refuses it
         lots = -instrument.floor_lots(-Decimal(text))
         words = (
             f"{self._off} quantities finer than the lot {instrument.lot} were rounded up, "

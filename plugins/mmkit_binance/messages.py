@@ -87,10 +87,20 @@ class MarkPrice(msgspec.Struct):
 
 
 class Times(msgspec.Struct):
-    """Only the times of any payload."""
+    """Only the times of any payload, and the ids of an update of the book."""
 
     event_time: int | None = msgspec.field(default=None, name="E")
     time: int | None = msgspec.field(default=None, name="T")
+    first: Any = msgspec.field(default=None, name="U")
+    last: Any = msgspec.field(default=None, name="u")
+    previous: Any = msgspec.field(default=None, name="pu")
+
+
+class TradeTimes(Times):
+    """Only the times of a trade, and its id: one of the two."""
+
+    trade: Any = msgspec.field(default=None, name="t")
+    aggregate: Any = msgspec.field(default=None, name="a")
 
 
 head = msgspec.json.Decoder(Head)
@@ -100,6 +110,7 @@ trade = msgspec.json.Decoder(TradeMessage)
 book_ticker = msgspec.json.Decoder(BookTicker)
 mark_price = msgspec.json.Decoder(MarkPrice)
 times = msgspec.json.Decoder(Times)
+trade_times = msgspec.json.Decoder(TradeTimes)
 
 
 def decode(decoder: msgspec.json.Decoder[T], raw: bytes | str | msgspec.Raw, what: str) -> T:

@@ -96,19 +96,22 @@ class BookSync:
     def __init__(self, rules: type[SpotRules | UsdmRules], stats: FeedStats) -> None:
         self._rules, self._stats = rules, stats
         self._buffer: deque[Update] = deque(maxlen=BUFFERED_UPDATES)
-        self._chain: int | None = None  # last id of the newest update seen, applied or not
-        self._book: int | None = None  # the book's update id; None while it is unknown
+        # Those without an underscore are shared with the fast reader of recordings.
+        self.chain: int | None = None  # last id of the newest update seen, applied or not
+        self.book: int | None = None  # the book's update id; None while it is unknown
         self._spare: Snapshot | None = None  # newest snapshot that was not needed when it came
-        self._repeats = 0  # updates in a row that were older than the chain
-        self._floor = 0  # ts_exchange of the newest book row
-        self._started = False
+        self.repeats = 0  # updates in a row that were older than the chain
+        self.floor = 0  # ts_exchange of the newest book row
+        self.started = False
         self.seen = 0
         """Largest ts_exchange of any message so far, ns; whoever reads other streams raises it."""
+        self.dated = False
+        """Whether a snapshot without a time took `seen` for it, or ``ts_local``."""
 
     @property
     def synchronised(self) -> bool:
         """Whether the book is known."""
-        return self._book is not None
+        return self.book is not None
 
     @property
     def buffering(self) -> bool:
@@ -118,37 +121,37 @@ class BookSync:
     def start(self, ts_exchange: int, ts_local: int) -> list[Row]:
         """Say that a message has arrived; before the first the book is unknown, which is a GAP row."""
         self.seen = max(self.seen, ts_exchange)
-        if self._started:
+        if self.started:
             return []
         return self._gap(GapReason.START, ts_exchange, ts_local)
 
     def update(self, update: Update, ts_local: int) -> list[Step]:
         """Take in an update of the diff stream."""
         self.seen = max(self.seen, update.ts_exchange)
-        chain = self._chain
+        chain = self.chain
         if chain is not None:
-            if update.last <= chain and self._repeats < REPEATS:
-                self._repeats += 1
+            if update.last <= chain and self.repeats < REPEATS:
+                self.repeats += 1
                 self._stats.ignored += 1  # it repeats what has been seen
                 return []
             if update.last <= chain or not self._rules.continues(update, chain):
                 return self._missed(update, ts_local)
-        elif self._book is not None and update.before > self._book:
+        elif self.book is not None and update.before > self.book:
             # The snapshot came before any update, and was older than the stream.
             return self._missed(update, ts_local)
-        self._chain = update.last
-        self._repeats = 0
-        if self._book is None:
+        self.chain = update.last
+        self.repeats = 0
+        if self.book is None:
             self._buffer.append(update)
             return []
-        if self._rules.covered(update, self._book):
+        if self._rules.covered(update, self.book):
             return []
-        self._book = update.last
+        self.book = update.last
         return [(update.last, self._rows(update.levels, update.ts_exchange, ts_local))]
 
     def snapshot(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
         """Take in a snapshot; if it fits, it and the updates that follow it come out."""
-        if self._book is not None:
+        if self.book is not None:
             self._spare = snapshot
             self._stats.ignored += 1
             return []
@@ -159,13 +162,13 @@ class BookSync:
 
     def replace(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
         """Take in a partial book: each tells everything it knows anew and needs no updates."""
-        self._book = snapshot.last
+        self.book = snapshot.last
         self._stats.snapshots += 1
         return [(snapshot.last, self._opened(snapshot, snapshot.ts_exchange or ts_local, ts_local))]
 
     def lost(self, reason: int, ts_local: int) -> list[Row]:
         """Say that updates may have been missed; everything starts anew."""
-        if self._book is not None:
+        if self.book is not None:
             self._stats.gaps += 1
         self._forget()
         return self._gap(reason, self.seen or ts_local, ts_local)
@@ -177,7 +180,7 @@ class BookSync:
         spare = self._spare
         self._stats.gaps += 1
         self._forget()
-        self._chain = update.last
+        self.chain = update.last
         self._buffer.append(update)
         steps: list[Step] = [(None, self._gap(GapReason.SEQUENCE, update.ts_exchange, ts_local))]
         if spare is not None and self._fits(spare):
@@ -185,8 +188,8 @@ class BookSync:
         return steps
 
     def _forget(self) -> None:
-        self._repeats = 0
-        self._chain = self._book = self._spare = None
+        self.repeats = 0
+        self.chain = self.book = self._spare = None
         self._buffer.clear()
 
     def _synchronise(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
@@ -198,22 +201,23 @@ class BookSync:
         if time is None:
             # Spot does not tell. The update that bridges it was sent within 100 ms of it.
             time = kept[0].ts_exchange if kept else self.seen or ts_local
+            self.dated |= not kept
         steps: list[Step] = [(snapshot.last, self._opened(snapshot, time, ts_local))]
         steps += [(u.last, self._rows(u.levels, u.ts_exchange, ts_local)) for u in kept]
-        self._book = kept[-1].last if kept else snapshot.last
+        self.book = kept[-1].last if kept else snapshot.last
         return steps
 
     def _opened(self, snapshot: Snapshot, ts_exchange: int, ts_local: int) -> list[Row]:
         return self._rows([(Kind.SNAPSHOT, 0, 0), *snapshot.levels], ts_exchange, ts_local)
 
     def _gap(self, reason: int, ts_exchange: int, ts_local: int) -> list[Row]:
-        self._started = True
+        self.started = True
         return self._rows([(Kind.GAP, reason, 0)], ts_exchange, ts_local)
 
     def _rows(self, levels: list[LevelRow], ts_exchange: int, ts_local: int) -> list[Row]:
         if not levels:
             return []
-        self._floor = time = max(self._floor, ts_exchange)
+        self.floor = time = max(self.floor, ts_exchange)
         rows = [(time, ts_local, kind, price, quantity) for kind, price, quantity in levels]
         kind, price, quantity = levels[-1]
         rows[-1] = (time, ts_local, kind | LAST, price, quantity)

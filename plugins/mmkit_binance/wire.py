@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mmkit.errors import ConfigError, FeedError, Mistake
 from mmkit.instruments import GridParser
-from mmkit.interfaces import MessageInfo, PluginConfig, WireFormat, WireFormatContext
+from mmkit.interfaces import FastReader, MessageInfo, PluginConfig, WireFormat, WireFormatContext
 from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
 from mmkit_binance import messages
-from mmkit_binance.lots import SpotLots
-from mmkit_binance.messages import Head, decode, nanoseconds
+from mmkit_binance.lots import SpotLots, remembered
+from mmkit_binance.messages import Head, Times, TradeTimes, decode, nanoseconds
 from mmkit_binance.sync import BookSync, LevelRow, Snapshot, SpotRules, Step, Update, UsdmRules
 from mmkit_binance.tickers import Best, TickerCheck
+
+if TYPE_CHECKING:
+    from mmkit_binance.fast import CompiledCheck
 
 PARTIAL = ("depth5", "depth10", "depth20")
 """Streams that tell the top of the book anew with every message."""
@@ -31,8 +35,8 @@ _EVENTS = {
     "bookTicker": "bookTicker",
     "markPriceUpdate": "markPrice",
 }
+_MOST_PLACES = 12  # of a grid; beyond, an ordinary number may not fit the compiled reader's 64 bits
 _ON_BOOK = "MARKET"  # a USD-M trade's X; others are INSURANCE_FUND, ADL, NA
-_CACHED_TEXTS = 20_000  # decimals remembered with their integers: some 3 MB at most
 
 
 class BinanceConfig(PluginConfig):
@@ -47,6 +51,14 @@ class BinanceWire(WireFormat):
 
     Raises:
         ConfigError: if the market or a stream is unknown, or two streams tell the same thing.
+
+    Attributes, which `mmkit_binance.fast` shares:
+        instrument, streams: As in the context.
+        usdm: Whether it is USD-M.
+        sync: The state of the local book.
+        tick_grid, lot_grid: What prices and quantities must be multiples of.
+        spot_lots: Reads spot's quantities; `None` on USD-M.
+        local_times: Whether a row has taken ``ts_local`` for its ``ts_exchange``.
     """
 
     def __init__(self, config: BinanceConfig, context: WireFormatContext) -> None:
@@ -54,18 +66,18 @@ class BinanceWire(WireFormat):
         if mistakes := stream_mistakes(instrument.venue, instrument.market, streams):
             raise ConfigError(mistakes)
         self.stats = FeedStats()
-        self._native = instrument.native
-        self._streams = frozenset(streams)
+        self.instrument = instrument
+        self.streams = frozenset(streams)
         self._partial = next((name for name in streams if name in PARTIAL), None)
-        self._usdm = instrument.market == "usdm"
-        self._sync = BookSync(UsdmRules if self._usdm else SpotRules, self.stats)
-        self._check = TickerCheck(self.stats)
-        self._ticks = _cached(GridParser(instrument.tick, "price", instrument.symbol))
-        self._lots = _cached(
-            GridParser(instrument.lot, "quantity", instrument.symbol)
-            if self._usdm
-            else SpotLots(instrument, self.stats)
-        )
+        self.usdm = instrument.market == "usdm"
+        self.sync = BookSync(UsdmRules if self.usdm else SpotRules, self.stats)
+        self._check: TickerCheck | CompiledCheck = TickerCheck(self.stats)
+        self.tick_grid = GridParser(instrument.tick, "price", instrument.symbol)
+        self.lot_grid = GridParser(instrument.lot, "quantity", instrument.symbol)
+        self.spot_lots = None if self.usdm else SpotLots(instrument, self.stats)
+        self.local_times = False
+        self._ticks = remembered(self.tick_grid)
+        self._lots = self.spot_lots or remembered(self.lot_grid)
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes | str, int], list[Row]]] = {
             "depth": self._depth,
             "snapshot": self._snapshot,
@@ -79,20 +91,20 @@ class BinanceWire(WireFormat):
     @property
     def wants_snapshot(self) -> bool:
         """Whether a snapshot must be requested: only the diff stream needs one."""
-        return "depth" in self._streams and not self._sync.synchronised
+        return "depth" in self.streams and not self.sync.synchronised
 
     @property
     def buffering(self) -> bool:
         """Whether updates are waiting for a snapshot."""
-        return self._sync.buffering
+        return self.sync.buffering
 
     def message(self, raw: bytes | str, ts_local: int) -> list[Row]:
         """Take in one message, in the combined-stream envelope or bare."""
         symbol, stream, payload = self._identify(raw)
-        if symbol and symbol != self._native:
+        if symbol and symbol != self.instrument.native:
             self.stats.ignored += 1
             return []
-        if stream in self._streams or (stream == "snapshot" and "depth" in self._streams):
+        if stream in self.streams or (stream == "snapshot" and "depth" in self.streams):
             self.stats.messages += 1
             return self._handlers[stream](payload, ts_local)
         if stream == "bookTicker":
@@ -110,7 +122,7 @@ class BinanceWire(WireFormat):
 
     def lost(self, reason: int, ts_local: int) -> list[Row]:
         """Say that messages may have been missed; the book is unknown until a snapshot fits."""
-        rows = self._sync.lost(reason, ts_local)
+        rows = self.sync.lost(reason, ts_local)
         self._check.applied(None, rows)
         return rows
 
@@ -122,19 +134,36 @@ class BinanceWire(WireFormat):
         prices: tuple[str, ...] = ()
         quantities: tuple[str, ...] = ()
         time: int | None = None
+        ids: tuple[int, int] | None = None
         if stream in self._handlers:
-            found = decode(messages.times, payload, f"a {stream} message")
+            what = f"a {stream} message"
+            found = (
+                decode(messages.trade_times, payload, what)
+                if stream in TRADES
+                else decode(messages.times, payload, what)
+            )
             # A mark price's T is the time of the next funding.
             time = found.event_time if stream == "markPrice" or not found.time else found.time
+            ids = self._ids(stream, found)
             if numbers:
                 prices, quantities = _numbers(stream, payload)
         return MessageInfo(
             symbol=symbol,
             stream=stream,
             ts_exchange=nanoseconds(time) if time else None,
+            ids=ids,
             prices=prices,
             quantities=quantities,
         )
+
+    def fast_reader(self) -> FastReader | None:
+        """Return the compiled reader; it takes over the cross-check."""
+        if max(self.tick_grid.places, self.lot_grid.places) > _MOST_PLACES:
+            return None
+        from mmkit_binance.fast import BinanceReader, CompiledCheck
+
+        self._check = check = CompiledCheck(self.stats)
+        return BinanceReader(self, check)
 
     def _identify(self, raw: bytes | str) -> tuple[str, str, msgspec.Raw | bytes | str]:
         """Return symbol, stream and payload; an empty stream for what is no market data."""
@@ -154,7 +183,7 @@ class BinanceWire(WireFormat):
         symbol = head.symbol or ""
         if head.event is not None:
             stream = _EVENTS.get(head.event, head.event)
-            if stream == "depth" and "depth" not in self._streams and self._partial:
+            if stream == "depth" and "depth" not in self.streams and self._partial:
                 stream = self._partial  # USD-M: both are depthUpdate, and no envelope tells
             return symbol, "" if stream == "serverShutdown" else stream, raw
         if head.last_update_id is not None:
@@ -165,8 +194,22 @@ class BinanceWire(WireFormat):
         _refuse_error(head)
         return "", "" if head.result else "unknown", raw
 
+    def _ids(self, stream: str, found: Times) -> tuple[int, int] | None:
+        """Return the ids a message accounts for; what is no number here is refused by whoever takes it in."""
+        first: Any = None
+        last: Any = None
+        if stream == "depth":
+            last, first = found.last, found.previous if self.usdm else found.first
+            if self.usdm and type(first) is int:
+                first += 1
+        elif isinstance(found, TradeTimes):
+            first = last = found.trade if stream == "trade" else found.aggregate
+        elif stream == "markPrice":
+            first = last = found.event_time
+        return (first, last) if type(first) is type(last) is int else None
+
     def _started(self, ts_exchange: int, ts_local: int) -> list[Row]:
-        rows = self._sync.start(ts_exchange, ts_local)
+        rows = self.sync.start(ts_exchange, ts_local)
         if rows:
             self._check.applied(None, rows)
         return rows
@@ -186,16 +229,16 @@ class BinanceWire(WireFormat):
 
     def _depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.depth_update, payload, "a depth update")
-        if self._usdm and found.previous is None:
+        if self.usdm and found.previous is None:
             raise FeedError(
                 "Binance USD-M: a depth update with 'pu' was expected; found one without, as spot "
                 "sends them; is 'instrument.market' right?"
             )
         time = nanoseconds(found.time if found.time is not None else found.event_time)
-        before = found.previous if self._usdm and found.previous is not None else found.first - 1
+        before = found.previous if self.usdm and found.previous is not None else found.first - 1
         rows = self._started(time, ts_local)
         update = Update(before, found.last, time, self._levels(found.bids, found.asks))
-        return self._followed(rows, self._sync.update(update, ts_local))
+        return self._followed(rows, self.sync.update(update, ts_local))
 
     def _snapshot(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.depth_snapshot, payload, "a snapshot of the book")
@@ -203,20 +246,21 @@ class BinanceWire(WireFormat):
         at = nanoseconds(time) if time is not None else None
         rows = self._started(ts_local if at is None else at, ts_local)
         snapshot = Snapshot(found.last, at, self._levels(found.bids, found.asks))
-        return self._followed(rows, self._sync.snapshot(snapshot, ts_local))
+        return self._followed(rows, self.sync.snapshot(snapshot, ts_local))
 
     def _partial_depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         what = "a partial depth"
-        if self._usdm:
+        if self.usdm:
             update = decode(messages.depth_update, payload, what)
             time = nanoseconds(update.time if update.time is not None else update.event_time)
             last, bids, asks = update.last, update.bids, update.asks
         else:
             partial = decode(messages.depth_snapshot, payload, what)
             time, last, bids, asks = ts_local, partial.last, partial.bids, partial.asks
+            self.local_times = True
         rows = self._started(time, ts_local)
         snapshot = Snapshot(last, time, self._levels(bids, asks))
-        return self._followed(rows, self._sync.replace(snapshot, ts_local))
+        return self._followed(rows, self.sync.replace(snapshot, ts_local))
 
     def _trade(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.trade, payload, "a trade")
@@ -239,9 +283,10 @@ class BinanceWire(WireFormat):
             self._lots(found.ask_quantity),
         )
         self._check.ticker(found.update_id, best)
-        if "bookTicker" not in self._streams:
+        if "bookTicker" not in self.streams:
             return []
         sent = found.time if found.time is not None else found.event_time
+        self.local_times |= sent is None
         time = ts_local if sent is None else nanoseconds(sent)
         rows = self._started(time, ts_local)
         rows.append((time, ts_local, int(Kind.BEST), best.bid, best.bid_quantity))
@@ -300,22 +345,6 @@ def _refuse_error(head: Head) -> None:
         found = messages.excerpt(head.error or head.code)
         words = f" {messages.excerpt(head.msg)}" if head.msg else ""
         raise FeedError(f"Binance answered with an error: {found.strip(chr(39))}{words}")
-
-
-def _cached(parse: Callable[[str], int]) -> Callable[[str], int]:
-    """Return `parse` with a memory: the same few decimals come again and again."""
-    known: dict[str, int] = {}
-    look_up = known.get
-
-    def cached(text: str) -> int:
-        value = look_up(text)
-        if value is None:
-            if len(known) >= _CACHED_TEXTS:
-                known.clear()
-            value = known[text] = parse(text)
-        return value
-
-    return cached
 
 
 def _scaled(text: str) -> int:

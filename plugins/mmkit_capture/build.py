@@ -1,26 +1,27 @@
-"""The second reading: the messages of one instrument, in order of local time, as a tape."""
+"""The messages of one instrument, in order of local time, as a tape: one message at a time.
+
+`mmkit_capture.fast` does the same many at a time. This is the reference.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from heapq import merge
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from pathlib import Path
 
 from mmkit.errors import CaptureError, FeedError, OffGrid
 from mmkit.instruments import Instrument
 from mmkit.interfaces import WireFormat
-from mmkit.tape import KIND, Kind, Row, Tape
+from mmkit.tape import KIND, FeedStats, Kind, Row
+from mmkit_capture.columns import Columns
 from mmkit_capture.files import Line
 from mmkit_capture.survey import PAUSE, FileSurvey, requested_book
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same sources would give other rows."""
 
-_CHUNK = 65_536  # rows turned into numpy at a time; a tuple takes ten times the room
 _NOTES = 20  # gaps named one by one in a report
 
 
@@ -32,87 +33,124 @@ class Source:
     offset: int
 
 
-class _Columns:
-    """Rows on their way to becoming columns."""
+class Taker:
+    """Hands messages to the wire format one at a time, and notes where the book becomes unknown."""
 
-    def __init__(self) -> None:
-        self._rows: list[Row] = []
-        self._parts: list[npt.NDArray[np.int64]] = []
+    def __init__(self, instrument: Instrument, wire: WireFormat) -> None:
+        self._native, self._wire = instrument.native, wire
+        self._snapshots = 0
+        self._unknown_since = ""
 
-    def add(self, rows: list[Row]) -> None:
-        self._rows += rows
-        if len(self._rows) >= _CHUNK:
-            self._pack()
+    def take(self, path: Path, line: Line, ts_local: int) -> list[Row]:
+        """Return the rows that a line makes.
 
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
-        self._pack()
-        names = ("ts_exchange", "ts_local", "kind", "price", "quantity")
-        return {
-            name: np.concatenate([part[:, column] for part in self._parts]).astype(
-                np.uint8 if name == "kind" else np.int64
-            )
-            for column, name in enumerate(names)
-        }
+        Raises:
+            CaptureError: if the message is not of the venue's format.
+            OffGrid: if a price or quantity does not fit the instrument's grid.
+        """
+        stats = self._wire.stats
+        self._settle(stats)
+        gaps = stats.gaps
+        where = f"{path}:{line.number}"
+        rows = self._rows(line, ts_local, where)
+        self._settle(stats)
+        if stats.gaps > gaps:
+            if not any(row[2] & KIND == Kind.SNAPSHOT for row in rows):
+                self._unknown_since = where
+            if stats.gaps <= _NOTES:
+                stats.notes.append(
+                    f"{where}: at least one update of the book is missing before this"
+                )
+        return rows
 
-    def _pack(self) -> None:
-        self._parts.append(np.array(self._rows, dtype=np.int64).reshape(-1, 5))
-        self._rows = []
+    def end(self) -> None:
+        """Note what can only be said at the end."""
+        stats = self._wire.stats
+        self._settle(stats)
+        if stats.gaps > _NOTES:
+            stats.notes.append(f"{stats.gaps - _NOTES} more gaps are not listed")
+        if self._unknown_since:
+            stats.notes.append(f"the book is unknown from {self._unknown_since} to the end")
+
+    def _settle(self, stats: FeedStats) -> None:
+        if stats.snapshots > self._snapshots:
+            self._snapshots, self._unknown_since = stats.snapshots, ""
+
+    def _rows(self, line: Line, ts_local: int, where: str) -> list[Row]:
+        try:
+            if not line.url:
+                return self._wire.message(line.body, ts_local)
+            if requested_book(line.url) == self._native:
+                return self._wire.snapshot(line.body, ts_local)
+        except OffGrid as error:
+            raise OffGrid(
+                f"{where}: {error}; are 'instrument.tick' and 'instrument.lot' those of this capture?"
+            ) from error
+        except FeedError as error:
+            raise CaptureError(f"{where}: {error}") from error
+        self._wire.stats.ignored += 1
+        return []
+
+
+@dataclass(frozen=True)
+class Built:
+    """Everything a tape is made of.
+
+    Attributes:
+        columns: The rows; to be closed.
+        stats: What was found on the way.
+        sources: In order of their first local time.
+    """
+
+    columns: Columns
+    stats: FeedStats
+    sources: Sequence[Source]
 
 
 def build(
-    instrument: Instrument, sources: Sequence[Source], wire: WireFormat
-) -> Generator[None, None, Tape]:
+    instrument: Instrument, sources: Sequence[Source], wire: WireFormat, columns: Columns
+) -> Generator[None, None, Built]:
     """Read the files again, in parallel or one after the other as their times say.
 
     Args:
         instrument: What the rows are about.
         sources: In order of their first local time.
         wire: New; takes every message in.
+        columns: Empty; takes the rows in, and is closed if that fails.
 
     Raises:
         CaptureError: if a message is not of the venue's format.
         OffGrid: if a price or quantity does not fit the instrument's grid.
     """
-    columns, stats = _Columns(), wire.stats
-    last, taken = 0, 0
-    clamped: dict[int, int] = {}
-    unknown_since = ""
-    for local, index, line in _merged(sources):
-        taken += 1
-        if taken % PAUSE == 0:
-            yield
-        source = sources[index]
-        at = local + source.offset
-        if at < last:
-            clamped[index] = max(clamped.get(index, 0), last - at)
-            at = last
-        last = at
-        where = f"{source.survey.file.path}:{line.number}"
-        gaps, snapshots = stats.gaps, stats.snapshots
-        rows = _rows(wire, instrument.native, line, at, where)
-        if not rows:
-            continue
-        columns.add(rows)
-        if stats.snapshots > snapshots:
-            unknown_since = ""
-        if stats.gaps > gaps:
-            if not any(row[2] & KIND == Kind.SNAPSHOT for row in rows):
-                unknown_since = where
-            if stats.gaps <= _NOTES:
-                stats.notes.append(
-                    f"{where}: at least one update of the book is missing before this"
-                )
-    if stats.gaps > _NOTES:
-        stats.notes.append(f"{stats.gaps - _NOTES} more gaps are not listed")
-    if unknown_since:
-        stats.notes.append(f"the book is unknown from {unknown_since} to the end")
-    for index, amount in clamped.items():
+    taker = Taker(instrument, wire)
+    last = 0
+    moved: dict[int, int] = {}
+    with ExitStack() as unless_done:
+        unless_done.callback(columns.close)
+        for taken, (local, index, line) in enumerate(_merged(sources), 1):
+            if taken % PAUSE == 0:
+                yield
+            source = sources[index]
+            at = local + source.offset
+            if at < last:
+                moved[index] = max(moved.get(index, 0), last - at)
+                at = last
+            last = at
+            columns.add(taker.take(source.survey.file.path, line, at))
+        unless_done.pop_all()
+    taker.end()
+    note_moved(wire.stats, [(sources[index], amount) for index, amount in moved.items()])
+    wire.stats.clock_offset_ns = [source.offset for source in sources]
+    return Built(columns, wire.stats, sources)
+
+
+def note_moved(stats: FeedStats, moved: Sequence[tuple[Source, int]]) -> None:
+    """Note the files that begin before the one ahead of them ends, and by how many ns."""
+    for source, amount in moved:
         stats.notes.append(
-            f"{sources[index].survey.file.path}: begins up to {amount} ns before the file ahead of it "
+            f"{source.survey.file.path}: begins up to {amount} ns before the file ahead of it "
             "ends, clock offsets removed; those times were moved to that end"
         )
-    stats.clock_offset_ns = [source.offset for source in sources]
-    return Tape(instrument, columns.columns(), stats)
 
 
 def _merged(sources: Sequence[Source]) -> Iterator[tuple[int, int, Line]]:
@@ -127,19 +165,3 @@ def _merged(sources: Sequence[Source]) -> Iterator[tuple[int, int, Line]]:
             yield line.ts_local, index, line
 
     return merge(*(numbered(index, source) for index, source in enumerate(sources)))
-
-
-def _rows(wire: WireFormat, native: str, line: Line, ts_local: int, where: str) -> list[Row]:
-    try:
-        if not line.url:
-            return wire.message(line.body, ts_local)
-        if requested_book(line.url) == native:
-            return wire.snapshot(line.body, ts_local)
-    except OffGrid as error:
-        raise OffGrid(
-            f"{where}: {error}; are 'instrument.tick' and 'instrument.lot' those of this capture?"
-        ) from error
-    except FeedError as error:
-        raise CaptureError(f"{where}: {error}") from error
-    wire.stats.ignored += 1
-    return []

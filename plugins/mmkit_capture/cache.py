@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 from collections.abc import Sequence
@@ -14,27 +15,30 @@ from mmkit.tape import Tape
 _log = logging.getLogger("mmkit.capture")
 
 
-def digest(paths: Sequence[Path], *meaning: bytes) -> str:
-    """Return a name for what the files hold and how they are read: 16 hex digits of a SHA-256.
+def digest_of_files(paths: Sequence[Path]) -> str:
+    """Return a name for what the files hold: 8 hex digits.
 
     Raises:
         CaptureError: if a file cannot be read.
     """
-    total = sha256()
+    digests = []
     for path in paths:
         try:
             with path.open("rb") as file:
-                total.update(file_digest(file, "sha256").digest())
+                digests.append(file_digest(file, "sha256").digest())
         except OSError as error:
             raise CaptureError(f"{path}: cannot be read: {error.strerror}") from error
-    for part in meaning:
-        total.update(len(part).to_bytes(8, "little") + part)
-    return total.hexdigest()[:16]
+    return digest(b"".join(digests))
 
 
-def place(source: Path, key: str, userdir: Path) -> Path:
+def digest(meaning: bytes) -> str:
+    """Return a name for how files are read: 8 hex digits."""
+    return sha256(meaning).hexdigest()[:8]
+
+
+def place(source: Path, content: str, meaning: str, userdir: Path) -> Path:
     """Return where the tape of `source` belongs: beside it, or under `userdir` if that is read-only."""
-    name = f"{source.name}.{key}.tape"
+    name = f"{source.name}.{content}-{meaning}.tape"
     folder = source.parent
     # Root may write anywhere; a folder whose mode forbids it to everyone is meant to stay as it is.
     if os.access(folder, os.W_OK) and folder.stat().st_mode & 0o222:
@@ -43,14 +47,27 @@ def place(source: Path, key: str, userdir: Path) -> Path:
 
 
 def load(path: Path) -> Tape | None:
-    """Return the kept tape; `None` if there is none, or it is damaged, which is said in the log."""
+    """Return the kept tape; `None` if there is none, or none that fits, which is said in the log."""
     if not path.exists():
+        _say_which_do_not_fit(path)
         return None
     try:
         return Tape.load(path)
     except (DataError, OSError, ValueError, OverflowError, MemoryError) as error:
-        _log.warning("kept tape is damaged, building it anew path=%s reason=%s", path, error)
+        _log.warning("kept tape cannot be used, building it anew path=%s reason=%s", path, error)
         return None
+
+
+def _say_which_do_not_fit(path: Path) -> None:
+    source, key, _ = path.name.rsplit(".", 2)
+    content = key.partition("-")[0]
+    for other in sorted(path.parent.glob(f"{glob.escape(source)}.*.tape")):
+        reason = (
+            "it was built with other settings, or by another version"
+            if other.name.startswith(f"{source}.{content}-")
+            else "its source has changed"
+        )
+        _log.info("kept tape does not fit, building another path=%s reason=%s", other, reason)
 
 
 def keep(tape: Tape, path: Path) -> None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,12 +22,21 @@ from mmkit.interfaces import DataSource, PluginConfig, SourceContext
 from mmkit.tape import FeedStats, Tape
 from mmkit.units import Duration
 from mmkit_capture import cache
-from mmkit_capture.build import VERSION, Source, build
-from mmkit_capture.files import CaptureFile
+from mmkit_capture.build import VERSION, Built, Source, build
+from mmkit_capture.choice import chosen_streams, clock_offsets, names, refuse_bookless
+from mmkit_capture.columns import Columns
+from mmkit_capture.files import CaptureFile, is_packed
+from mmkit_capture.repeats import refuse_repeats
 from mmkit_capture.survey import FileSurvey, Numbers, common_step, survey
 
 _log = logging.getLogger("mmkit.capture")
 T = TypeVar("T")
+
+WORTH_IT = 8_000_000
+"""Bytes of text from which on the fast reader is worth being loaded: that takes 0.6 s, numba with it, in which
+the other one reads so much."""
+_PACKED = 8
+"""Packed messages unpack to some eight times their size."""
 
 
 def _listed(value: Any) -> Any:
@@ -46,7 +56,8 @@ class CaptureConfig(PluginConfig):
     )
     streams: Names | None = Field(
         None,
-        description="Which streams become rows; by default the book and the trades that are there.",
+        description="Which streams become rows; by default the book, the trades and, but for spot, the "
+        "mark prices that are there.",
     )
     clock_offset: Literal["auto"] | Duration = Field(
         "auto",
@@ -84,42 +95,84 @@ class CaptureSource(DataSource):
         """
         instrument, paths = await self.instrument(), self._paths()
         config = self._config.model_dump(mode="json", include={"streams", "clock_offset"})
-        key = cache.digest(
-            paths, msgspec.json.encode([VERSION, instrument, config, [path.name for path in paths]])
+        meaning = [VERSION, instrument, config, [path.name for path in paths]]
+        kept = cache.place(
+            paths[0],
+            cache.digest_of_files(paths),
+            cache.digest(msgspec.json.encode(meaning)),
+            self._context.userdir,
         )
-        kept = cache.place(paths[0], key, self._context.userdir)
         tape = cache.load(kept)
         if tape is None:
-            begun = time.perf_counter()
-            tape = await self._build(instrument, paths)
-            cache.keep(tape, kept)
-            _log.info(
-                "tape built rows=%d seconds=%.1f path=%s",
-                len(tape),
-                time.perf_counter() - begun,
-                kept,
-            )
+            tape = await self._build_and_keep(instrument, paths, kept)
         self.stats = tape.stats
         return tape
 
-    async def _build(self, instrument: Instrument, paths: Sequence[Path]) -> Tape:
-        surveys = await self._survey(instrument, paths)
-        streams = self._streams(surveys)
-        _refuse_bookless(surveys, streams)
-        offsets = _offsets(surveys, streams, self._config.clock_offset)
-        sources = [Source(found, offset) for found, offset in zip(surveys, offsets, strict=True)]
-        wire = self._context.wire_formats(instrument, streams)
-        tape = await _run(build(instrument, sources, wire))
-        if "depth" in streams and not tape.stats.snapshots:
+    async def _build_and_keep(
+        self, instrument: Instrument, paths: Sequence[Path], kept: Path
+    ) -> Tape:
+        begun = time.perf_counter()
+        try:
+            built = await self._build(instrument, paths, kept)
+            with closing(built.columns) as columns:
+                self._finish(built, instrument, paths)
+                tape = columns.tape(built.stats)
+                if not columns.on_disk:
+                    cache.keep(tape, kept)
+        except OSError as error:
             raise CaptureError(
-                f"{_names(paths)}: no snapshot of the book fits its updates ({tape.stats.stale_snapshots} "
+                f"{kept}: a tape too long to be kept in memory cannot be written: {error.strerror}; "
+                "make room there, or give 'data.paths' fewer files"
+            ) from error
+        _log.info(
+            "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, kept
+        )
+        return tape
+
+    async def _build(self, instrument: Instrument, paths: Sequence[Path], kept: Path) -> Built:
+        if sum(map(_text_size, paths)) >= WORTH_IT:
+            # numba is loaded here, and not before there is work for it.
+            from mmkit_capture.fast import Wanted, read_fast
+
+            wanted = Wanted(
+                instrument,
+                lambda streams: self._context.wire_formats(instrument, streams),
+                self._config.streams,
+                self._config.clock_offset,
+                kept,
+            )
+            built = await _run(read_fast([CaptureFile(path) for path in paths], wanted))
+            if built is not None:
+                return built
+        return await self._build_by_message(instrument, paths, kept)
+
+    def _finish(self, built: Built, instrument: Instrument, paths: Sequence[Path]) -> None:
+        """Refuse what has no book; add to the notes what only the whole tells."""
+        stats, surveys = built.stats, [source.survey for source in built.sources]
+        streams = chosen_streams(surveys, self._config.streams, instrument.market)
+        if "depth" in streams and not stats.snapshots:
+            raise CaptureError(
+                f"{names(paths)}: no snapshot of the book fits its updates ({stats.stale_snapshots} "
                 "found, all older than the first update kept), so the book is never known; the "
                 "recorder must request one after the stream has begun"
             )
-        _note_offsets(tape.stats, sources)
-        if skipped := sum(source.survey.file.skipped for source in sources):
-            tape.stats.notes.append(f"{skipped} lines carry no message and were skipped")
-        return tape
+        _note_offsets(stats, built.sources)
+        if skipped := sum(found.file.skipped for found in surveys):
+            stats.notes.append(f"{skipped} lines carry no message and were skipped")
+
+    async def _build_by_message(
+        self, instrument: Instrument, paths: Sequence[Path], kept: Path
+    ) -> Built:
+        """Read the files line by line, twice: the reference."""
+        surveys = await self._survey(instrument, paths)
+        config = self._config
+        streams = chosen_streams(surveys, config.streams, instrument.market)
+        refuse_bookless(surveys, streams)
+        refuse_repeats([(found.file.path, found.spans) for found in surveys], streams)
+        offsets = clock_offsets(surveys, streams, config.clock_offset)
+        sources = [Source(found, offset) for found, offset in zip(surveys, offsets, strict=True)]
+        wire = self._context.wire_formats(instrument, streams)
+        return await _run(build(instrument, sources, wire, Columns(instrument, kept)))
 
     async def _survey(
         self, instrument: Instrument, paths: Sequence[Path], numbers: Numbers | None = None
@@ -132,12 +185,12 @@ class CaptureSource(DataSource):
         if symbols and native not in symbols:
             there = ", ".join(sorted(symbols)[:20])
             raise CaptureError(
-                f"{_names(paths)}: messages of '{native}' were expected; found those of {there}; "
+                f"{names(paths)}: messages of '{native}' were expected; found those of {there}; "
                 "change 'instrument.symbol' or 'data.paths'"
             )
         if not symbols:
             raise CaptureError(
-                f"{_names(paths)}: messages of '{native}' were expected; found no market data that "
+                f"{names(paths)}: messages of '{native}' were expected; found no market data that "
                 f"'{instrument.venue}' sends; is 'instrument.venue' right?"
             )
         for found in surveys:
@@ -148,26 +201,6 @@ class CaptureSource(DataSource):
                     "found one without an address; record one symbol a file"
                 )
         return sorted(surveys, key=lambda found: found.first_local)
-
-    def _streams(self, surveys: Sequence[FileSurvey]) -> tuple[str, ...]:
-        if self._config.streams:
-            return self._config.streams
-        there: Counter[str] = sum((found.streams for found in surveys), Counter())
-        # The deepest book there is; single trades rather than aggregated ones.
-        books = [name for name in ("depth", "depth20", "depth10", "depth5") if name in there]
-        trades = [name for name in ("trade", "aggTrade") if name in there]
-        if not books:
-            found = ", ".join(sorted(there))
-            hint = (
-                "; if these snapshots are a partial depth stream, say which: 'streams: [depth20, trade]'"
-                if there["snapshot"] > 1
-                else ""
-            )
-            raise CaptureError(
-                f"{_names([s.file.path for s in surveys])}: updates of the book were expected; "
-                f"found only {found}{hint}"
-            )
-        return (*books[:1], *trades[:1])
 
     async def _propose_grid(self) -> Mistake:
         spec, numbers = self._context.spec, Numbers()
@@ -223,53 +256,6 @@ def _instrument(spec: InstrumentSpec, tick: Decimal, lot: Decimal) -> Instrument
     )
 
 
-def _refuse_bookless(surveys: Sequence[FileSurvey], streams: Sequence[str]) -> None:
-    there: Counter[str] = sum((found.streams for found in surveys), Counter())
-    names = _names([found.file.path for found in surveys])
-    if not any(there[name] for name in streams):
-        raise CaptureError(
-            f"{names}: messages of {', '.join(streams)} were expected; found {', '.join(sorted(there))}; "
-            "change 'data.streams'"
-        )
-    if "depth" in streams and not there["snapshot"]:
-        raise CaptureError(
-            f"{names}: holds no snapshot of the book, so the book is never known from its "
-            f"{there['depth']} updates; if an earlier file of the same recording holds it, list both "
-            "under 'data.paths'"
-        )
-
-
-def _offsets(
-    surveys: Sequence[FileSurvey], streams: Sequence[str], configured: str | int
-) -> list[int]:
-    """Return what to add to each file's local times, ns.
-
-    Files whose times overlap are one recording by one clock and share an estimate. A clock that is
-    ahead cannot be told from latency and stays as it is.
-    """
-    if isinstance(configured, int):
-        return [configured] * len(surveys)
-    wanted = {*streams, "snapshot"}
-    groups: list[list[FileSurvey]] = []
-    end = -1
-    for found in surveys:
-        if found.first_local <= end:
-            groups[-1].append(found)
-        else:
-            groups.append([found])
-        end = max(end, found.last_local)
-    offsets = []
-    for group in groups:
-        distances = [
-            distance
-            for found in group
-            for stream, distance in found.nearest.items()
-            if stream in wanted
-        ]
-        offsets += [max(0, -min(distances, default=0))] * len(group)
-    return offsets
-
-
 def _note_offsets(stats: FeedStats, sources: Sequence[Source]) -> None:
     for source in sources:
         if source.offset:
@@ -279,8 +265,11 @@ def _note_offsets(stats: FeedStats, sources: Sequence[Source]) -> None:
             )
 
 
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(str(path) for path in paths)
+def _text_size(path: Path) -> int:
+    """Return about how many bytes a file unpacks to."""
+    with path.open("rb") as file:
+        packed = is_packed(file.read(8))
+    return path.stat().st_size * (_PACKED if packed else 1)
 
 
 async def _run(steps: Generator[None, None, T]) -> T:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from mmkit.errors import CaptureError, FeedError
 from mmkit.interfaces import MessageInfo, WireFormat
 from mmkit_capture.files import CaptureFile, Line
+from mmkit_capture.repeats import Run, StreamSpan
 
 PAUSE = 10_000
 """Lines read between two yields, so that whoever reads can be interrupted."""
@@ -31,6 +32,7 @@ class FileSurvey:
         nearest: Smallest ``local - exchange`` of the chosen symbol by stream, ns.
         books: Symbols with updates of the book.
         nameless: Line of the first snapshot that does not say whose it is.
+        spans: When and what it holds of the chosen symbol, by stream.
     """
 
     file: CaptureFile
@@ -42,6 +44,46 @@ class FileSurvey:
     nearest: dict[str, int] = field(default_factory=dict)
     books: set[str] = field(default_factory=set)
     nameless: int | None = None
+    spans: dict[str, StreamSpan] = field(default_factory=dict)
+
+    def take(self, line: Line, info: MessageInfo | None, native: str) -> bool:
+        """Take in a line and what it is about; return whether that is the chosen symbol's, `native`."""
+        if not self.lines:
+            self.first_local = line.ts_local
+        self.lines += 1
+        self.last_local = line.ts_local
+        if info is None:
+            return False
+        if info.symbol:
+            self.symbols[info.symbol] += 1
+            if info.stream.startswith("depth"):
+                self.books.add(info.symbol)
+        elif info.stream == "snapshot" and self.nameless is None:
+            self.nameless = line.number
+        if info.symbol not in ("", native) or (not info.symbol and info.stream != "snapshot"):
+            return False
+        self.streams[info.stream] += 1
+        if info.ts_exchange is not None:
+            self.near(info.stream, line.ts_local - info.ts_exchange)
+        span = self.span(info.stream, line.ts_local, line.ts_local)
+        if info.ids is None or info.ids[0] > info.ids[1]:
+            span.numbered = False
+        else:
+            at = info.ts_exchange or 0
+            span.add(Run(*info.ids, at, at), line.number)
+        return True
+
+    def near(self, stream: str, distance: int) -> None:
+        """Take notice of a ``local - exchange``, ns."""
+        self.nearest[stream] = min(distance, self.nearest.get(stream, distance))
+
+    def span(self, stream: str, first_local: int, last_local: int) -> StreamSpan:
+        """Return the span of a stream, which goes on until `last_local`."""
+        found = self.spans.get(stream)
+        if found is None:
+            found = self.spans[stream] = StreamSpan(first_local, last_local)
+        found.last_local = last_local
+        return found
 
 
 @dataclass
@@ -70,26 +112,8 @@ def survey(
     for line in file.lines():
         if found.lines % PAUSE == 0:
             yield
-        if not found.lines:
-            found.first_local = line.ts_local
-        found.lines += 1
-        found.last_local = line.ts_local
         info = inform(file, line, wire, numbers is not None)
-        if info is None:
-            continue
-        if info.symbol:
-            found.symbols[info.symbol] += 1
-            if info.stream.startswith("depth"):
-                found.books.add(info.symbol)
-        elif info.stream == "snapshot" and found.nameless is None:
-            found.nameless = line.number
-        if info.symbol not in ("", native) or (not info.symbol and info.stream != "snapshot"):
-            continue
-        found.streams[info.stream] += 1
-        if info.ts_exchange is not None:
-            distance = line.ts_local - info.ts_exchange
-            found.nearest[info.stream] = min(distance, found.nearest.get(info.stream, distance))
-        if numbers is not None:
+        if found.take(line, info, native) and info is not None and numbers is not None:
             numbers.prices.update(info.prices)
             numbers.quantities.update(info.quantities)
     if not found.lines:

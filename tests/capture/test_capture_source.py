@@ -23,7 +23,7 @@ from capture_fixtures import (
 )
 from pydantic import ValidationError
 
-from mmkit.errors import ConfigError
+from mmkit.errors import CaptureError, ConfigError
 from mmkit.tape import KIND, LAST, SELL, GapReason, Kind, Tape
 from mmkit_capture.files import CaptureFile
 from mmkit_capture.source import CaptureConfig
@@ -199,9 +199,12 @@ def test_a_tape_is_kept_beside_its_source_and_mapped_the_next_time(
     assert not mapped.narrow_price.flags.writeable
     # Other content, streams or offset is another tape.
     tape(path, tmp_path, streams=["depth"])
+    assert f"path={kept} reason=it was built with other settings, or by another" in caplog.text
     tape(path, tmp_path, clock_offset="1s")
     path.write_text("".join(small(updates=6)))
+    caplog.clear()
     assert len(tape(path, tmp_path)) == 12
+    assert f"path={kept} reason=its source has changed" in caplog.text
     assert len(list(tmp_path.glob("*.tape"))) == 4
     assert kept.exists()
 
@@ -217,7 +220,7 @@ def test_a_damaged_tape_is_built_anew_and_said(
         kept.write_bytes(damaged)
         caplog.clear()
         assert rows(tape(path, tmp_path)) == built
-        assert "kept tape is damaged, building it anew" in caplog.text
+        assert "kept tape cannot be used, building it anew" in caplog.text
         assert kept.read_bytes() == whole
 
 
@@ -234,8 +237,8 @@ def test_beside_a_read_only_source_nothing_is_written(tmp_path: Path) -> None:
     assert len(list((tmp_path / "userdir" / "data" / "tapes").glob("capture.txt.*.tape"))) == 1
 
 
-def test_a_tape_that_cannot_be_kept_is_returned_all_the_same(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_tape_that_cannot_be_kept_is_returned_all_the_same_unless_it_is_too_long(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, reader: str
 ) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
@@ -243,10 +246,26 @@ def test_a_tape_that_cannot_be_kept_is_returned_all_the_same(
     folder.chmod(0o555)
     (tmp_path / "userdir").write_text("not a folder")
     try:
+        if reader == "by way of the disk":
+            with pytest.raises(
+                CaptureError, match=r"too long .* cannot be written: Not a directory; make room"
+            ):
+                tape(path, tmp_path / "userdir")
+            return
         assert len(tape(path, tmp_path / "userdir")) == 11
     finally:
         folder.chmod(0o755)
     assert "tape not kept" in caplog.text
+
+
+def test_a_tape_that_is_not_finished_leaves_nothing_behind(tmp_path: Path) -> None:
+    interrupted = write(tmp_path / "1.txt", [*small() * 300, "no message\n"])
+    with pytest.raises(CaptureError):
+        tape(interrupted, tmp_path / "userdir")
+    bookless = write(tmp_path / "2.txt", [each for each in small() if "lastUpdateId" not in each])
+    with pytest.raises(CaptureError):
+        tape(bookless, tmp_path / "userdir")
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["1.txt", "2.txt"]
 
 
 def test_tick_and_lot_must_be_told_and_what_fits_is_proposed(tmp_path: Path) -> None:

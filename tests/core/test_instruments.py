@@ -201,6 +201,8 @@ def test_the_parser_refuses_what_is_no_plain_decimal_number(text: str, step: str
 
 @given(text=st.text(alphabet="0123456789.-+_eE \t\n１٣", max_size=6), step=steps)
 @example(text="", step="0.1")
+@example(text="-.5", step="1")
+@example(text=".0", step="1")
 def test_whatever_the_parser_takes_is_plain_and_worth_what_decimal_says(
     text: str, step: str
 ) -> None:

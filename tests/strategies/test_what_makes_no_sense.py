@@ -10,6 +10,7 @@ import yaml
 
 from mmkit.config import Config, load_config
 from mmkit.errors import ConfigError, PluginError
+from mmkit.events import MAIN
 from mmkit.recorder import Nothing
 from mmkit.run.assembly import assemble
 from mmkit.testing import BTCUSDT
@@ -110,7 +111,7 @@ def test_what_a_users_own_strategy_refuses_is_told_with_the_line_of_the_file(
     with pytest.raises(
         PluginError, match=r"'mine' could not be built: .*no more than 5.*mine\.py:16"
     ):
-        assemble(config, BTCUSDT, Nothing(), 0)
+        assemble(config, {MAIN: BTCUSDT}, Nothing(), 0)
 
 
 @pytest.mark.parametrize("key", SIZES)
@@ -118,7 +119,7 @@ def test_what_a_users_own_strategy_refuses_is_told_with_the_line_of_the_file(
 def test_a_size_off_the_lot_is_told_with_its_key(name: str, key: str, tmp_path: Path) -> None:
     config = load({"plugin": name, **BUNDLED[name], key: '"0.0505"'}, tmp_path)
     with pytest.raises(ConfigError) as raised:
-        assemble(config, BTCUSDT, Nothing(), 0)
+        assemble(config, {MAIN: BTCUSDT}, Nothing(), 0)
     assert str(raised.value) == (
         f"strategy.{key}: BTC/USDT:USDT: quantity 0.0505 is not a multiple of the lot 0.001; "
         "the nearest are 0.050 and 0.051"

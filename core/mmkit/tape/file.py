@@ -45,6 +45,10 @@ _INDEXED = 500_000
 the reference engine takes for fewer rows."""
 
 
+_AT_ONCE = 1 << 20
+"""Rows that are worked on at a time."""
+
+
 class _Header(msgspec.Struct):
     instrument: Instrument
     stats: FeedStats
@@ -236,6 +240,16 @@ class TapeWriter:
             self._write(name, narrow)
             self._write("large", large)
 
+    def delay(self, start: int, stop: int, by: int, least: int) -> None:
+        """Add `by` ns to the local times of rows from `start` to `stop`; none is then before `least`."""
+        self._files["ts_local"].flush()
+        times = np.memmap(self._folder / "ts_local", TYPES["ts_local"], "r+")
+        for begin in range(start, stop, _AT_ONCE):
+            part = times[begin : min(begin + _AT_ONCE, stop)]
+            part += by
+            np.maximum(part, least, out=part)
+        self._last = np.array(times[-1:], np.int64)
+
     def finish(self, stats: FeedStats) -> Tape:
         """Write the file and return the tape, mapped from it."""
         for name, dtype in TYPES.items():
@@ -257,6 +271,11 @@ class TapeWriter:
         _write(self._path, self._instrument, stats, facts, files)
         return load(self._path)
 
+    def close(self) -> None:
+        """Leave nothing behind but a finished tape."""
+        self._close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def __enter__(self) -> TapeWriter:
         return self
 
@@ -266,8 +285,7 @@ class TapeWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.close()
 
     def _write(self, name: str, column: npt.NDArray[Any], dtype: str = "") -> None:
         if name not in self._files:
