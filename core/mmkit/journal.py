@@ -218,6 +218,24 @@ class RecordedRun:
         """What was traded."""
         return self.record.info.instrument
 
+    def ended_ns(self) -> int:
+        """Return when it had ended, ns since the epoch.
+
+        Raises:
+            RunError: if it did not get that far.
+        """
+        if self.record.end_ns is None:
+            raise RunError(
+                f"{self.folder}: the run never ended, so it is not known how far its journal goes; "
+                "it was killed, or it is still going on"
+            )
+        return self.record.end_ns
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its fills were pretended; True of a run that never ended, which does not say."""
+        return self.record.end_ns is None or self.config().get("mode") != "live"
+
     def tape(self) -> Tape:
         """Return the market data as it was received."""
         return tape_from_records(self.instrument, self._read("market.rows"), FeedStats())
