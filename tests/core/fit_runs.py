@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from mmkit.testing import snapshot_rows
 
 S, MS = 10**9, 10**6
 START = 1_700_000_000 * S
-JOIN_BEST = '{plugin: join_best, every: 50ms, on: [fill], size: "0.005", max_position: "1"}'
+JOIN_BEST = {"every": "50ms", "on": ["fill"], "size": "0.005", "max_position": "1"}
 
 
 def queueing_market(seed: int, messages: int = 6_000) -> Tape:
@@ -67,14 +66,26 @@ def queueing_market(seed: int, messages: int = 6_000) -> Tape:
     return Tape.from_rows(BTCUSDT, rows)
 
 
-def config_of(folder: Path, sim: dict[str, Any], strategy: str = JOIN_BEST) -> Config:
-    """Return the configuration of a run on BTCUSDT."""
+def config_of(
+    folder: Path, sim: dict[str, Any], join_best: dict[str, Any] = JOIN_BEST, **changes: Any
+) -> Config:
+    """Return the configuration of a run of `join_best`, on BTCUSDT unless changed."""
+    sections = {
+        "instrument": {
+            "venue": "binance",
+            "market": "usdm",
+            "symbol": "BTC/USDT:USDT",
+            "tick": "0.1",
+            "lot": "0.001",
+        },
+        "data": {"plugin": "capture", "paths": ["nothing.gz"]},
+        "strategy": {"plugin": "join_best", **join_best},
+        "sim": sim,
+        **changes,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yml"
-    path.write_text(
-        'instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT", tick: "0.1", lot: "0.001"}\n'
-        f"data: {{plugin: capture, paths: [nothing.gz]}}\nstrategy: {strategy}\nsim: {json.dumps(sim)}\n"
-    )
+    path.write_text(yaml.safe_dump(sections))
     return load_config([path], userdir=folder)
 
 

@@ -23,6 +23,11 @@ from mmkit.tape import KIND, SELL, Kind, Row, Tape
 _Moment = tuple[int, int, Life, int]
 """When, its place in the journal, whose, and the lots left on the book."""
 
+_Note = tuple[int, Happening]
+"""When, and what a queue model would have been told."""
+
+_UNMATCHED = "that were filled when the data has no trade at their price"
+
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What the orders of a run could be used for. All are numbers of orders.
@@ -34,6 +39,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         contradicting: Of these, that no model explains: more had traded than was ever ahead and the order was
             not filled, or less and it was.
         left_out: That could not be followed, by the reason.
+        unmatched: Of these left out, that were filled at a time at which the data has no trade at their price.
         silent: Of the followed ones, whose end tells nothing, by the reason.
     """
 
@@ -42,6 +48,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     filled: int
     contradicting: int
     left_out: dict[str, int]
+    unmatched: int
     silent: dict[str, int]
 
 
@@ -57,7 +64,8 @@ def collect(
     - from a gap in the data on;
     - of the very instant at which it ended otherwise, as it is not known what came first in it.
 
-    Of several trades at its price in the instant in which it was filled, each may have been the one.
+    One that was filled when there was no trade at its price is left out. Of several trades at its price in the
+    instant in which it was filled, each may have been the one.
 
     Args:
         entries: The journal.
@@ -82,7 +90,7 @@ class _Witness(QueueModel):
 
     def __init__(self) -> None:
         self.now = 0
-        self.notes: dict[QueuePosition, list[tuple[int, Happening]]] = {}
+        self.notes: dict[QueuePosition, list[_Note]] = {}
 
     def trade(self, position: QueuePosition, quantity: int) -> None:
         self.notes[position].append((self.now, (quantity, -1)))
@@ -124,6 +132,7 @@ class _Collector:
             filled=self._filled,
             contradicting=self._contradicting,
             left_out=dict(self._left_out),
+            unmatched=self._left_out[_UNMATCHED],
             silent=dict(self._silent),
         )
 
@@ -191,7 +200,9 @@ class _Collector:
             self._filled += 1
             self._conclude(order_id, ts, trades[-1])
         else:
-            self._unfilled(order_id, ts, "filled when the data has no trade at their price")
+            # When it was filled is not known, so neither is which of the trades did not fill it.
+            self._left_out[_UNMATCHED] += 1
+            self._take_off(order_id)
 
     def _unfilled(self, order_id: int, ts: int, silent: str = "") -> None:
         """An order was not filled before this instant; `silent` says why the rest tells nothing."""
@@ -207,9 +218,7 @@ class _Collector:
             ts: Trades before it did not fill the order.
             filling: The number of notes up to the trade that did, 0 for none.
         """
-        life, resting = self._followed.pop(order_id)
-        self._exchange.cancel(order_id)
-        notes = self._witness.notes.pop(resting.position)
+        life, resting, notes = self._take_off(order_id)
         passed = max(
             (n for n, (when, what) in enumerate(notes, 1) if when < ts and what[1] < 0), default=0
         )
@@ -226,3 +235,9 @@ class _Collector:
             self._contradicting += 1
         if near != far:
             self._evidence.append(evidence)
+
+    def _take_off(self, order_id: int) -> tuple[Life, Resting, list[_Note]]:
+        """Take an order off the book; return it, and what happened at its price."""
+        life, resting = self._followed.pop(order_id)
+        self._exchange.cancel(order_id)
+        return life, resting, self._witness.notes.pop(resting.position)

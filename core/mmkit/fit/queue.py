@@ -35,6 +35,7 @@ EXPONENTS = (2.0 ** _OCTAVES[0], 2.0 ** _OCTAVES[1])
 """The least and the largest that is tried; beyond them the share hardly changes with the exponent."""
 _FINEST = 1 / 256  # of an octave: 0.3 %
 _KNOTS = 5  # at 0, 1/4, 1/2, 3/4 and 1; a run does not tell more apart
+_UNMATCHED = 0.1  # of the fills may be left out for want of a trade
 _ALIKE = 1e-9  # sums of floats in another order
 
 
@@ -93,8 +94,15 @@ def fit_queue(evidence: Sequence[Evidence], seen: Seen) -> QueueFit:
     standard error of the difference.
 
     Raises:
-        DataError: if there are fewer than `LEAST`; `seen` says why.
+        DataError: if there are fewer than `LEAST`, or too many fills have no trade; `seen` says so.
     """
+    if seen.unmatched > _UNMATCHED * (seen.filled + seen.unmatched):
+        raise DataError(
+            f"{seen.unmatched:,} of {seen.filled + seen.unmatched:,} orders that were filled in the queue were so "
+            "at a time at which the market data has no trade at their price; the fills and the trades are stamped "
+            "by different clocks, or trades are missing, and what remains are mostly orders that were not filled, "
+            "which would make any model look too hopeful"
+        )
     if len(evidence) < LEAST:
         raise DataError(_too_few(len(evidence), seen))
     return _Fitting(evidence).fit()
