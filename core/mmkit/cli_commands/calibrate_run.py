@@ -161,10 +161,15 @@ def _latency_table(found: LatencyFit, recorded: RecordedRun) -> list[str]:
         f"{found.entry.within:.1%} (entry) and {found.response.within:.1%} (response), with 95% confidence.",
     ]
     for name, way in (("entry", found.entry), ("response", found.response)):
-        mean = mean_drawn(way.quantiles)
-        lines.append(
-            f"{name}: {len(way.quantiles):,} quantiles; drawn from them the mean is {mean / 1e6:,.3f} ms"
-        )
+        if way.honest:
+            rest = "mean and P99 of what is drawn from them are right to 1%"
+        else:
+            mean = mean_drawn(way.quantiles) / 1e6
+            rest = (
+                f"drawn from them the mean would be {mean:,.3f} ms, as the few longest count for more than they are; "
+                "--samples keeps every value"
+            )
+        lines.append(f"{name}: {len(way.quantiles):,} quantiles; {rest}")
     lines.append(
         "The two clocks are taken to agree. If the venue's is ahead of ours by d, true entries are shorter by d and "
         f"responses longer; that no latency is below zero says {-found.response.least / 1e6:,.3f} ms <= d <= "

@@ -24,11 +24,9 @@ from mmkit.units import format_duration
 
 LEAST = 20
 """Answered commands: with fewer, the largest is all that is known of the tail."""
-_COUNTS = (101, 201, 501, 1_001)
-"""Of quantiles: every percent, so that P95 and P99 are among them; more where the tail asks for it."""
-_TAIL = (
-    0.01  # relative: how far the mean of what is drawn may be from the mean of what was measured
-)
+_COUNTS = (21, 51, 101, 201)
+"""Of quantiles: P95 is always one of them, and P99 of the last two."""
+_TAIL = 0.01
 _CONFIDENCE = 0.95
 
 Samples = list[tuple[int, int]]
@@ -49,6 +47,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         p99: 99 % took no longer.
         largest: The longest.
         quantiles: At equal steps of probability, from the least to the largest.
+        honest: Whether mean and P99 of what is drawn from these are right to a hundredth.
     """
 
     count: int
@@ -61,6 +60,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     p99: int
     largest: int
     quantiles: list[int]
+    honest: bool
 
 
 class LatencyFit(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,18 +204,29 @@ def refuse_negative(answers: Answers) -> None:
 def quantiles_of(values: Sequence[int]) -> list[int]:
     """Return as few quantiles as describe ascending `values`, at equal steps of probability.
 
-    A distribution that is linear between quantiles spreads the last step evenly up to the largest value, and
-    one value in ten thousand can be a thousand times the median. So there are as many as it takes for the mean
-    to be right to a hundredth, up to 1,001, and no more than there are values: these are their own quantiles.
+    A distribution that is linear between quantiles spreads the last step evenly up to the largest value, and one
+    value in ten thousand can be a thousand times the median. So there are as many as it takes for the mean and P99
+    of what is drawn to be right to a hundredth, up to 201, and no more than there are values, which are their own
+    quantiles. See `is_honest`.
     """
-    mean = float(np.mean(values))
+    quantiles = list(values)
     for count in _COUNTS:
         if count >= len(values):
+            return list(values)
+        steps = np.quantile(values, np.linspace(0, 1, count))
+        quantiles = [int(quantile) for quantile in np.floor(steps)]
+        if is_honest(quantiles, values):
             break
-        quantiles = np.floor(np.quantile(values, np.linspace(0, 1, count))).astype(np.int64)
-        if count == _COUNTS[-1] or abs(mean_drawn(quantiles.tolist()) - mean) <= _TAIL * mean:
-            return [int(quantile) for quantile in quantiles]
-    return list(values)
+    return quantiles
+
+
+def is_honest(quantiles: Sequence[int], values: Sequence[int]) -> bool:
+    """Whether mean and P99 of what is drawn from `quantiles` are those of `values`, to a hundredth."""
+    mean, p99 = float(np.mean(values)), float(np.quantile(values, 0.99))
+    return (
+        abs(mean_drawn(quantiles) - mean) <= _TAIL * mean
+        and abs(float(np.quantile(quantiles, 0.99)) - p99) <= _TAIL * p99
+    )
 
 
 def mean_drawn(quantiles: Sequence[int]) -> float:
@@ -251,6 +262,7 @@ def yaml_of(quantiles: Sequence[int]) -> str:
 def _measured(samples: Samples) -> Measured:
     values = sorted(ns for _, ns in samples)
     moments = len({sent for sent, _ in samples})
+    quantiles = quantiles_of(values)
     median, p95, p99 = np.floor(np.quantile(values, (0.5, 0.95, 0.99))).astype(np.int64).tolist()
     return Measured(
         count=len(values),
@@ -263,7 +275,8 @@ def _measured(samples: Samples) -> Measured:
         p95=p95,
         p99=p99,
         largest=values[-1],
-        quantiles=quantiles_of(values),
+        quantiles=quantiles,
+        honest=is_honest(quantiles, values),
     )
 
 
