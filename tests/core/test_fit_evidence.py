@@ -217,6 +217,16 @@ def test_what_an_order_took_at_once_is_no_fill_in_the_queue() -> None:
     assert (life.quantity, life.fills, life.ended) == (2, [], (50, 4))
 
 
+def test_a_fill_that_is_reported_before_the_order_is_said_to_rest_came_after_it() -> None:
+    sent, accepted = put()
+    fill = filled(AT, remaining=2)
+    (life,) = lives_of([sent, *fill, accepted, *canceled(50)])
+    assert life.fills == [(life.accepted, 2)]
+    ours = [bid(100, 62, 20), bid(100, 47, 21), sold(100, 30, 30), bid(100, 9, 60)]
+    _, seen = told(ours, [sent, *fill, accepted], canceled(50), real=True)
+    assert seen.left_out == {"that were filled when the data has no trade at their price": 1}
+
+
 def test_our_own_lots_are_taken_off_the_totals_while_they_are_there() -> None:
     # Of the first, which is left out, five are ours until 20, and two until 25; of the second five from 40 on.
     entries = [

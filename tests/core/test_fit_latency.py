@@ -145,9 +145,7 @@ def test_few_values_are_their_own_quantiles() -> None:
     assert quantiles_of([3, 5, 5, 900]) == [3, 5, 5, 900]
 
 
-@pytest.mark.parametrize(
-    ("largest", "count"), [(2 * MS, 21), (2_030_000, 51), (5 * MS, 101), (8 * MS, 201)]
-)
+@pytest.mark.parametrize(("largest", "count"), [(2 * MS, 21), (5 * MS, 101), (8 * MS, 201)])
 def test_one_value_far_out_takes_more_quantiles(largest: int, count: int) -> None:
     # One in ten thousand: in the last step, a whole share of all draws would lie evenly up to it.
     measured = sorted([*np.random.default_rng(6).integers(MS, 2 * MS, 9_999).tolist(), largest])

@@ -92,10 +92,10 @@ def test_the_knots_of_a_run_come_back(behind: tuple[float, ...], tmp_path: Path)
         assert abs(knot - true) < 3 * error
     assert max(found.behind_error[1:4]) < 0.1
     by_name = {each.name: each for each in found.tried}
-    power = by_name[f"power {found.exponent:.4g}"]
-    assert by_name["calibrated"].left_out_loss is not None
+    power = by_name["power, fitted"]
+    assert by_name["calibrated, fitted"].left_out_loss is not None
     assert power.left_out_loss is not None
-    assert by_name["calibrated"].left_out_loss < 0.2 * power.left_out_loss
+    assert by_name["calibrated, fitted"].left_out_loss < 0.2 * power.left_out_loss
 
 
 @pytest.mark.parametrize("model", ["log", "risk_averse"])

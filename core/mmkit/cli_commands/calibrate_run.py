@@ -236,17 +236,17 @@ _WHY = {
 
 def _models(found: QueueFit) -> list[str]:
     """Return how models did, the fit, and the YAML."""
+    from mmkit.fit.queue import EXPONENTS
+
     lines = [
         "Loss: how far the front was from what happened, in shares of the total on arrival, on average.",
-        f"{'':14} {'loss':>8} {'left out':>9} {'filled, was not':>16} {'not filled, was':>16}",
+        f"{'':18} {'loss':>8} {'left out':>9} {'filled, was not':>16} {'not filled, was':>16}",
     ]
     for each in found.tried:
         left_out = "" if each.left_out_loss is None else f"{each.left_out_loss:.3%}"
         lines.append(
-            f"{each.name:14} {each.loss:>8.3%} {left_out:>9} {each.filled:>16,} {each.unfilled:>16,}"
+            f"{each.name:18} {each.loss:>8.3%} {left_out:>9} {each.filled:>16,} {each.unfilled:>16,}"
         )
-    from mmkit.fit.queue import EXPONENTS
-
     low, high = found.exponent_low, found.exponent_high
     alike = f"; from {low:.4g} to {high:.4g} all are as good" if high > low else ""
     lines += ["", f"exponent {found.exponent:.4g} +- {found.exponent_error:.2g}{alike}"]

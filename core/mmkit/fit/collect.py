@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -15,13 +16,14 @@ from mmkit.commands import AnyCommand
 from mmkit.errors import DataError
 from mmkit.events import AnyEvent, Side
 from mmkit.fit.evidence import FURTHEST, NEAREST, Evidence, Happening
-from mmkit.fit.lives import Life, lives_of
+from mmkit.fit.lives import Life, Moment, lives_of
 from mmkit.sim.exchange import Resting, SimExchange
 from mmkit.sim.queue import QueueModel, QueuePosition
 from mmkit.tape import KIND, SELL, Kind, Row, Tape
 
-_Moment = tuple[int, int, Life, int]
-"""When, its place in the journal, whose, and the lots left on the book."""
+_What = Literal["came", "filled", "canceled"]
+_Moment = tuple[Moment, _What, Life, int]
+"""When, what happened, to which order, and the lots it had on the book then."""
 
 _Note = tuple[int, Happening]
 """When, and what a queue model would have been told."""
@@ -119,7 +121,7 @@ class _Collector:
     def collect(self, rows: Iterable[Row]) -> tuple[list[Evidence], Seen]:
         moments = self._moments()
         for row in rows:
-            while moments and moments[0][0] < row[0]:
+            while moments and moments[0][0][0] < row[0]:
                 self._act(moments.popleft())
             self._on_row(row)
         for moment in moments:
@@ -140,27 +142,28 @@ class _Collector:
         """Return when orders came, traded and went, in order."""
         moments: list[_Moment] = []
         for life in self._lives:
-            moments.append((*life.accepted, life, life.quantity))
-            moments += [(*moment, life, left) for moment, left in life.fills]
+            moments.append((life.accepted, "came", life, life.quantity))
+            moments += [(moment, "filled", life, left) for moment, left in life.fills]
             if life.canceled is not None:
-                moments.append((*life.canceled, life, 0))
-        return deque(sorted(moments, key=lambda moment: moment[:2]))
+                moments.append((life.canceled, "canceled", life, 0))
+        # Of one moment, that an order came is first.
+        return deque(sorted(moments, key=lambda moment: moment[0]))
 
     def _act(self, moment: _Moment) -> None:
         """Let an order come, trade or go."""
-        ts, place, life, left = moment
+        (ts, _), what, life, left = moment
         order_id = life.order.order_id
         if self._own is not None:
             self._own[life.place] += left - self._left[order_id]
             self._left[order_id] = left
-        if (ts, place) == life.accepted:
+        if what == "came":
             self._come(life)
         elif order_id not in self._followed:
             return  # it has told what it can
-        elif (ts, place) == life.canceled:
-            self._unfilled(order_id, ts)
-        else:
+        elif what == "filled":
             self._filled_at(order_id, ts)
+        else:
+            self._unfilled(order_id, ts)
 
     def _come(self, life: Life) -> None:
         """Put an order on the book, if its queue can be followed."""

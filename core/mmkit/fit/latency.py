@@ -24,7 +24,7 @@ from mmkit.units import format_duration
 
 LEAST = 20
 """Answered commands: with fewer, the largest is all that is known of the tail."""
-_COUNTS = (21, 51, 101, 201)
+_COUNTS = (21, 101, 201)
 """Of quantiles: P95 is always one of them, and P99 of the last two."""
 _TAIL = 0.01
 _CONFIDENCE = 0.95

@@ -63,12 +63,13 @@ def lives_of(entries: Iterable[AnyCommand | AnyEvent]) -> list[Life]:
             case OrderFilled(liquidity=Liquidity.TAKER):
                 life.quantity -= entry.quantity
             case OrderFilled():
-                # Reported before it was said to rest, perhaps; it was not filled before it did.
-                moment = max((entry.ts_exchange, number), life.accepted)
-                life.fills.append((moment, entry.remaining))
+                life.fills.append(((entry.ts_exchange, number), entry.remaining))
             case OrderCanceled():
                 life.canceled = (entry.ts_exchange, number)
     rested = [lives[order_id] for order_id in accepted]
+    for life in rested:
+        # A fill may be reported before it is said that the order rests, but does not happen before it does.
+        life.fills = [(max(moment, life.accepted), left) for moment, left in life.fills]
     rested.sort(key=lambda life: life.accepted)
     _mark_neighbours(rested)
     return rested

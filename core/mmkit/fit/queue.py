@@ -130,7 +130,7 @@ class _Candidate:
 
     @property
     def fitted(self) -> bool:
-        """Whether it has parameters, so that what it misses of the others is less than it may be."""
+        """Whether it has parameters, so that it misses less of the orders it was fitted to than of others."""
         return self.left_out is not self.misses
 
 
@@ -174,8 +174,8 @@ class _Fitting:
                 _tried("risk_averse", averse.misses, averse.left_out),
                 _tried("log", log.misses, log.left_out),
                 *(_tried(f"power {n:g}", misses) for n, misses in looked_at.items()),
-                _tried(f"power {exponent:.4g}", power.misses, power.left_out),
-                *(_tried("calibrated", each.misses, each.left_out) for each in others[2:]),
+                _tried("power, fitted", power.misses, power.left_out),
+                *(_tried("calibrated, fitted", each.misses, each.left_out) for each in others[2:]),
             ],
         )
 
