@@ -191,6 +191,12 @@ def test_an_order_that_came_while_the_book_was_unknown_is_left_out() -> None:
     assert seen.left_out == {"that could not rest on the book of the market data": 1}
 
 
+def test_all_that_come_and_go_beside_an_order_that_stays_are_its_neighbours() -> None:
+    short = [[*put(n, at=20 * n), *canceled(20 * n + 10, n)] for n in (2, 3)]
+    _, seen = told([], put(1), *short, canceled(90, 1))
+    assert seen.left_out == {"that shared their price with another of ours": 3}
+
+
 def test_one_price_one_after_the_other_is_no_neighbour() -> None:
     _, seen = told([], put(1), canceled(30, 1), put(2, at=30), canceled(40, 2))
     assert (seen.followed, seen.left_out) == (2, {})
@@ -327,10 +333,12 @@ def test_the_knots_of_a_power_are_its_shares(exponent: float) -> None:
 )
 def test_knots_are_found_and_never_rise(goal: list[float], start: list[float]) -> None:
     goal = sorted(goal, reverse=True)
-    found = fit_knots(
-        lambda knots, _: sum(abs(a - b) for a, b in zip(knots, goal, strict=True)),
-        sorted(start[: len(goal)], reverse=True),
-    )
+
+    def loss(knots: tuple[float, ...], enough: float) -> float:
+        assert list(knots) == sorted(knots, reverse=True)
+        return sum(abs(a - b) for a, b in zip(knots, goal, strict=True))
+
+    found = fit_knots(loss, sorted(start[: len(goal)], reverse=True))
     assert list(found) == sorted(found, reverse=True)
     assert found == pytest.approx(goal, abs=0.011)
 

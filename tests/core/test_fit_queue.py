@@ -222,9 +222,7 @@ def test_on_recorded_order_books_parameters_come_back_too(
         "instrument": {"venue": "binance", "market": market, "symbol": symbol, "tick": tick, "lot": lot},
         "data": {"plugin": "capture", "paths": [str(path) for path in paths]},
     }  # fmt: skip
-    # No answer is given before the data that decides it, however late that is received.
-    sim = {"queue": queue, "latency": LATENCY, "data_wait": "2s"}
-    config = config_of(tmp_path, sim, strategy, **changes)
+    config = config_of(tmp_path, {"queue": queue, "latency": LATENCY}, strategy, **changes)
     tape = load_tape(config)
     if len(paths) == 2:
         tape = Tape.from_rows(tape.instrument, islice(tape.rows(), len(tape) // 2))

@@ -166,8 +166,7 @@ class _Fitting:
             exponent=exponent,
             exponent_low=low,
             exponent_high=high,
-            # A value that may lie anywhere between two has their distance, over the root of 12, as its error.
-            exponent_error=math.hypot(_jackknife(without), (high - low) / math.sqrt(12)),
+            exponent_error=math.hypot(_jackknife(without), _width_error(low, high)),
             behind=list(others[-1].settings.behind),
             behind_error=behind_error,
             tried=[
@@ -283,6 +282,12 @@ def _tried(name: str, misses: Floats, left_out: Floats | None = None) -> Tried:
 
 def _middle(ends: tuple[float, float]) -> float:
     return (ends[0] + ends[1]) / 2
+
+
+def _width_error(low: float, high: float) -> float:
+    """Return the standard error of an exponent that may lie anywhere from `low` to `high`, or a step beyond."""
+    step = 2.0**_FINEST
+    return (high * step - low / step) / math.sqrt(12)
 
 
 def _plateau(losses: Mapping[float, float]) -> tuple[float, float]:
