@@ -231,9 +231,27 @@ class RecordedRun:
         """What was traded, by market, the main one first."""
         return {MAIN: self.instrument, **self.record.info.others}
 
+    def ended_ns(self) -> int:
+        """Return when it had ended, ns since the epoch.
+
+        Raises:
+            RunError: if it did not get that far.
+        """
+        if self.record.end_ns is None:
+            raise RunError(
+                f"{self.folder}: the run never ended, so it is not known how far its journal goes; "
+                "it was killed, or it is still going on"
+            )
+        return self.record.end_ns
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its fills were pretended; True of a run that never ended, which does not say."""
+        return self.record.end_ns is None or self.config().get("mode") != "live"
+
     def tape(self, market: str = MAIN) -> Tape:
         """Return the market data of one market as it was received."""
-        number = list(self.instruments).index(market)
+        number = list(self.instruments).index(self._known(market))
         raw = self._read("market.rows")
         return tape_from_records(self.instruments[market], raw, FeedStats(), number)
 
@@ -248,6 +266,11 @@ class RecordedRun:
                 "(0 the main one); the file was written by something else or is damaged"
             )
         return [(names[number], rows) for number, rows in messages]
+
+    def entries_of(self, market: str) -> list[AnyCommand | AnyEvent]:
+        """Return the commands and events of one market, in order."""
+        self._known(market)
+        return [entry for entry in self.entries() if entry.market == market]
 
     def entries(self) -> list[AnyCommand | AnyEvent]:
         """Return every command and event, in order."""
@@ -267,6 +290,13 @@ class RecordedRun:
         if not isinstance(loaded, dict):
             raise RunError(f"{self.folder / 'config.yml'}: a mapping was expected")
         return loaded
+
+    def _known(self, market: str) -> str:
+        if market not in self.instruments:
+            raise RunError(
+                f"{self.folder}: the run has no market {market!r}; it has {', '.join(self.instruments)}"
+            )
+        return market
 
     def _decode(self, name: str, kind: type[RunRecord]) -> RunRecord:
         try:

@@ -1,4 +1,4 @@
-"""``mmkit calibrate``: measure a recorded market for the parameters of a strategy."""
+"""``mmkit calibrate``: measure a recorded market for a strategy's parameters, or a recorded run for those of ``sim``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmkit.cli_commands.calibrate_run import latency, queue
 from mmkit.cli_commands.options import file_options, json_option, load_with_log, verbose_option
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ def _span(ctx: click.Context, param: click.Parameter, value: str) -> int:
 
 @click.group()
 def calibrate() -> None:
-    """Measure a recorded market for the parameters of a strategy."""
+    """Measure a recorded market for the parameters of a strategy, or a recorded run for those of 'sim'."""
+
+
+calibrate.add_command(latency)
+calibrate.add_command(queue)
 
 
 @calibrate.command()

@@ -69,11 +69,7 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
         RunError: if the run did not get far enough to be replayed, or a file that it depended on has changed.
     """
     record = recorded.record
-    if record.end_ns is None:
-        raise RunError(
-            f"{recorded.folder}: the run never ended, so it is not known how far its journal goes; "
-            "it was killed, or it is still going on"
-        )
+    end_ns = recorded.ended_ns()
     _check_files(record)
     messages = recorded.messages()
     replayed = _Entries()
@@ -82,7 +78,7 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
     )
     began = time.perf_counter()
     stop_ns = NEVER if record.stop_ns is None else record.stop_ns
-    replay_received(session, messages, stop_ns=stop_ns, end_ns=record.end_ns)
+    replay_received(session, messages, stop_ns=stop_ns, end_ns=end_ns)
     entries = recorded.entries()
     engine = session.engine
     return Parity(
@@ -124,22 +120,26 @@ def _first_difference(
     return f"entry {at + 1}: only {where}: {longer[at]!r}"
 
 
-def open_recorded(folder: Path) -> RecordedRun:
+def open_recorded(folder: Path, purpose: str = "parity") -> RecordedRun:
     """Return the recorded run in `folder`, refusing those that hold no market data.
 
+    Args:
+        folder: Of the run.
+        purpose: What needs it, to say so.
+
     Raises:
-        RunError: if it is no dry run.
+        RunError: if it is no run of ``mmkit trade``.
     """
     recorded = RecordedRun(folder)
     if recorded.record.info.command != "trade":
         raise RunError(
-            f"{folder}: recorded by 'mmkit {recorded.record.info.command}'; parity needs a run of 'mmkit trade'"
+            f"{folder}: recorded by 'mmkit {recorded.record.info.command}'; {purpose} needs a run of 'mmkit trade'"
         )
     return recorded
 
 
 def newest_run(userdir: Path) -> Path:
-    """Return the folder of the newest dry run under ``userdir/results``.
+    """Return the folder of the newest run of ``mmkit trade`` under ``userdir/results``.
 
     Raises:
         RunError: if there is none.

@@ -147,6 +147,10 @@ class SimExchange:
         self._remove(resting)
         return True
 
+    def resting(self, order_id: int) -> Resting | None:
+        """Return one of our orders on the book; `None` if it is not there."""
+        return self._orders.get(order_id)
+
     def _meets_own(self, order: SubmitOrder) -> bool:
         """Whether one of ours rests on the other side at the order's price or a better one."""
         if order.side is Side.BUY:

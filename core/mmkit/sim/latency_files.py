@@ -1,10 +1,10 @@
-"""Measured latencies, read from CSV files; what is wrong with one is refused with its line."""
+"""Measured latencies in CSV files; what is wrong with one is refused with its line."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,6 +46,39 @@ def read_series(setting: RecordedLatency) -> tuple[list[int], list[int]]:
                 f"{line}; measure without holes, or raise max_gap"
             )
     return [time for _, (time, _) in table], [value for _, (_, value) in table]
+
+
+def write_samples(path: Path, values: Iterable[int]) -> None:
+    """Write a file that `read_samples` reads; values in ns.
+
+    Raises:
+        DataError: if there is a file already, or it cannot be written.
+    """
+    _write(path, ("latency_ns",), ((value,) for value in values))
+
+
+def write_series(path: Path, series: Iterable[tuple[int, int]]) -> None:
+    """Write a file that `read_series` reads, of pairs of a time and a latency, ns.
+
+    Raises:
+        DataError: if there is a file already, or it cannot be written.
+    """
+    _write(path, ("ts_ns", "latency_ns"), series)
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[int]]) -> None:
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
+    place = path.expanduser()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("x") as file:
+            file.write("\n".join(lines) + "\n")
+    except FileExistsError as error:
+        raise DataError(
+            f"{path}: there is a file already, and a run may depend on it; name another folder"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[tuple[int, list[int]]]:
