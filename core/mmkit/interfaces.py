@@ -491,6 +491,10 @@ class StrategyConfig(PluginConfig):
         (),
         description="Ask the strategy besides on a change of the best prices, on trades, on own fills.",
     )
+    compiled: bool = Field(
+        True,
+        description="Use the strategy's compiled decision in backtests, if it has one.",
+    )
 
 
 class Strategy(ABC):

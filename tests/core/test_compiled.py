@@ -350,14 +350,28 @@ def test_a_compiled_decision_decides_like_the_same_strategy_in_plain_python(
     assert run(strategy, compiled=True) == expected
 
 
+class Lost(JoinBest):
+    """Its compiled decision is nowhere to be found."""
+
+    decision = "mmkit_strategies.join_best_compiled:nowhere"
+
+
+def of_lost(tape: Tape, **config: Any) -> Session:
+    built = build_strategy(Lost, every="50ms", size="0.01", max_position="0.05", **config)
+    venue = PaperVenue(PaperConfig(), Context(BTCUSDT, SimSettings()))
+    return Session(Engine(BTCUSDT, built, RiskGate(), tape.start_ns), venue, Memory())
+
+
 def test_a_compiled_decision_that_cannot_be_imported_is_named_with_what_to_do() -> None:
-    class Lost(JoinBest):
-        decision = "mmkit_strategies.join_best_compiled:nowhere"
-
     tape = random_tape(1)
-    context = Context(BTCUSDT, SimSettings())
-    built = build_strategy(Lost, every="50ms", size="0.01", max_position="0.05")
-    engine = Engine(BTCUSDT, built, RiskGate(), tape.start_ns)
+    with pytest.raises(StrategyError, match=r"nowhere.*cannot be used.*strategy.compiled=false"):
+        replay_compiled(of_lost(tape), tape)
 
-    with pytest.raises(StrategyError, match=r"nowhere.*cannot be used"):
-        replay_compiled(Session(engine, PaperVenue(PaperConfig(), context), Memory()), tape)
+
+def test_told_to_the_compiled_engine_asks_in_plain_python_and_needs_no_compiled_decision() -> None:
+    tape = random_tape(1)
+    plain, told = of_lost(tape), of_lost(tape, compiled=False)
+    replay_plain(plain, {MAIN: tape})
+    replay_compiled(told, tape)
+    assert outcome(told) == outcome(plain)
+    assert told.engine.counts["fills"] > 0

@@ -209,7 +209,7 @@ def _replay(
         if not why:
             if not advance.signatures:
                 _log.info(
-                    "the compiled engine is loaded; the first time it is compiled, some ten seconds"
+                    "the compiled engine is loaded; the first time it is compiled, some twenty seconds"
                 )
             try:
                 replay_compiled(session, tapes[MAIN], progress)

@@ -226,7 +226,7 @@ class CompiledRun:
         s["checks"] = len(engine.risk.checks)
         self._settle_latency(settings)
         self._settle_money()
-        if strategy.decision:
+        if strategy.decision and strategy.config.compiled:
             self._decision = _imported(strategy.decision)
             s["decision"] = self._decision.address
             s["parameters"] = self._kept(np.array([*strategy.parameters(), 0.0]))
@@ -540,7 +540,7 @@ def _imported(path: str) -> Any:
         reason = str(error).strip().splitlines()
         raise StrategyError(
             f"the compiled decision '{path}' cannot be used: {reason[0] if reason else error!r}; "
-            "mend it, or set 'decision' to an empty text to run uncompiled"
+            "mend it, or ask the strategy in plain Python with '--set strategy.compiled=false'"
         ) from error
 
 
