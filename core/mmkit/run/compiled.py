@@ -51,7 +51,7 @@ from mmkit.sim.kernel import layout as k
 from mmkit.sim.kernel.advance import advance
 from mmkit.sim.latency import Drawn, Recorded, delay_of
 from mmkit.sim.paper import PaperVenue
-from mmkit.tape import NEVER, GapReason, Kind, Tape
+from mmkit.tape import NAMES, NEVER, RELEASED, GapReason, Kind, Tape
 from mmkit.tape.index import NONE, UNKNOWN, WIDEST
 
 _LOG_LINES = 8_192
@@ -141,6 +141,7 @@ class CompiledRun:
         self.s = self.state[0]
         self._tables: list[npt.NDArray[Any]] = []
         self.tables = k.tables(tape.index.facts.span, _LOG_LINES, engine.strategy.depth)
+        self._stopped, self._due = False, 0
         self._point()
         self._settle(settings)
         # Items of a memoryview are Python's own integers, and come at a third of the time.
@@ -270,7 +271,22 @@ class CompiledRun:
 
     def stop(self) -> None:
         """End a run that goes on in another thread, at its next instant."""
+        self._stopped = True
         self.s["limit"] = -NEVER
+
+    def _release(self) -> None:
+        """Give back the memory of what has been gone through of a long tape, and say when to return to that."""
+        s, tape = self.s, self.tape
+        row = int(s["row"])
+        # Rows that waited in the order of the venue's clock are a piece behind at most, and may be read again.
+        tape.release((*NAMES, "order"), row - RELEASED)
+        tape.release(("top_row", "top_ts", "top_bid", "top_ask"), int(s["top"]))
+        tape.release(("exchange_row", "exchange_bid", "exchange_ask"), int(s["exchange_top"]))
+        # A strategy that is seldom asked may not have moved at all.
+        self._due = due = max(row, self._due) + RELEASED
+        s["limit"] = NEVER if due >= len(tape) else tape.ts_local[due]
+        if self._stopped:  # while the limit was put off
+            s["limit"] = -NEVER
 
     def run(self, progress: Progress | None) -> None:
         """Run to the end.
@@ -290,6 +306,8 @@ class CompiledRun:
         now, best_bid, best_ask, position = k.NOW, k.BEST_BID, k.BEST_ASK, k.POSITION
         started, told_at = self.engine.now, self.engine.now
         span = max(1, int(self.s["end"]) - started)
+        if self.tape.long:
+            self._release()
         while True:
             why = advance(address)
             if why == k.ASK:
@@ -318,7 +336,9 @@ class CompiledRun:
             elif why == k.PAY:
                 self._pay()
             elif why == k.LIMIT:
-                raise RunError("the run was stopped before its end")
+                if self._stopped:
+                    raise RunError("the run was stopped before its end")
+                self._release()
             elif why == k.BAD:
                 raise StrategyError(
                     f"{strategy.decision} wanted {self.tables['wanted'][:10].tolist()}...: prices and "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmkit.tape.records import RECORD, messages_from_records, records, tape_from_records
 from mmkit.tape.rows import KIND, LAST, NEVER, SCALE, SELL, FeedStats, GapReason, Kind, Row
-from mmkit.tape.tape import NAMES, Tape
+from mmkit.tape.tape import NAMES, RELEASED, Tape
 
 __all__ = [
     "KIND",
@@ -12,6 +12,7 @@ __all__ = [
     "NAMES",
     "NEVER",
     "RECORD",
+    "RELEASED",
     "SCALE",
     "SELL",
     "FeedStats",

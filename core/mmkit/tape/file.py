@@ -22,7 +22,7 @@ import numpy.typing as npt
 from mmkit.errors import DataError
 from mmkit.instruments import Instrument
 from mmkit.tape.rows import FeedStats
-from mmkit.tape.tape import NAMES, Tape, narrowed, refuse_going_back
+from mmkit.tape.tape import NAMES, Place, Tape, narrowed, refuse_going_back
 
 if TYPE_CHECKING:
     from mmkit.tape.index import Facts
@@ -96,7 +96,10 @@ def load(path: Path) -> Tape:
         name: np.frombuffer(buffer, dtype=types[name], count=count, offset=places[name])
         for name, count in header.counts.items()
     }
-    tape = Tape.of_narrow(header.instrument, header.stats, parts)
+    mapped = {
+        name: (buffer, places[name], part.itemsize, len(part)) for name, part in parts.items()
+    }
+    tape = Tape.of_narrow(header.instrument, header.stats, parts, mapped)
     if header.facts is not None:
         from mmkit.tape.index import PARTS, Facts, Index
 
@@ -243,11 +246,15 @@ class TapeWriter:
     def delay(self, start: int, stop: int, by: int, least: int) -> None:
         """Add `by` ns to the local times of rows from `start` to `stop`; none is then before `least`."""
         self._files["ts_local"].flush()
-        times = np.memmap(self._folder / "ts_local", TYPES["ts_local"], "r+")
         for begin in range(start, stop, _AT_ONCE):
-            part = times[begin : min(begin + _AT_ONCE, stop)]
+            count = min(_AT_ONCE, stop - begin)
+            # Mapped piece by piece: what is mapped counts as memory until it is let go.
+            part = np.memmap(
+                self._folder / "ts_local", TYPES["ts_local"], "r+", 8 * begin, (count,)
+            )
             part += by
             np.maximum(part, least, out=part)
+        times = np.memmap(self._folder / "ts_local", TYPES["ts_local"], "r")
         self._last = np.array(times[-1:], np.int64)
 
     def finish(self, stats: FeedStats) -> Tape:
@@ -256,9 +263,15 @@ class TapeWriter:
             self._write(name, np.empty(0, dtype))  # so that there is a file
         self._close()
         files = {name: self._folder / name for name in TYPES}
-        tape = Tape.of_narrow(
-            self._instrument, stats, {name: _mapped(files[name], TYPES[name]) for name in TYPES}
-        )
+        parts = {name: np.empty(0, dtype) for name, dtype in TYPES.items()}
+        places: dict[str, Place] = {}
+        for name, dtype in TYPES.items():
+            if files[name].stat().st_size:  # an empty file cannot be mapped
+                with files[name].open("rb") as file:
+                    buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                parts[name] = np.frombuffer(buffer, dtype)
+                places[name] = (buffer, 0, parts[name].itemsize, len(parts[name]))
+        tape = Tape.of_narrow(self._instrument, stats, parts, places)
         facts: Facts | None = None
         if self._rows >= _INDEXED:
             from mmkit.tape.index import PARTS, make_index
@@ -296,10 +309,3 @@ class TapeWriter:
         for file in self._files.values():
             file.close()
         self._files.clear()
-
-
-def _mapped(path: Path, dtype: str) -> npt.NDArray[Any]:
-    # An empty file cannot be mapped.
-    if not path.stat().st_size:
-        return np.empty(0, dtype)
-    return np.memmap(path, dtype=dtype, mode="r")

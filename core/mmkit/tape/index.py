@@ -17,6 +17,7 @@ import numpy.typing as npt
 from numba import njit
 
 from mmkit.tape.rows import NEVER, Kind
+from mmkit.tape.tape import NAMES
 
 if TYPE_CHECKING:
     from mmkit.tape.tape import Tape
@@ -133,6 +134,7 @@ def make_index(tape: Tape, write: Callable[[str, Part], None]) -> Facts:
         tape: Its columns may be mapped from a file.
         write: Takes the next piece of a column of `PARTS`.
     """
+    # What was mapped is released again: the rows a piece later, where some may have had to wait.
     facts, least_after = _survey(tape)
     fits = facts.span <= WIDEST and facts.narrow_prices
     if fits:
@@ -144,6 +146,7 @@ def make_index(tape: Tape, write: Callable[[str, Part], None]) -> Facts:
             write("top_bid", bid)
             write("top_ask", ask)
             write("special", special)
+            tape.release(NAMES, start)
     exchange = _Tops(tape, facts, by_message=False) if fits else None
     told, waiting = 0, np.empty(0, np.int64)
     for n, piece in enumerate(_pieces(len(tape))):
@@ -158,6 +161,7 @@ def make_index(tape: Tape, write: Callable[[str, Part], None]) -> Facts:
             write("exchange_bid", bid)
             write("exchange_ask", ask)
         told += 0 if order is None else len(order)
+        tape.release(NAMES, piece[0])
     return facts
 
 
@@ -187,6 +191,7 @@ def _survey(tape: Tape) -> tuple[Facts, list[int]]:
             found,
         )
         least.append(int(found[2]))
+        tape.release(NAMES, start)
     after = [NEVER] * len(least)
     for n in range(len(least) - 2, -1, -1):
         after[n] = min(least[n + 1], after[n + 1])

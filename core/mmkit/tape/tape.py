@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,13 @@ NAMES = ("ts_exchange", "ts_local", "kind", "price", "quantity")
 """The columns, in the order of a `Row`."""
 NARROW = 2**31
 """Prices and quantities below it take four bytes."""
+RELEASED = 4_000_000
+"""Rows after which what has been gone through of a long tape is released."""
+_LONG = 16_000_000
+"""Rows, half a gigabyte. What is shorter stays in memory for the next run over it."""
+
+Place = tuple[mmap.mmap, int, int, int]
+"""Where a column lies: in what, from which byte on, the bytes of a value, and how many values."""
 
 
 class Tape:
@@ -65,10 +73,15 @@ class Tape:
         refuse_going_back(self.ts_local)
 
     def _hold(
-        self, instrument: Instrument, stats: FeedStats, parts: Mapping[str, npt.NDArray[Any]]
+        self,
+        instrument: Instrument,
+        stats: FeedStats,
+        parts: Mapping[str, npt.NDArray[Any]],
+        places: Mapping[str, Place] | None = None,
     ) -> None:
         self.instrument = instrument
         self.stats = stats
+        self._places = places or {}
         self.ts_exchange: Ints = parts["ts_exchange"]
         self.ts_local: Ints = parts["ts_local"]
         self.kind: npt.NDArray[np.uint8] = parts["kind"]
@@ -78,11 +91,22 @@ class Tape:
 
     @classmethod
     def of_narrow(
-        cls, instrument: Instrument, stats: FeedStats, parts: Mapping[str, npt.NDArray[Any]]
+        cls,
+        instrument: Instrument,
+        stats: FeedStats,
+        parts: Mapping[str, npt.NDArray[Any]],
+        places: Mapping[str, Place] | None = None,
     ) -> Tape:
-        """Return the tape of columns that are narrow already, ``large`` among them; nothing is checked."""
+        """Return the tape of columns that are narrow already, ``large`` among them; nothing is checked.
+
+        Args:
+            instrument: What the rows are about.
+            stats: What was found while reading the source.
+            parts: The columns, by name.
+            places: Where those lie that are mapped from a file, by name, those of the index too.
+        """
         tape = cls.__new__(cls)
-        tape._hold(instrument, stats, parts)
+        tape._hold(instrument, stats, parts, places)
         return tape
 
     @classmethod
@@ -116,6 +140,30 @@ class Tape:
 
     def __len__(self) -> int:
         return len(self.kind)
+
+    @property
+    def long(self) -> bool:
+        """Whether it is mapped, and so long that whoever has gone through a part should `release` it."""
+        return bool(self._places) and len(self) >= _LONG
+
+    def release(self, names: Iterable[str], count: int) -> None:
+        """Give back the memory of the first values of some columns; whoever reads them again has them read again.
+
+        What is mapped counts as memory of the process from when it is read, so that a month would take that of
+        a month.
+
+        Args:
+            names: Columns, those of the index too; one that is not mapped is left alone.
+            count: How many values.
+        """
+        page = mmap.PAGESIZE
+        for name in names:
+            if place := self._places.get(name):
+                buffer, offset, size, values = place
+                first = offset + -offset % page
+                length = (offset + size * min(count, values)) // page * page - first
+                if length > 0 and hasattr(buffer, "madvise"):  # which Windows has not
+                    buffer.madvise(mmap.MADV_DONTNEED, first, length)
 
     @cached_property
     def price(self) -> Ints:
@@ -167,8 +215,13 @@ class Tape:
             self.narrow_price,
             self.narrow_quantity,
         )
+        released = 0
         for start in range(0, len(self), chunk):
             part = slice(start, start + chunk) if index is None else index[start : start + chunk]
+            if self.long and start >= released + RELEASED:
+                released = start
+                self.release(NAMES, start if index is None else int(index[start]) - RELEASED)
+                self.release(("order",), start)
             ts_exchange, ts_local, kind, price, quantity = (column[part] for column in columns)
             yield from zip(
                 ts_exchange.tolist(),
