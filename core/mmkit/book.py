@@ -5,6 +5,9 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush, nsmallest
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from mmkit.tape import KIND, LAST, SELL, Kind, Row
 
 
@@ -38,11 +41,11 @@ class Ladder:
             return before
         return levels.pop(price, 0)
 
-    def fill(self, prices: list[int], quantities: list[int]) -> None:
-        """Take in the levels of an empty side; every quantity is above zero."""
-        self.levels = dict(zip(prices, quantities, strict=True))
-        self._heap = [self._sign * price for price in prices]
-        heapify(self._heap)
+    def fill(self, prices: npt.NDArray[np.int64], quantities: npt.NDArray[np.int64]) -> None:
+        """Take in the levels of an empty side, in order of price; every quantity is above zero."""
+        self.levels = dict(zip(prices.tolist(), quantities.tolist(), strict=True))
+        # What is sorted is a heap.
+        self._heap = (self._sign * prices)[:: self._sign].tolist()
 
     @property
     def best(self) -> int | None:

@@ -75,6 +75,12 @@ def fee_of(instrument: Instrument, price: int, quantity: int, rate: Decimal) -> 
     return on_grid(half_even(share.numerator, share.denominator))
 
 
+def _sum(values: Integers) -> int:
+    """Return the sum, which may be more than int64 holds."""
+    most = max(int(values.max()), -int(values.min()))
+    return int(values.sum()) if most * len(values) < 2**63 else sum(values.tolist())
+
+
 class Portfolio:
     """What the fills so far have made of nothing: starts flat, with no cash.
 
@@ -141,16 +147,17 @@ class Portfolio:
         if not len(sign):
             return
         values = self._values(price, quantity)
-        lots = quantity.tolist()
-        if values is None or abs(self.position) + sum(lots) >= 2**63:
+        lots = _sum(quantity)
+        if values is None or abs(self.position) + lots >= 2**63:
             # More than int64 holds: one by one, in Python's own integers.
-            for one, at, many in zip(sign.tolist(), price.tolist(), lots, strict=True):
+            columns = (sign.tolist(), price.tolist(), quantity.tolist())
+            for one, at, many in zip(*columns, strict=True):
                 self.trade(Side.BUY if one > 0 else Side.SELL, at, many, _ZERO)
             return
-        received = sum((sign * values).tolist())
+        received = _sum(sign * values)
         self.cash = EXACT.add(self.cash, self._money(received if self._inverse else -received))
-        self.turnover = EXACT.add(self.turnover, self._money(sum(values.tolist())))
-        self.volume += sum(lots)
+        self.turnover = EXACT.add(self.turnover, self._money(_sum(values)))
+        self.volume += lots
         changes = sign * quantity
         after = self.position + np.cumsum(changes)
         before = np.concatenate(([self.position], after[:-1]))

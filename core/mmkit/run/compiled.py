@@ -418,9 +418,11 @@ class CompiledRun:
         self.s["logged"] = 0
         self._note(lines)
         portfolio, worth = self.engine.portfolio, self.worth
-        fills = lines[lines["what"] == k.FILLED]
-        signs = 1 - 2 * fills["selling"]
-        portfolio.trade_columns(signs, fills["price"], fills["quantity"])
+        filled = lines["what"] == k.FILLED
+        selling, prices, quantities = (
+            lines[name][filled] for name in ("selling", "price", "quantity")
+        )
+        portfolio.trade_columns(1 - 2 * selling, prices, quantities)
         # The kernel has added the others up, in whole units.
         portfolio.fees = worth.fees(int(self.s["fees"]))
         portfolio.funding = worth.equity(int(self.s["funding"]))
@@ -532,7 +534,7 @@ class CompiledRun:
         for side, ladder in zip((book.bids, book.asks), ladders, strict=True):
             places = np.flatnonzero(ladder[low : high + 1]) + low
             prices = places + int(self.s["base"])
-            side.fill(prices.tolist(), self.tape.widened(ladder[places]).tolist())
+            side.fill(prices, self.tape.widened(ladder[places]))
         book.known = bool(self.s["known"])
         return book
 

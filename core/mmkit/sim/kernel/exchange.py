@@ -164,18 +164,18 @@ def _rest(s: Any, slot: int) -> None:
 def _note_range(s: Any, side: int) -> None:
     """Note which levels and trades concern the orders we have on a side."""
     orders, resting = orders_at(s.orders, MOST_ORDERS), slots_at(s.resting, side, MOST_ORDERS)
-    # An empty range begins where no price is.
-    low, high = NOWHERE, NOWHERE
-    for n in range(s.restings[side]):
+    count = s.restings[side]
+    if count == 0:
+        # An empty range is where no price is.
+        s.own_low[side], s.own_width[side], s.across[1 - side] = NOWHERE, 0, NEVER
+        return
+    low = high = orders[resting[0]].price
+    for n in range(1, count):
         price = orders[resting[n]].price
-        low = price if n == 0 else min(low, price)
-        high = price if n == 0 else max(high, price)
+        low, high = min(low, price), max(high, price)
     s.own_low[side], s.own_width[side] = low, high - low
     # Levels and sells of the other side from here on would trade with the best of ours.
-    if s.restings[side] == 0:
-        s.across[1 - side] = NEVER
-    else:
-        s.across[1 - side] = low if side else ~high
+    s.across[1 - side] = low if side else ~high
 
 
 @jit
