@@ -19,7 +19,7 @@ from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Detail, Nothing, Recorder
 from mmkit.report import Report, report_json, report_of
-from mmkit.run.assembly import assemble, data_source
+from mmkit.run.assembly import assemble, data_source, section_of
 from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
@@ -96,9 +96,7 @@ def backtest(
     """
     tapes = tapes if tapes is not None else load_tapes(config)
     check_covered(config, tapes)
-    files: dict[str, str] = {}
-    for market in config.markets.values():
-        files |= digests(market.sim.latency)
+    files = files_of(config)
     now_ns = SystemClock().now_ns()
     path = new_run_folder(config.userdir, "backtest", now_ns) if folder else None
     run = run_info(config, tapes, path)
@@ -109,7 +107,10 @@ def backtest(
         with contextlib.closing(Journal(path, detail=detail)) as journal:
             report = run_backtest(config, tapes, journal, run, engine=engine, progress=progress)[1]
             record = RunRecord(
-                info=run, start_ns=report.start_ns, end_ns=report.end_ns, files=files
+                info=run,
+                start_ns=report.start_ns,
+                end_ns=report.end_ns,
+                files=files,
             )
             write_run(journal, config, record, report)
     config.plugins.run_finished(run, report)
@@ -122,8 +123,20 @@ def check_covered(config: Config, tapes: Tapes) -> None:
     Raises:
         DataError: if one does not.
     """
+    for name, market in config.markets.items():
+        check_covers(market.sim.latency, *span_of(tapes), section_of(name))
+
+
+def files_of(config: Config) -> dict[str, str]:
+    """Return the SHA-256 of each file that the markets' latencies are read from, by its path.
+
+    Raises:
+        DataError: if one cannot be read.
+    """
+    files: dict[str, str] = {}
     for market in config.markets.values():
-        check_covers(market.sim.latency, *span_of(tapes))
+        files |= digests(market.sim.latency)
+    return files
 
 
 def run_info(config: Config, tapes: Tapes, folder: Path | None = None) -> RunInfo:
@@ -184,7 +197,7 @@ def report_of_backtest(
         run,
         feeds_of(tapes),
         start_ns=span_of(tapes)[0],
-        events=sum(map(len, tapes.values())),
+        events={market: len(tape) for market, tape in tapes.items()},
         wall_s=wall_s,
         ran_on=ran_on,
     )

@@ -172,8 +172,14 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(_bytes(path)).hexdigest()
 
 
-def check_covers(settings: LatencySettings, start_ns: int, end_ns: int) -> None:
+def check_covers(settings: LatencySettings, start_ns: int, end_ns: int, section: str = "") -> None:
     """Refuse recorded latencies that do not cover the data from `start_ns` to `end_ns`.
+
+    Args:
+        settings: May hold some.
+        start_ns: ns since the epoch.
+        end_ns: ns since the epoch.
+        section: What stands before ``sim`` in the configuration.
 
     Raises:
         DataError: if one does not, or its file cannot be used.
@@ -181,15 +187,20 @@ def check_covers(settings: LatencySettings, start_ns: int, end_ns: int) -> None:
     for way, setting, first, last in _recorded(settings):
         if first - setting.max_gap > start_ns or last + setting.max_gap < end_ns:
             raise DataError(
-                f"{setting.series}: sim.latency.{way} was recorded from {_moment(first)} to "
+                f"{setting.series}: {section}sim.latency.{way} was recorded from {_moment(first)} to "
                 f"{_moment(last)}; the data, from {_moment(start_ns)} to {_moment(end_ns)}, was expected to "
                 f"lie within it, or beyond its ends by {format_duration(setting.max_gap)} at most (max_gap); "
                 "record the latency along with the data, or write quantiles or samples"
             )
 
 
-def refuse_recorded(settings: LatencySettings, now_ns: int) -> None:
+def refuse_recorded(settings: LatencySettings, now_ns: int, section: str = "") -> None:
     """Refuse recorded latencies for a run that begins now and goes on.
+
+    Args:
+        settings: May hold some.
+        now_ns: ns since the epoch.
+        section: What stands before ``sim`` in the configuration.
 
     Raises:
         ConfigError: if there is one.
@@ -201,7 +212,7 @@ def refuse_recorded(settings: LatencySettings, now_ns: int) -> None:
             f"{_moment(now_ns)}, and later"
         )
         hint = "write a duration, quantiles or samples; a series is for a backtest of its time"
-        raise ConfigError([Mistake("", f"sim.latency.{way}", found, hint)])
+        raise ConfigError([Mistake("", f"{section}sim.latency.{way}", found, hint)])
 
 
 def _recorded(settings: LatencySettings) -> list[tuple[str, RecordedLatency, int, int]]:
