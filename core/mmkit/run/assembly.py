@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock
 from mmkit.engine import Engine
-from mmkit.errors import ConfigError, Mistake, OffGrid, UnknownMarket
+from mmkit.errors import ConfigError, Mistake, MmkitError, OffGrid, UnknownMarket
 from mmkit.events import MAIN
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
@@ -34,6 +36,22 @@ if TYPE_CHECKING:
 def section_of(market: str) -> str:
     """Return what stands before a market's keys in the configuration, such as ``markets.spot.``"""
     return "" if market == MAIN else f"markets.{market}."
+
+
+@contextlib.contextmanager
+def told_of(market: str) -> Iterator[None]:
+    """Say of which market an error is that data raises; what is raised in the main one stays as it is."""
+    try:
+        yield
+    except ConfigError as error:
+        section = section_of(market)
+        raise ConfigError(
+            [replace(one, path=f"{section}{one.path}") for one in error.mistakes]
+        ) from error
+    except MmkitError as error:
+        if market != MAIN:
+            error.args = (f"market '{market}': {error}",)
+        raise
 
 
 def data_source(

@@ -19,7 +19,7 @@ from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Detail, Nothing, Recorder
 from mmkit.report import Report, report_json, report_of
-from mmkit.run.assembly import assemble, data_source, section_of
+from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
@@ -51,11 +51,12 @@ def load_tapes(config: Config) -> Tapes:
         finally:
             await source.close()
 
-    tapes = {market: _awaited(read(market)) for market in config.markets}
-    for market, tape in tapes.items():
-        if not len(tape):
-            place = "" if market == MAIN else f"markets.{market}: "
-            raise DataError(f"{place}the recorded data holds nothing about this instrument")
+    tapes = {}
+    for market in config.markets:
+        with told_of(market):
+            tapes[market] = _awaited(read(market))
+            if not len(tapes[market]):
+                raise DataError("the recorded data holds nothing about this instrument")
     return tapes
 
 

@@ -26,7 +26,7 @@ from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Recorder
 from mmkit.report import Report, report_of
-from mmkit.run.assembly import assemble, data_source, section_of, service
+from mmkit.run.assembly import assemble, data_source, section_of, service, told_of
 from mmkit.run.backtest import files_of, write_run
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
@@ -131,7 +131,8 @@ async def trade(
         endpoints = await stack.enter_async_context(_services(config, clock))
         sources: dict[str, DataSource] = {}
         for market in config.markets:
-            sources[market] = data_source(config, clock, endpoints, market)
+            with told_of(market):
+                sources[market] = data_source(config, clock, endpoints, market)
             stack.push_async_callback(sources[market].close)
         return await _trade(config, sources, clock, duration_ns, watcher)
 
@@ -143,7 +144,10 @@ async def _trade(
     duration_ns: int | None,
     watcher: Watcher | None,
 ) -> tuple[Report, MmkitError | None, bool]:
-    instruments = {market: await source.instrument() for market, source in sources.items()}
+    instruments: dict[str, Instrument] = {}
+    for market, source in sources.items():
+        with told_of(market):
+            instruments[market] = await source.instrument()
     start_ns = clock.now_ns()
     folder = new_run_folder(config.userdir, "trade", start_ns)
     run = RunInfo(
@@ -240,8 +244,14 @@ class _Loop:
 
     async def _pump(self, market: str) -> None:
         number = list(self._sources).index(market)
-        async for rows in self._sources[market].stream():
+        async for rows in self._rows(market):
             self._receive(rows, market, number)
+
+    async def _rows(self, market: str) -> AsyncIterator[list[Row]]:
+        """Yield what the market's source does; its errors, and no others, say which market's they are."""
+        with told_of(market):
+            async for rows in self._sources[market].stream():
+                yield rows
 
     def _receive(self, rows: list[Row], market: str, number: int) -> None:
         if not rows:
