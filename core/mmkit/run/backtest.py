@@ -11,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from msgspec.structs import replace
+
 from mmkit.clock import SystemClock
 from mmkit.errors import DataError, UsageError
 from mmkit.events import MAIN
@@ -23,7 +26,8 @@ from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
-from mmkit.tape import FeedStats, Tape
+from mmkit.tape import LAST, FeedStats, Tape
+from mmkit.units import format_time
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -57,7 +61,48 @@ def load_tapes(config: Config) -> Tapes:
             tapes[market] = _awaited(read(market))
             if not len(tapes[market]):
                 raise DataError("the recorded data holds nothing about this instrument")
-    return tapes
+    return together(tapes)
+
+
+def together(tapes: Tapes) -> Tapes:
+    """Return the tapes, cut after the last message that was received before the first of them ends.
+
+    A market whose data has ended would be quoted, and looked at, as it was last.
+
+    Raises:
+        DataError: if there is no time of which all of them tell.
+    """
+    last, end_ns = min(
+        ((market, int(tape.ts_local[-1])) for market, tape in tapes.items()), key=lambda one: one[1]
+    )
+    for market, tape in tapes.items():
+        if (first_ns := int(tape.ts_local[0])) > end_ns:
+            raise DataError(
+                f"recorded data of one time was expected in all markets; that of '{last}' ends at "
+                f"{format_time(end_ns)}, and that of '{market}' begins at {format_time(first_ns)}; give each the data of "
+                "the same time"
+            )
+    return {market: _until(tape, end_ns, last) for market, tape in tapes.items()}
+
+
+def _until(tape: Tape, end_ns: int, last: str) -> Tape:
+    rows = int(np.searchsorted(tape.ts_local, end_ns, "right"))
+    while rows < len(tape) and not tape.kind[rows - 1] & LAST:
+        rows += 1
+    left_out = len(tape) - rows
+    if not left_out:
+        return tape
+    note = f"{left_out:,} rows after {format_time(end_ns)} were left out: the data of '{last}' ends there"
+    parts = {
+        "ts_exchange": tape.ts_exchange[:rows],
+        "ts_local": tape.ts_local[:rows],
+        "kind": tape.kind[:rows],
+        "price": tape.narrow_price[:rows],
+        "quantity": tape.narrow_quantity[:rows],
+        "large": tape.large,
+    }
+    stats = replace(tape.stats, notes=[*tape.stats.notes, note])
+    return Tape.of_narrow(tape.instrument, stats, parts)
 
 
 def span_of(tapes: Tapes) -> tuple[int, int]:
