@@ -158,10 +158,8 @@ def test_the_run_ends_where_the_first_data_ends_and_says_what_was_left_out(
 
 
 def test_data_with_no_time_in_common_is_refused_with_both_times(tmp_path: Path, data: Path) -> None:
-    later = SHARED / "binance_spot" / "btcusdt_20240809.gz"
-    config = CONFIG.replace("data/spot.gz", f"{later}").replace(
-        "data/usdm.gz", f"{SHARED / 'binance_usdm' / 'btcusdt_20240718.gz'}"
-    )
+    earlier = SHARED / "binance_usdm" / "btcusdt_20240718.gz"
+    config = CONFIG.replace("data/usdm.gz", str(earlier))
 
     ended = backtest(tmp_path, data, config=config)
 
@@ -169,7 +167,7 @@ def test_data_with_no_time_in_common_is_refused_with_both_times(tmp_path: Path, 
     assert "data of one time was expected in all markets; that of 'main' ends at 2024-07-1" in (
         ended.stderr
     )
-    assert "that of 'spot' begins at 2024-08-09T00:00:0" in ended.stderr
+    assert "that of 'spot' begins at 2024-08-08T23:54:1" in ended.stderr
 
 
 @pytest.mark.parametrize(

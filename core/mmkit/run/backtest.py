@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from msgspec.structs import replace
 
 from mmkit.clock import SystemClock
@@ -93,7 +94,7 @@ def _until(tape: Tape, end_ns: int, last: str) -> Tape:
     if not left_out:
         return tape
     note = f"{left_out:,} rows after {format_time(end_ns)} were left out: the data of '{last}' ends there"
-    parts = {
+    parts: dict[str, npt.NDArray[Any]] = {
         "ts_exchange": tape.ts_exchange[:rows],
         "ts_local": tape.ts_local[:rows],
         "kind": tape.kind[:rows],
