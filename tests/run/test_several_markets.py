@@ -371,10 +371,13 @@ def test_the_loss_of_one_feed_is_told_by_name_and_pulls_every_quote_until_it_is_
     assert mmkit("parity", run, cwd=tmp_path).status == 0
 
 
-def test_the_service_sandbox_lists_the_symbol_of_every_market(tmp_path: Path) -> None:
+def on_one_sandbox(folder: Path) -> Path:
     config = re.sub(r"data: \{\{.*?\}\}", "data: {{plugin: binance, endpoint: sandbox}}", DRY)
-    config = config.format() + "services: [{plugin: sandbox}]\n"
-    userdir = user_folder(tmp_path, config)
+    return user_folder(folder, config.format() + "services: [{plugin: sandbox}]\n")
+
+
+def test_the_service_sandbox_lists_the_symbol_of_every_market(tmp_path: Path) -> None:
+    userdir = on_one_sandbox(tmp_path)
 
     looked = mmkit("doctor", "-c", userdir / "config.yml", cwd=tmp_path)
     ended = mmkit(
@@ -386,6 +389,37 @@ def test_the_service_sandbox_lists_the_symbol_of_every_market(tmp_path: Path) ->
     assert ended.status == 0, ended.stderr
     assert ended.json["orders"] > 0
     assert ended.json["markets"]["spot"]["trades"] > 0
+
+
+def test_a_latency_file_of_any_market_is_kept_in_mind_for_the_replay(tmp_path: Path) -> None:
+    userdir = on_one_sandbox(tmp_path)
+    (tmp_path / "measured.csv").write_text("latency_ns\n2000000\n5000000\n40000000\n")
+    latency = "markets.spot.sim={latency: {entry: {samples: measured.csv}}}"
+
+    ended = mmkit(
+        *("trade", "-c", userdir / "config.yml", "--duration", "3s", "--json", "--set", latency),
+        cwd=tmp_path,
+    )
+
+    assert ended.status == 0, ended.stderr
+    run = ended.json["folder"]
+    assert mmkit("parity", run, "--json", cwd=tmp_path).json["equal"] is True
+    (tmp_path / "measured.csv").write_text("latency_ns\n2000000\n5000000\n")
+    changed = mmkit("parity", run, cwd=tmp_path)
+    assert changed.status == 1
+    assert "measured.csv: the file that" in changed.stderr
+
+
+def test_a_recorded_latency_is_refused_in_a_dry_run_with_its_market(tmp_path: Path) -> None:
+    userdir = on_one_sandbox(tmp_path)
+    lines = [f"{1_700_000_000 + n}000000000,5000000" for n in range(3)]
+    (tmp_path / "series.csv").write_text("\n".join(["ts_ns,latency_ns", *lines]))
+
+    latency = "markets.spot.sim={latency: {response: {series: series.csv, max_gap: 1m}}}"
+    ended = mmkit("trade", "-c", userdir / "config.yml", "--set", latency, cwd=tmp_path)
+
+    assert ended.status == 3
+    assert "error: markets.spot.sim.latency.response: 'series.csv' was recorded" in ended.stderr
 
 
 def test_a_server_that_refuses_is_told_with_the_name_of_its_market(tmp_path: Path) -> None:
