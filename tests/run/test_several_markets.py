@@ -14,7 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from processes import SHARED, Ended, journal, mmkit, newest_run, start, write_config
+
+from mmkit import MarketView, Quotes, Strategy, sweep
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 # Of one recorder, at one time.
@@ -197,6 +200,44 @@ def test_the_bracket_says_which_of_its_figures_are_of_all_markets(
     ended = backtest(tmp_path, data, "--bracket")
     assert ended.status == 0, ended.stderr
     assert "Equity is of all markets together, the other figures of the main one." in ended.stdout
+
+
+def test_calibrate_measures_the_market_that_is_named(tmp_path: Path, data: Path) -> None:
+    userdir = user_folder(tmp_path, CONFIG.replace("[data/", f"[{data}/"))
+    command = ("calibrate", "intensity", "-c", userdir / "config.yml")
+
+    main = mmkit(*command, cwd=tmp_path)
+    spot = mmkit(*command, "--market", "spot", cwd=tmp_path)
+    refused = mmkit(*command, "--market", "spto", cwd=tmp_path)
+
+    assert main.stdout.startswith("BTC/USDT:USDT: "), main.stderr
+    assert spot.stdout.startswith("BTC/USDT: "), spot.stderr
+    assert refused.status == 2
+    assert "found 'spto'; it has main, spot" in refused.stderr
+
+
+def test_a_sweep_has_the_equity_of_all_markets(data: Path) -> None:
+    class Everywhere(Strategy):
+        def quote(self, view: MarketView) -> dict[str, Quotes]:
+            markets = {"main": view, **view.markets}
+            return {
+                name: Quotes(bid=(one.best_bid, 10), ask=(one.best_ask, 10))
+                for name, one in markets.items()
+                if one.best_bid is not None and one.best_ask is not None
+            }
+
+    config = yaml.safe_load(CONFIG.replace("[data/", f"[{data}/"))
+    config["strategy"] = {"plugin": "Everywhere"}
+    sets = {"strategy.every": ["1s", "2s"]}
+
+    tried = sweep(config, sets, strategy=Everywhere)
+
+    assert len(tried.tried) == 2
+    for one, row in zip(tried.tried, tried.frame().itertuples(), strict=True):
+        spot = one.report.markets["spot"]
+        assert spot.fills > 0
+        assert one.report.equity_of_all == one.report.equity + spot.equity
+        assert row.equity_of_all == float(one.report.equity_of_all)
 
 
 # --- a dry run on two exchanges -------------------------------------------------------------------

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmkit.cli_commands.options import json_option, userdir_option, verbose_option
+from mmkit.cli_commands.options import (
+    json_option,
+    market_option,
+    userdir_option,
+    verbose_option,
+)
 from mmkit.events import MAIN
 
 if TYPE_CHECKING:
@@ -19,13 +24,6 @@ if TYPE_CHECKING:
     from mmkit.tape import Tape
 
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
-_market_option = click.option(
-    "--market",
-    metavar="NAME",
-    default=MAIN,
-    show_default=True,
-    help="Of a run with several: the market to look at, by its name under 'markets'.",
-)
 
 
 @click.command()
@@ -37,7 +35,7 @@ _market_option = click.option(
     metavar="FOLDER",
     help="Write every measurement to CSV files in this folder, for 'samples' and 'series'.",
 )
-@_market_option
+@market_option
 @userdir_option
 @json_option
 @verbose_option
@@ -68,7 +66,7 @@ def latency(run: Path, folder: Path | None, market: str, userdir: Path | None, j
 
 @click.command()
 @_run_argument
-@_market_option
+@market_option
 @userdir_option
 @json_option
 @verbose_option

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mmkit.events import MAIN
+
 if TYPE_CHECKING:
     from mmkit.config import Config
 
@@ -61,6 +63,17 @@ def userdir_option(command: F) -> F:
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
         help="Folder with strategies, plugins, data and results. Default: user_data.",
+    )(command)
+
+
+def market_option(command: F) -> F:
+    """Add ``--market``, for what looks at one market of several."""
+    return click.option(
+        "--market",
+        metavar="NAME",
+        default=MAIN,
+        show_default=True,
+        help="The market to look at, by its name under 'markets'.",
     )(command)
 
 

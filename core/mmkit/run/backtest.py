@@ -43,26 +43,38 @@ less than the compiled one takes to be compiled, once."""
 
 
 def load_tapes(config: Config) -> Tapes:
-    """Return the recorded market data that the configuration names, of every market.
+    """Return the recorded market data that the configuration names, of every market, of the time they have in common.
 
     Raises:
         DataError: if there is none, or it cannot be used.
     """
+    return together({market: load_tape(config, market) for market in config.markets})
 
-    async def read(market: str) -> Tape:
+
+def load_tape(config: Config, market: str = MAIN) -> Tape:
+    """Return all recorded market data of one market.
+
+    Raises:
+        DataError: if there is none, or it cannot be used.
+        UsageError: if the configuration has no such market.
+    """
+    if market not in config.markets:
+        raise UsageError(
+            f"a market of the configuration was expected; found '{market}'; it has {', '.join(config.markets)}"
+        )
+
+    async def read() -> Tape:
         source = data_source(config, SystemClock(), market=market)
         try:
             return await source.tape()
         finally:
             await source.close()
 
-    tapes = {}
-    for market in config.markets:
-        with told_of(market):
-            tapes[market] = _awaited(read(market))
-            if not len(tapes[market]):
-                raise DataError("the recorded data holds nothing about this instrument")
-    return together(tapes)
+    with told_of(market):
+        tape = _awaited(read())
+        if not len(tape):
+            raise DataError("the recorded data holds nothing about this instrument")
+        return tape
 
 
 def together(tapes: Tapes) -> Tapes:
