@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mmkit.events import MAIN
-
 if TYPE_CHECKING:
     from mmkit.config import Config
 
@@ -71,7 +69,8 @@ def market_option(command: F) -> F:
     return click.option(
         "--market",
         metavar="NAME",
-        default=MAIN,
+        # `mmkit.events.MAIN`; importing it would make `mmkit --help` slow.
+        default="main",
         show_default=True,
         help="The market to look at, by its name under 'markets'.",
     )(command)
