@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmkit.engine import Engine
+from mmkit.interfaces import ByMarket
 from mmkit.quoter import wanted_by_market
 
 
@@ -24,7 +25,7 @@ class Desk:
         main = self._engines[0]
         for engine in self._engines:
             engine.desk = self
-        main.view.markets = {engine.market: engine.view for engine in self._engines[1:]}
+        main.view.markets = ByMarket({engine.market: engine.view for engine in self._engines[1:]})
 
     def decide(self, now_ns: int) -> None:
         """Ask the strategy, unless some market must be quiet, and see to what it wants."""

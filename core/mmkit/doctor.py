@@ -18,6 +18,7 @@ from mmkit.clock import Clock, SystemClock
 from mmkit.config import Config, load_config, loaded_plugins
 from mmkit.discovery import reason_of
 from mmkit.errors import ConfigError, MmkitError, UsageError
+from mmkit.events import MAIN
 from mmkit.plugins import Plugins
 from mmkit.run.assembly import data_source, service
 
@@ -131,16 +132,19 @@ async def _market(config: Config) -> list[Finding]:
             else:
                 address = endpoints[chosen.name] or "started"
                 findings.append(Finding(f"service {chosen.name}", "ok", address))
-        try:
-            findings += await _listen(config, clock, endpoints)
-        except Exception as error:  # noqa: BLE001 - foreign code
-            findings.append(Finding(f"data {config.data.name}", "fail", _said(error)))
+        for market, one in config.markets.items():
+            name = f"data {one.data.name}" if market == MAIN else f"data {market}"
+            try:
+                findings += await _listen(config, clock, endpoints, market, name)
+            except Exception as error:  # noqa: BLE001 - foreign code
+                findings.append(Finding(name, "fail", _said(error)))
     return findings
 
 
-async def _listen(config: Config, clock: Clock, endpoints: dict[str, str]) -> list[Finding]:
-    name = f"data {config.data.name}"
-    source = data_source(config, clock, endpoints)
+async def _listen(
+    config: Config, clock: Clock, endpoints: dict[str, str], market: str, name: str
+) -> list[Finding]:
+    source = data_source(config, clock, endpoints, market)
     try:
         async with asyncio.timeout(_DATA_WAIT_S):
             instrument = await source.instrument()
@@ -150,7 +154,7 @@ async def _listen(config: Config, clock: Clock, endpoints: dict[str, str]) -> li
                 rows = source.stream()
                 await anext(rows)
             except UsageError:  # recorded data: there is nothing to listen to
-                return [Finding(name, "ok", f"{told}, recorded"), _clock([])]
+                return [Finding(name, "ok", f"{told}, recorded"), _clock([], market)]
             waited_ms = (time.monotonic() - began) * 1e3
         await _ended(rows)
     except TimeoutError:
@@ -159,7 +163,7 @@ async def _listen(config: Config, clock: Clock, endpoints: dict[str, str]) -> li
     finally:
         await source.close()
     first = Finding(name, "ok", f"{told}, first data after {waited_ms:.0f} ms")
-    return [first, _clock(source.stats.clock_offset_ns)]
+    return [first, _clock(source.stats.clock_offset_ns, market)]
 
 
 async def _ended(rows: AsyncIterator[object]) -> None:
@@ -168,20 +172,21 @@ async def _ended(rows: AsyncIterator[object]) -> None:
         await close()
 
 
-def _clock(offsets_ns: Sequence[int]) -> Finding:
+def _clock(offsets_ns: Sequence[int], market: str) -> Finding:
     """Compare with the venue's clock if it told the time; else only see that ours goes forward."""
+    name = "clock" if market == MAIN else f"clock {market}"
     if offsets_ns:
         offset = offsets_ns[-1]
         told = f"{abs(offset) / 1e6:.1f} ms {'behind' if offset > 0 else 'ahead of'} the venue's"
         if abs(offset) < _CLOCK_WARN_NS:
-            return Finding("clock", "ok", told)
-        return Finding("clock", "warn", f"{told}; synchronise it, such as with chrony or ntpd")
+            return Finding(name, "ok", told)
+        return Finding(name, "warn", f"{told}; synchronise it, such as with chrony or ntpd")
     wall, steady = time.time_ns(), time.monotonic_ns()
     time.sleep(0.05)
     drift = abs((time.time_ns() - wall) - (time.monotonic_ns() - steady))
     if drift > 10_000_000:
-        return Finding("clock", "warn", f"it was set by {drift / 1e6:.0f} ms within 50 ms")
-    return Finding("clock", "ok", "it goes forward; no venue to compare with")
+        return Finding(name, "warn", f"it was set by {drift / 1e6:.0f} ms within 50 ms")
+    return Finding(name, "ok", "it goes forward; no venue to compare with")
 
 
 def _disk(results: Path) -> Finding:

@@ -25,7 +25,7 @@ from mmkit.events import (
     VenueEvent,
 )
 from mmkit.instruments import Instrument
-from mmkit.interfaces import Quotes, Strategy, Target
+from mmkit.interfaces import ByMarket, MarketView, Quotes, Strategy, Target
 from mmkit.orders import Order, Orders
 from mmkit.portfolio import Portfolio
 from mmkit.quoter import Quoter, wanted_by_market
@@ -347,7 +347,7 @@ class View:
         self._engine = engine
         self._levels = engine.strategy.depth
         self.instrument = engine.instrument
-        self.markets: Mapping[str, View] = {}
+        self.markets: Mapping[str, MarketView] = ByMarket()
 
     @property
     def now(self) -> int:

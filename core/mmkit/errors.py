@@ -5,6 +5,7 @@
     ├── ConfigError              3   the configuration; carries every mistake found, not just the first
     ├── PluginError              3   a plugin is missing, broken, unavailable or registered twice
     ├── StrategyError            1   the user's strategy raised, or returned what cannot be quoted
+    │   └── UnknownMarket        1   it asked for a market that the run does not have
     ├── DataError                4   recorded data that cannot be used as it is
     │   ├── OffGrid              4   a price or quantity that is no multiple of the tick or lot
     │   └── CaptureError         4   a capture file: which file, which line, what was found
@@ -75,6 +76,22 @@ class PluginError(MmkitError):
 
 class StrategyError(MmkitError):
     """The user's strategy raised, or returned something that cannot be quoted."""
+
+
+class UnknownMarket(StrategyError):  # noqa: N818 - a state of the run, in its own words
+    """The user's strategy asked for a market that the run does not have."""
+
+    def __init__(self, name: str, there: Sequence[str]) -> None:
+        self.name = name
+        found = (
+            f"beside the main one there is {', '.join(there)}"
+            if there
+            else "there is only the main one"
+        )
+        super().__init__(
+            f"a market of this run was expected; found {name!r}; {found}; name it under 'markets', with "
+            "instrument and data"
+        )
 
 
 class DataError(MmkitError):

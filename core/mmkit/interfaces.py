@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand, SubmitOrder
-from mmkit.errors import UsageError
+from mmkit.errors import UnknownMarket, UsageError
 from mmkit.events import AnyEvent, Side, VenueEvent
 from mmkit.instruments import Instrument, InstrumentSpec
 from mmkit.settings import SimSettings
@@ -112,11 +112,23 @@ class ServiceContext:
         spec: What the user wrote under ``instrument:``.
         clock: The run's clock.
         userdir: The user's folder, usually ``user_data``.
+        markets: What is traded in the other markets of the run, by name.
     """
 
     spec: InstrumentSpec
     clock: Clock
     userdir: Path
+    markets: Mapping[str, InstrumentSpec] = field(default_factory=dict)
+
+
+V = TypeVar("V")
+
+
+class ByMarket(dict[str, V]):
+    """What there is of each market beside the main one, by its name under ``markets``."""
+
+    def __missing__(self, name: str) -> V:
+        raise UnknownMarket(name, tuple(self))
 
 
 @dataclass(frozen=True)
@@ -126,12 +138,13 @@ class Context:
     Attributes:
         instrument: What is traded, with its grid.
         sim: How a simulated exchange behaves; a real venue has no use for it.
-        markets: What is traded in the other markets of the run, by name; told to strategies.
+        markets: What is traded in the other markets of the run, by name; told to strategies. A name that is not
+            there raises `mmkit.errors.UnknownMarket`.
     """
 
     instrument: Instrument
     sim: SimSettings = SimSettings()
-    markets: Mapping[str, Instrument] = field(default_factory=dict)
+    markets: Mapping[str, Instrument] = field(default_factory=ByMarket)
 
 
 # --- market data ----------------------------------------------------------------------------------
@@ -460,7 +473,11 @@ class MarketView(Protocol):
 
     @property
     def markets(self) -> Mapping[str, MarketView]:
-        """The other markets of the run, by their names under ``markets``."""
+        """The other markets of the run, by their names under ``markets``.
+
+        Raises:
+            UnknownMarket: for a name that is not there.
+        """
 
     @property
     def equity(self) -> Decimal:

@@ -26,7 +26,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         currency: The settlement currency.
         start_ns: When it began, ns since the epoch.
         end_ns: When it ended, ns since the epoch.
-        events: Rows of market data handed to the engine.
+        events: Rows of market data handed to the engine; of a run in several markets those of all, under
+            `markets` each one's own.
         trades: Market trades among them.
         orders: Orders sent.
         cancels: Cancels sent.
@@ -107,7 +108,7 @@ def report_of(
     feeds: Mapping[str, FeedStats],
     *,
     start_ns: int,
-    events: int,
+    events: Mapping[str, int],
     wall_s: float,
     ran_on: str = "reference",
 ) -> Report:
@@ -118,7 +119,7 @@ def report_of(
         run: What was run.
         feeds: What reading each market's feed found.
         start_ns: When it began.
-        events: Rows of market data, of all markets.
+        events: Rows of market data in each market.
         wall_s: How long it took, seconds.
         ran_on: Which engine ran it.
     """
@@ -129,7 +130,7 @@ def report_of(
             run,
             feeds[market],
             start_ns=start_ns,
-            events=events,
+            events=sum(events.values()) if market == MAIN else events[market],
             wall_s=wall_s,
             ran_on=ran_on,
         )
@@ -219,12 +220,12 @@ def report_text(report: Report) -> str:
     rows = [
         ("strategy", f"{report.strategy} on {report.symbol}"),
         ("time", format_span(report.end_ns - report.start_ns)),
-        ("events", f"{report.events:,} rows, {report.trades:,} trades, {report.gaps} gaps"),
+        ("events", _events(report)),
         *_market_rows(report),
     ]
     for name, other in report.markets.items():
         rows += [("", ""), (name, other.symbol)]
-        rows.append(("events", f"{other.trades:,} trades, {other.gaps} gaps"))
+        rows.append(("events", _events(other)))
         rows += _market_rows(other)
     if report.markets:
         rows.append(("", ""))
@@ -240,6 +241,13 @@ def report_text(report: Report) -> str:
         rows.append(("folder", report.folder))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def _events(report: Report) -> str:
+    """Return what was seen of one market; the main one knows the rows of all."""
+    own = report.events - sum(other.events for other in report.markets.values())
+    in_all = f" ({report.events:,} in all)" if report.markets else ""
+    return f"{own:,} rows{in_all}, {report.trades:,} trades, {report.gaps} gaps"
 
 
 def _market_rows(report: Report) -> list[tuple[str, str]]:

@@ -144,7 +144,8 @@ class Sweep:
     interrupted: bool
 
     def frame(self) -> pd.DataFrame:
-        """Return a row for each set: its parameters, then the figures of its report."""
+        """Return a row for each set: its parameters, then the figures of its report (of the main market, but for
+        ``equity_of_all``)."""
         import pandas as pd
 
         return pd.DataFrame([{**one.changes, **_figures(one.report)} for one in self.tried])
@@ -158,6 +159,8 @@ def _figures(report: Report) -> dict[str, Any]:
     values: dict[str, Any] = {name: float(getattr(report, name)) for name in _FIGURES}
     values |= {name: float(getattr(report, name)) for name in ("position", "volume", "turnover")}
     values |= {name: getattr(report, name) for name in _COUNTS}
+    if report.equity_of_all is not None:
+        values["equity_of_all"] = float(report.equity_of_all)
     return {**values, "halted": report.halted, "engine": report.engine}
 
 

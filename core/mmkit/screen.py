@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mmkit.engine import Engine
 from mmkit.events import MAIN, Side
 from mmkit.report import format_span
 from mmkit.run.trade import LiveRun
@@ -169,29 +170,32 @@ def _log_into(live: LiveRun) -> Iterator[None]:
         root.handlers[:] = handlers
 
 
+def _figures(engine: Engine) -> str:
+    instrument = engine.instrument
+    bid, ask = (
+        f"{instrument.price(ticks):f}" if ticks is not None else "-"
+        for ticks in (engine.best_bid, engine.best_ask)
+    )
+    return (
+        f"bid={bid} ask={ask} position={instrument.quantity(engine.position)} equity={engine.equity:.4f} "
+        f"orders={engine.counts['orders']} fills={engine.counts['fills']}"
+    )
+
+
 @contextlib.asynccontextmanager
 async def in_lines(live: LiveRun) -> AsyncIterator[None]:
     """Log a line now and then until the run ends."""
     rate = _Rate(live)
-    instrument = live.session.engine.instrument
 
     async def tell() -> None:
         while True:
             await asyncio.sleep(_LINE_EVERY_S)
-            engine = live.session.engine
-            price = {
-                name: f"{instrument.price(ticks):f}" if ticks is not None else "-"
-                for name, ticks in (("bid", engine.best_bid), ("ask", engine.best_ask))
-            }
+            for name, (engine, _) in live.session.markets.items():
+                if name != MAIN:
+                    _log.info("market=%s %s", name, _figures(engine))
             _log.info(
-                "bid=%s ask=%s position=%s equity=%.4f orders=%d fills=%d messages_per_s=%.0f "
-                "feed_latency_ms=%.1f",
-                price["bid"],
-                price["ask"],
-                instrument.quantity(engine.position),
-                engine.equity,
-                engine.counts["orders"],
-                engine.counts["fills"],
+                "%s messages_per_s=%.0f feed_latency_ms=%.1f",
+                _figures(live.session.engine),
                 rate.at(live.clock.now_ns(), live.messages),
                 live.feed_latency_ns / 1e6,
             )

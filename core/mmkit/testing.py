@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,16 @@ from mmkit.commands import AnyCommand
 from mmkit.engine import Engine
 from mmkit.events import MAIN, AnyEvent
 from mmkit.instruments import ContractKind, Instrument
-from mmkit.interfaces import NO_QUOTES, Context, Level, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.interfaces import (
+    NO_QUOTES,
+    ByMarket,
+    Context,
+    Level,
+    MarketView,
+    Quotes,
+    Strategy,
+    StrategyConfig,
+)
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.replay import replay
@@ -58,8 +67,13 @@ def market_view(
     asks: Sequence[Level] = ((600_001, 1_000),),
     position: int = 0,
     now: int = 0,
+    *,
+    markets: Mapping[str, MarketView] | None = None,
 ) -> MarketView:
-    """Return what a strategy is shown, every level of the book. Prices in ticks, quantities in lots, `now` in ns."""
+    """Return what a strategy is shown, every level of the book. Prices in ticks, quantities in lots, `now` in ns.
+
+    `markets` are the views of the other markets, made by this function, too.
+    """
     instrument = instrument or BTCUSDT
     quiet = _Quiet(StrategyConfig(), Context(instrument))
     quiet.depth = max(1, len(bids), len(asks))
@@ -67,14 +81,20 @@ def market_view(
     for row in snapshot_rows(bids, asks, now, now):
         engine.on_row(row)
     engine.portfolio.position = position
+    engine.view.markets = ByMarket(markets or {})
     return engine.view
 
 
 def build_strategy(
-    strategy: type[Strategy], instrument: Instrument | None = None, **config: Any
+    strategy: type[Strategy],
+    instrument: Instrument | None = None,
+    *,
+    markets: Mapping[str, Instrument] | None = None,
+    **config: Any,
 ) -> Strategy:
-    """Return a strategy built from the keys that the YAML would have."""
-    return strategy(strategy.Config.model_validate(config), Context(instrument or BTCUSDT))
+    """Return a strategy built from the keys that the YAML would have; `markets` are the other ones."""
+    context = Context(instrument or BTCUSDT, markets=ByMarket(markets or {}))
+    return strategy(strategy.Config.model_validate(config), context)
 
 
 def random_tape(

@@ -1,7 +1,8 @@
-"""Durations and distances as people write them in YAML."""
+"""Durations, distances and times as people write them."""
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from decimal import Decimal, InvalidOperation
@@ -186,3 +187,10 @@ def _decimal(value: Any) -> Any:
 
 Exact = Annotated[Decimal, BeforeValidator(_decimal)]
 """A price, size or amount of money, exact: written with or without quotes in YAML, as text in Python."""
+
+
+def format_time(ns: int) -> str:
+    """Return a time, ns since the epoch, to the millisecond: ``2024-08-09T00:00:00.000Z``."""
+    seconds, rest = divmod(ns, 1_000_000_000)
+    time = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03}Z"

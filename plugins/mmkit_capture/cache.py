@@ -65,7 +65,7 @@ def _say_which_do_not_fit(path: Path) -> None:
         reason = (
             "it was built with other settings, or by another version"
             if other.name.startswith(f"{source}.{content}-")
-            else "its source has changed"
+            else "its source has changed, or another file has the same name"
         )
         _log.info("kept tape does not fit, building another path=%s reason=%s", other, reason)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -26,7 +27,7 @@ class Config(PluginConfig):
     port: int = Field(0, ge=0, le=65535, description="Port to listen on; 0 for any that is free.")
     seed: int = Field(1, description="Decides the order flow: the same seed, the same market.")
     symbols: tuple[str, ...] = Field(
-        (), description="What is listed, such as BTC/USDT:USDT; the run's instrument if empty."
+        (), description="What is listed, such as BTC/USDT:USDT; the run's instruments if empty."
     )
     price: Exact | None = Field(None, gt=0, description="Where the market starts.")
     tick: Exact | None = Field(
@@ -48,7 +49,8 @@ class Sandbox(Service):
 
     def __init__(self, config: Config, context: ServiceContext) -> None:
         self.config, self._clock = config, context.clock
-        self.listings = () if config.replay else _listings(config, context.spec)
+        specs = [context.spec, *context.markets.values()]
+        self.listings = () if config.replay else _listings(config, specs)
         self._spec = context.spec
         self._server: SandboxServer | None = None
         self.exchange: Exchange | None = None
@@ -88,16 +90,17 @@ class Sandbox(Service):
             await self._server.stop()
 
 
-def _listings(config: Config, spec: InstrumentSpec) -> list[Listing]:
+def _listings(config: Config, specs: Sequence[InstrumentSpec]) -> list[Listing]:
+    grids = {spec.symbol: (spec.tick, spec.lot) for spec in specs}
     try:
         return [
             Listing.of(
                 symbol,
-                tick=config.tick or (spec.tick if symbol == spec.symbol else None),
-                lot=config.lot or (spec.lot if symbol == spec.symbol else None),
+                tick=config.tick or grids.get(symbol, (None, None))[0],
+                lot=config.lot or grids.get(symbol, (None, None))[1],
                 price=config.price,
             )
-            for symbol in config.symbols or (spec.symbol,)
+            for symbol in config.symbols or grids
         ]
     except UsageError as error:
         raise ConfigError([Mistake("", "services.sandbox.symbols", str(error))]) from error

@@ -14,6 +14,8 @@ from mmkit.plugins import Plugins
 
 SHIPPED = Path(__file__).resolve().parents[2] / "user_data" / "config.yml"
 PLAIN: dict[str, Any] = yaml.safe_load(SHIPPED.read_text())
+SPOT = {"venue": "binance", "market": "spot", "symbol": "BTC/USDT"}
+MARKET: dict[str, Any] = {"instrument": SPOT, "data": {"plugin": "binance"}}
 TYPES: dict[str, Any] = {
     "object": dict,
     "array": list,
@@ -80,6 +82,10 @@ def fits(value: Any, rule: Any, root: dict[str, Any]) -> bool:
                 )
             case "required":
                 ok = not isinstance(value, dict) or all(key in value for key in said)
+            case "propertyNames":
+                ok = not isinstance(value, dict) or all(fits(key, said, root) for key in value)
+            case "not":
+                ok = not fits(value, said, root)
             case "items":
                 ok = not isinstance(value, list) or all(fits(one, said, root) for one in value)
             case "pattern":
@@ -136,6 +142,14 @@ def test_it_is_json_and_every_reference_leads_somewhere(schema: dict[str, Any]) 
         (("risk", "stale_after"), "5 parsecs"),
         (("signals",), []),
         (("services",), {}),
+        (("markets",), []),
+        (("markets",), {"spot": {"instrument": SPOT}}),
+        (("markets",), {"spot": {"data": {"plugin": "binance"}}}),
+        (("markets",), {"spot": {**MARKET, "strategy": {"plugin": "join_best"}}}),
+        (("markets",), {"spot": {**MARKET, "risk": {"max_positon": "1"}}}),
+        (("markets",), {"main": MARKET}),
+        (("markets",), {"spot-1": MARKET}),
+        (("markets",), {"spöt": MARKET}),
     ],
 )
 def test_a_mistake_is_invalid(place: tuple[str, ...], value: Any, schema: dict[str, Any]) -> None:
@@ -151,6 +165,12 @@ def test_a_mistake_is_invalid(place: tuple[str, ...], value: Any, schema: dict[s
     ("place", "value"),
     [
         (("strategy",), {"plugin": "join_best", "size": "0.1", "max_position": 1}),
+        (("markets",), {}),
+        (("markets",), {"spot": MARKET, "two_2": {**MARKET, "risk": {"max_order": None}}}),
+        (
+            ("markets",),
+            {"spot": {**MARKET, "sim": {"data_wait": "1s"}, "venue": {"plugin": "paper"}}},
+        ),
         (("risk",), {"max_order": None, "price_band": {"limit": "5bps"}}),
         (("logging",), {"level": "debug"}),
         (("strategy", "on"), ["best", "fill"]),

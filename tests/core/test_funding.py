@@ -330,7 +330,9 @@ def test_the_engine_adds_it_up_and_the_strategy_hears_of_it(reports: str) -> Non
 def test_it_is_in_the_report_its_text_and_its_json() -> None:
     engine, _ = run(Scripted(long_of_ten, every="10s"), MARKET, sim())
     info = RunInfo(run_id="r", command="backtest", folder="", instrument=BTCUSDT, strategy="x")
-    report = report_of({MAIN: engine}, info, {MAIN: FeedStats()}, start_ns=0, events=9, wall_s=1.0)
+    report = report_of(
+        {MAIN: engine}, info, {MAIN: FeedStats()}, start_ns=0, events={MAIN: 9}, wall_s=1.0
+    )
     assert (report.funding, report.fundings) == (Decimal("-0.06"), 1)
     assert (report.realized_pnl, report.unrealized_pnl, report.equity) == (0, 0, Decimal("-0.06"))
     assert "funding       -0.06 USDT in 1 payment" in report_text(report)

@@ -13,17 +13,18 @@ from scripted import Entries, Entry, Scripted, sim
 
 from mmkit.commands import CancelOrder, SubmitOrder
 from mmkit.engine import Engine
-from mmkit.errors import StrategyError
-from mmkit.events import MAIN, FeedLost, FeedRestored, OrderFilled
+from mmkit.errors import DataError, StrategyError, UnknownMarket
+from mmkit.events import MAIN, AnyEvent, FeedLost, FeedRestored, OrderFilled
 from mmkit.instruments import Instrument
 from mmkit.interfaces import Context, MarketView, Quotes, Strategy, Target
 from mmkit.risk import MaxDrawdown, MoneyLimit, RiskGate, StaleAfter, TimeLimit
+from mmkit.run.backtest import together
 from mmkit.run.replay import received, replay
 from mmkit.run.session import Market, Session
 from mmkit.settings import SimSettings
 from mmkit.sim.paper import PaperConfig, PaperVenue
-from mmkit.tape import Row, Tape
-from mmkit.testing import random_tape, snapshot_rows
+from mmkit.tape import Kind, Row, Tape
+from mmkit.testing import build_strategy, market_view, random_tape, snapshot_rows
 
 MS = 1_000_000
 
@@ -174,8 +175,26 @@ def test_a_lost_feed_pulls_the_quotes_of_every_market_at_once() -> None:
     lost = next(entry for entry in entries if isinstance(entry, FeedLost) and entry.ts_local == 45)
     assert lost.market == "spot"
     pulled = [entry for entry in entries if isinstance(entry, CancelOrder) and entry.ts_local == 45]
+    assert all(entries.index(lost) < entries.index(entry) for entry in pulled)
     assert sorted(entry.market for entry in pulled) == [MAIN, MAIN, "spot", "spot"]
     assert not [e for e in entries if isinstance(e, SubmitOrder) and e.ts_local > 45]
+
+
+def test_the_strategy_is_told_of_which_market_the_feed_is_lost() -> None:
+    class Listening(Scripted):
+        def on_event(self, event: AnyEvent) -> None:
+            if isinstance(event, FeedLost | FeedRestored):
+                told.append((type(event), event.market, event.ts_local))
+
+    told: list[tuple[type, str, int]] = []
+    again = [*book(500), gap(45), *book(500, 60), bid(400, 1, 99)]
+    run(Listening(everywhere, every="10ns"), two([*book(1000), bid(900, 1, 99)], again))
+    assert told == [
+        (FeedRestored, MAIN, 0),
+        (FeedRestored, "spot", 0),
+        (FeedLost, "spot", 45),
+        (FeedRestored, "spot", 60),
+    ]
 
 
 def test_stale_data_in_one_market_pulls_the_quotes_of_all_and_fresh_data_brings_them_back() -> None:
@@ -262,6 +281,68 @@ def test_a_strategy_alone_may_name_its_only_market() -> None:
     named_run = run(Scripted(named, every="30ns"), {MAIN: one})[1]
     plain = run(Scripted(touch, every="30ns"), {MAIN: one})[1]
     assert named_run == plain != []
+
+
+def test_a_market_looked_for_and_not_there_is_told_with_those_that_are() -> None:
+    def wrong(view: MarketView) -> Quotes:
+        return touch(view.markets["spto"])
+
+    rows = two([*book(1000), bid(900, 1, 99)], [*book(500), bid(400, 1, 99)])
+    expected = "a market of this run was expected; found 'spto'; beside the main one there is spot"
+    with pytest.raises(StrategyError, match=expected):
+        run(Scripted(wrong, every="30ns"), rows)
+    alone = {MAIN: tape(MAIN, [*book(1000), bid(900, 1, 99)])}
+    with pytest.raises(StrategyError, match="found 'spto'; there is only the main one"):
+        run(Scripted(wrong, every="30ns"), alone)
+
+
+# --- recorded data of different length ---
+
+
+def test_data_is_cut_after_the_last_message_that_every_market_has() -> None:
+    main = [*book(1000), bid(900, 1, 50), bid(901, 1, 51)]
+    message = ended([(50, 50, int(Kind.LEVEL), 400, 2), (50, 55, int(Kind.LEVEL), 401, 2)])
+    spot = [*book(500), *message, bid(400, 1, 99), bid(401, 1, 100)]
+
+    tapes = together({MAIN: tape(MAIN, main), "spot": tape("spot", spot)})
+
+    assert list(tapes[MAIN].rows()) == main
+    assert list(tapes["spot"].rows()) == spot[:-2]
+    assert tapes["spot"].stats.notes == [
+        "2 rows after 1970-01-01T00:00:00.000Z were left out: the data of 'main' ends there"
+    ]
+    assert tapes[MAIN].stats.notes == []
+
+
+def test_one_tape_and_tapes_that_end_together_are_left_as_they_are() -> None:
+    one = random_tape(5, 50)
+    assert together({MAIN: one})[MAIN] is one
+    both = two([*book(1000), bid(900, 1, 99)], [*book(500), bid(400, 1, 99)])
+    assert together(both) == both
+
+
+def test_data_without_a_time_in_common_is_refused() -> None:
+    with pytest.raises(DataError, match=r"that of 'spot' ends at .*, and that of 'main' begins at"):
+        together(two(book(1000, 100), book(500, 99)))
+
+
+# --- what plugin authors test with ---
+
+
+def test_a_view_and_a_strategy_for_a_test_can_have_other_markets() -> None:
+    other = market_view(SPOT, bids=[(99, 1)], asks=[(101, 1)], position=7)
+    view = market_view(markets={"spot": other})
+    assert view.markets["spot"].position == 7
+    assert view.markets["spot"].instrument == SPOT
+
+    class Looking(Strategy):
+        def quote(self, view: MarketView) -> Quotes:
+            return Quotes()
+
+    strategy = build_strategy(Looking, markets={"spot": SPOT})
+    assert strategy.context.markets["spot"] == SPOT
+    with pytest.raises(UnknownMarket, match="found 'coin'"):
+        strategy.context.markets["coin"]
 
 
 def instrument_of(view: MarketView) -> Instrument:

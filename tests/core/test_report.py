@@ -41,7 +41,11 @@ def finished(instrument: Instrument = BTCUSDT, **changes: Any) -> tuple[Engine, 
         max_position=str(instrument.quantity(50)),
     )
     engine, _ = run_strategy(strategy, tape, SimSettings(), changes.pop("risk", None))
-    values: dict[str, Any] = {"start_ns": int(tape.ts_local[0]), "events": len(tape), "wall_s": 2.0}
+    values: dict[str, Any] = {
+        "start_ns": int(tape.ts_local[0]),
+        "events": {MAIN: len(tape)},
+        "wall_s": 2.0,
+    }
     return engine, report_of(
         {MAIN: engine}, info(instrument), {MAIN: FeedStats()}, **{**values, **changes}
     )
@@ -106,7 +110,7 @@ def test_no_amount_is_too_large_or_too_fine_to_be_told(price: int, quantity: int
         )
         engine.portfolio.apply(side, fill)
     report = report_of(
-        {MAIN: engine}, info(INVERSE), {MAIN: FeedStats()}, start_ns=0, events=0, wall_s=0.0
+        {MAIN: engine}, info(INVERSE), {MAIN: FeedStats()}, start_ns=0, events={MAIN: 0}, wall_s=0.0
     )
     assert report.events_per_s == 0
     assert parsed(report)["volume"] == 3 * quantity
@@ -130,7 +134,9 @@ def test_orders_that_would_have_met_our_own_are_in_the_report() -> None:
     assert report.self_trades == 0
     assert "self-trades" not in report_text(report)
     engine.counts["self_trades"] = 3
-    told = report_of({MAIN: engine}, info(), {MAIN: FeedStats()}, start_ns=0, events=1, wall_s=1.0)
+    told = report_of(
+        {MAIN: engine}, info(), {MAIN: FeedStats()}, start_ns=0, events={MAIN: 1}, wall_s=1.0
+    )
     assert told.self_trades == 3
     assert "self-trades   3 orders rejected before our own" in report_text(told)
 
@@ -142,7 +148,7 @@ def test_a_run_in_which_nothing_happened_is_told_without_noise() -> None:
         info(),
         {MAIN: FeedStats(notes=["something"])},
         start_ns=5,
-        events=0,
+        events={MAIN: 0},
         wall_s=0.0,
     )
     assert report_text(report).splitlines() == [

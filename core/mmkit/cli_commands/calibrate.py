@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from mmkit.cli_commands.calibrate_run import latency, queue
-from mmkit.cli_commands.options import file_options, json_option, load_with_log, verbose_option
+from mmkit.cli_commands.options import (
+    file_options,
+    json_option,
+    load_with_log,
+    market_option,
+    verbose_option,
+)
 
 if TYPE_CHECKING:
     from mmkit.instruments import Instrument
@@ -40,6 +46,7 @@ calibrate.add_command(queue)
 
 @calibrate.command()
 @file_options
+@market_option
 @click.option(
     "--interval",
     callback=_span,
@@ -75,6 +82,7 @@ def intensity(
     config: tuple[Path, ...],
     overrides: tuple[str, ...],
     userdir: Path | None,
+    market: str,
     interval: int,
     sigma_interval: int,
     min_distance: float,
@@ -88,11 +96,10 @@ def intensity(
     """
     import msgspec
 
-    from mmkit.events import MAIN
     from mmkit.intensity import calibrate_intensity
-    from mmkit.run.backtest import load_tapes
+    from mmkit.run.backtest import load_tape
 
-    tape = load_tapes(load_with_log(config, overrides, userdir=userdir))[MAIN]
+    tape = load_tape(load_with_log(config, overrides, userdir=userdir), market)
     found = calibrate_intensity(
         tape,
         interval_ns=interval,
@@ -105,6 +112,7 @@ def intensity(
 
 @calibrate.command()
 @file_options
+@market_option
 @click.option(
     "--buckets",
     type=click.IntRange(2, 100),
@@ -125,6 +133,7 @@ def microprice(
     config: tuple[Path, ...],
     overrides: tuple[str, ...],
     userdir: Path | None,
+    market: str,
     buckets: int,
     spreads: int,
     json: bool,
@@ -136,11 +145,10 @@ def microprice(
     """
     import msgspec
 
-    from mmkit.events import MAIN
     from mmkit.microprice import fit_microprice
-    from mmkit.run.backtest import load_tapes
+    from mmkit.run.backtest import load_tape
 
-    tape = load_tapes(load_with_log(config, overrides, userdir=userdir))[MAIN]
+    tape = load_tape(load_with_log(config, overrides, userdir=userdir), market)
     found = fit_microprice(tape, buckets=buckets, spreads=spreads)
     click.echo(msgspec.json.encode(found) if json else _table(found, tape.instrument))
 

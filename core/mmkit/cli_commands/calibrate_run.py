@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmkit.cli_commands.options import json_option, userdir_option, verbose_option
+from mmkit.cli_commands.options import (
+    json_option,
+    market_option,
+    userdir_option,
+    verbose_option,
+)
 from mmkit.events import MAIN
 
 if TYPE_CHECKING:
@@ -19,13 +24,6 @@ if TYPE_CHECKING:
     from mmkit.tape import Tape
 
 _run_argument = click.argument("run", type=click.Path(path_type=Path))
-_market_option = click.option(
-    "--market",
-    metavar="NAME",
-    default=MAIN,
-    show_default=True,
-    help="Of a run with several: the market to look at, by its name under 'markets'.",
-)
 
 
 @click.command()
@@ -37,7 +35,7 @@ _market_option = click.option(
     metavar="FOLDER",
     help="Write every measurement to CSV files in this folder, for 'samples' and 'series'.",
 )
-@_market_option
+@market_option
 @userdir_option
 @json_option
 @verbose_option
@@ -58,9 +56,9 @@ def latency(run: Path, folder: Path | None, market: str, userdir: Path | None, j
         import yaml
 
         plain = {way: yaml.safe_load(text) for way, text in settings.items()}
-        _print_json(recorded, found, {"latency": plain})
+        _print_json(recorded, market, found, {"latency": plain})
         return
-    lines = [*_latency_table(found, recorded), "", "# under sim:", "latency:"]
+    lines = [*_latency_table(found, recorded, market), "", _under(market), "latency:"]
     for way, text in settings.items():
         lines += wrap(f"{way}: {text}", 100, initial_indent="  ", subsequent_indent="    ")
     click.echo("\n".join([*lines, *in_time]))
@@ -68,7 +66,7 @@ def latency(run: Path, folder: Path | None, market: str, userdir: Path | None, j
 
 @click.command()
 @_run_argument
-@_market_option
+@market_option
 @userdir_option
 @json_option
 @verbose_option
@@ -90,9 +88,11 @@ def queue(run: Path, market: str, userdir: Path | None, json: bool) -> None:
     )
     found = fit_queue(evidence, seen)
     if json:
-        _print_json(recorded, found, {"seen": msgspec.to_builtins(seen)})
+        _print_json(recorded, market, found, {"seen": msgspec.to_builtins(seen)})
         return
-    click.echo("\n".join([*_orders_seen(seen, found, recorded), "", *_models(found)]))
+    click.echo(
+        "\n".join([*_orders_seen(seen, found, recorded, market), "", *_models(found, market)])
+    )
 
 
 def _opened(run: Path, userdir: Path | None, purpose: str) -> RecordedRun:
@@ -103,12 +103,26 @@ def _opened(run: Path, userdir: Path | None, purpose: str) -> RecordedRun:
     return open_recorded(folder, purpose)
 
 
+def _under(market: str) -> str:
+    """Return the comment that says where in the configuration what follows it belongs."""
+    return "# under sim:" if market == MAIN else f"# under markets.{market}.sim:"
+
+
+def _named(recorded: RecordedRun, market: str) -> str:
+    run_id = recorded.record.info.run_id
+    return run_id if market == MAIN else f"{run_id}, market {market}"
+
+
 def _print_json(
-    recorded: RecordedRun, found: LatencyFit | QueueFit, besides: dict[str, Any]
+    recorded: RecordedRun, market: str, found: LatencyFit | QueueFit, besides: dict[str, Any]
 ) -> None:
     import msgspec
 
-    head = {"run_id": recorded.record.info.run_id, "simulated": recorded.simulated}
+    head = {
+        "run_id": recorded.record.info.run_id,
+        "market": market,
+        "simulated": recorded.simulated,
+    }
     click.echo(msgspec.json.encode(head | msgspec.to_builtins(found) | besides))
 
 
@@ -155,13 +169,13 @@ def _write_files(folder: Path, answers: Answers, tape: Tape) -> list[str]:
     return lines
 
 
-def _latency_table(found: LatencyFit, recorded: RecordedRun) -> list[str]:
+def _latency_table(found: LatencyFit, recorded: RecordedRun, market: str) -> list[str]:
     """Return what was measured, and what it rests on."""
     from mmkit.fit.latency import mean_drawn
 
     names = ("least", "median", "mean", "P95", "P99", "largest")
     lines = [
-        f"{recorded.record.info.run_id}: {found.entry.count:,} commands were answered, {found.unanswered:,} were "
+        f"{_named(recorded, market)}: {found.entry.count:,} commands were answered, {found.unanswered:,} were "
         f"not; {found.response.count:,} reports about orders; times in ms",
         "",
         f"{'':10} {'count':>8}" + "".join(f" {name:>10}" for name in names),
@@ -208,10 +222,10 @@ def _row(name: str, way: Measured) -> str:
 # --- queue ----------------------------------------------------------------------------------------
 
 
-def _orders_seen(seen: Seen, found: QueueFit, recorded: RecordedRun) -> list[str]:
+def _orders_seen(seen: Seen, found: QueueFit, recorded: RecordedRun, market: str) -> list[str]:
     """Return which orders there were, and what the fit rests on."""
     lines = [
-        f"{recorded.record.info.run_id}: {seen.rested:,} orders rested, {seen.followed:,} could be followed, "
+        f"{_named(recorded, market)}: {seen.rested:,} orders rested, {seen.followed:,} could be followed, "
         f"{seen.filled:,} of these were filled by a trade at their price"
     ]
     lines += [f"  left out: {count:,} {reason}" for reason, count in seen.left_out.items()]
@@ -246,7 +260,7 @@ _WHY = {
 }
 
 
-def _models(found: QueueFit) -> list[str]:
+def _models(found: QueueFit, market: str) -> list[str]:
     """Return how models did, the fit, and the YAML."""
     from mmkit.fit.queue import EXPONENTS
 
@@ -270,7 +284,7 @@ def _models(found: QueueFit) -> list[str]:
     if found.behind:
         knots = zip(found.behind, found.behind_error, strict=True)
         lines.append("behind   " + ", ".join(f"{knot:.3f} +- {error:.2g}" for knot, error in knots))
-    lines += ["", _WHY[found.queue["model"]], "", "# under sim:"]
+    lines += ["", _WHY[found.queue["model"]], "", _under(market)]
     return [*lines, f"queue: {_queue_yaml(found.queue)}"]
 
 

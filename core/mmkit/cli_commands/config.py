@@ -51,6 +51,11 @@ def check(
             f"{files}: no mistakes; {loaded.strategy.name} on {loaded.spec.symbol} "
             f"({loaded.spec.venue} {loaded.spec.market}), data from {loaded.data.name}"
         )
+        for name, market in loaded.others.items():
+            spec = market.spec
+            click.echo(
+                f"  {name}: {spec.symbol} ({spec.venue} {spec.market}), data from {market.data.name}"
+            )
 
 
 @config.command()

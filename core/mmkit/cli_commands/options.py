@@ -64,6 +64,18 @@ def userdir_option(command: F) -> F:
     )(command)
 
 
+def market_option(command: F) -> F:
+    """Add ``--market``, for what looks at one market of several."""
+    return click.option(
+        "--market",
+        metavar="NAME",
+        # `mmkit.events.MAIN`; importing it would make `mmkit --help` slow.
+        default="main",
+        show_default=True,
+        help="The market to look at, by its name under 'markets'.",
+    )(command)
+
+
 def json_option(command: F) -> F:
     """Add ``--json``, for other programs to read."""
     return click.option("--json", is_flag=True, help="Print one JSON object.")(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args
@@ -14,6 +15,7 @@ from mmkit.config.shown import shown
 from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
 from mmkit.events import MAIN
+from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Provider
 from mmkit.plugins import Kind, Plugins, build
 from mmkit.settings import SimSettings
@@ -33,6 +35,7 @@ SECTIONS = (
     "plugins",
     "logging",
 )
+MARKET_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _OF_A_MARKET = ("instrument", "data", "venue", "sim", "risk")
 _NOT_BUILT = ("signals", "advisors", "fusion")
 _EXAMPLES = {
@@ -134,6 +137,10 @@ def _once(mistakes: Sequence[Mistake]) -> list[Mistake]:
     return list(first.values())
 
 
+def _traded(spec: InstrumentSpec) -> tuple[str, ...]:
+    return spec.venue, spec.market, spec.symbol
+
+
 class _Sections:
     def __init__(
         self,
@@ -159,7 +166,8 @@ class _Sections:
         venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
         sim = self._section("sim", SimSettings)
         risk = self._risk()
-        markets, shown_markets = self._markets(venue, sim, risk, recorded=recorded)
+        main = instrument.spec() if instrument is not None else None
+        markets, shown_markets = self._markets(main, venue, sim, risk, recorded=recorded)
         plugins = self._section("plugins", PluginsSection)
         if plugins is not None and not recorded:
             self._check_disabled(plugins)
@@ -200,6 +208,7 @@ class _Sections:
 
     def _markets(
         self,
+        main: InstrumentSpec | None,
         venue: Chosen | None,
         sim: SimSettings | None,
         risk: list[Chosen],
@@ -217,10 +226,17 @@ class _Sections:
             return {}, {}
         parts: dict[str, MarketParts] = {}
         resolved: dict[str, Any] = {}
+        traded = {_traded(main): MAIN} if main is not None else {}
         for name, child in written.value.items():
             path = dotted(("markets", name))
-            if name == MAIN or not name.isidentifier():
-                message = f"a name other than '{MAIN}', of letters, digits and _, was expected"
+            if name == MAIN:
+                message = f"'{MAIN}' is the market of 'instrument'; another name was expected"
+                self._wrong(child.key_where, path, message, "such as spot")
+            elif not re.match(MARKET_NAME, name):
+                message = (
+                    "a name of the letters a to z and A to Z, digits and _, not beginning with a digit, was "
+                    f"expected; found '{name}'"
+                )
                 self._wrong(child.key_where, path, message, "such as spot")
             elif not isinstance(child.value, dict):
                 message = f"keys and values were expected; found {found(child)}"
@@ -233,13 +249,38 @@ class _Sections:
                     if key in child.value and key in self._root.value
                 }
                 root = Written({**child.value, **above}, child.where, child.key_where)
-                market = _Sections(
-                    root, self._plugins, self.mistakes, child.where, place=("markets", name)
-                )
+                market = _Sections(root, self._plugins, [], child.where, place=("markets", name))
                 made = market.market_parts(venue, sim, risk, recorded=recorded)
+                self._take_over(market.mistakes, dotted(("markets", name, "")))
                 if made is not None:
-                    parts[name], resolved[name] = made, market.market_shown(made, recorded=recorded)
+                    self._check_twice(name, child, made.instrument.spec(), traded)
+                    parts[name] = made
+                    resolved[name] = market.market_shown(made, risk, recorded=recorded)
         return parts, resolved
+
+    def _take_over(self, mistakes: Sequence[Mistake], prefix: str) -> None:
+        """Add a market's mistakes, but not those that it has from the main market's sections."""
+        told = {(mistake.where, mistake.path, mistake.message) for mistake in self.mistakes}
+        self.mistakes += [
+            one
+            for one in mistakes
+            if (one.where, one.path.removeprefix(prefix), one.message) not in told
+        ]
+
+    def _check_twice(
+        self, name: str, child: Written, spec: InstrumentSpec, traded: dict[tuple[str, ...], str]
+    ) -> None:
+        """Refuse an instrument that is traded in another market: one trade would fill orders in both."""
+        other = traded.setdefault(_traded(spec), name)
+        if other != name:
+            instrument = child.value["instrument"]
+            self._wrong(
+                instrument.key_where or instrument.where,
+                dotted(("markets", name, "instrument")),
+                f"an instrument that no other market has was expected; found {spec.symbol} at {spec.venue}, "
+                f"which is that of '{other}': each would be filled by the same trades",
+                "quote both in one market, with several levels",
+            )
 
     def market_parts(
         self,
@@ -259,14 +300,30 @@ class _Sections:
         if self._written("venue") is not None:
             venue = self._chosen("execution venue", "venue")
         if self._written("sim") is not None:
-            sim = self._section("sim", SimSettings)
+            sim = self._own_sim(sim)
         if self._written("risk") is not None:
             risk = self._risk()
         if instrument is None or data is None or venue is None or sim is None:
             return None
         return MarketParts(instrument, data, venue, sim, tuple(risk))
 
-    def market_shown(self, parts: MarketParts, *, recorded: bool) -> dict[str, Any]:
+    def _own_sim(self, main: SimSettings | None) -> SimSettings | None:
+        """Return the section of a market that has one."""
+        sim = self._section("sim", SimSettings)
+        if sim is not None and main is not None and sim.fill_reports != main.fill_reports:
+            said = self._at("sim", "fill_reports")
+            path = dotted((*self._place, "sim", "fill_reports"))
+            message = (
+                f"{main.fill_reports}, as for the main market, was expected; found {found(said)}"
+            )
+            self._wrong(
+                said.where, path, message, "leave it out: a run has one rule for all markets"
+            )
+        return sim
+
+    def market_shown(
+        self, parts: MarketParts, main_risk: Sequence[Chosen], *, recorded: bool
+    ) -> dict[str, Any]:
         """Return how one market is shown: what it says of itself."""
         instrument = self._shown("instrument", parts.instrument)
         plain: dict[str, Any] = {
@@ -278,7 +335,9 @@ class _Sections:
         if self._written("sim") is not None:
             plain["sim"] = self._shown("sim", parts.sim)
         if self._written("risk") is not None:
-            plain["risk"] = self._shown_risk(parts.risk)
+            # What was taken away is said, or it would come back with the main market's.
+            taken_away: dict[str, Any] = dict.fromkeys(one.name for one in main_risk)
+            plain["risk"] = taken_away | self._shown_risk(parts.risk)
         return plain
 
     def _shown_risk(self, risk: Sequence[Chosen]) -> dict[str, Any]:
@@ -328,6 +387,18 @@ class _Sections:
             self._resolved("service", child, ("services", index))
             for index, child in enumerate(written.value)
         ]
+        names = [one.name if one is not None else "" for one in chosen]
+        for index, name in enumerate(names):
+            if name and names.index(name) < index:
+                # A data source finds a service by its name alone.
+                path = dotted(("services", index))
+                message = f"a service that is not there yet was expected; found '{name}', the same as services[{names.index(name)}]"
+                self._wrong(
+                    written.value[index].where,
+                    path,
+                    message,
+                    "one serves every market; leave this one out",
+                )
         return [one for one in chosen if one is not None]
 
     def _risk(self) -> list[Chosen]:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from mmkit.config.check import LIMIT
+from mmkit.config.check import LIMIT, MARKET_NAME
 from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, PluginsSection
 from mmkit.events import MAIN
 from mmkit.interfaces import Provider
@@ -87,7 +87,7 @@ class _Building:
         return {
             "type": "object",
             "description": "Further markets of the run, by name; what one does not say is as for the main one.",
-            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": {"const": MAIN}},
+            "propertyNames": {"pattern": MARKET_NAME, "not": {"const": MAIN}},
             "additionalProperties": {
                 "type": "object",
                 "properties": one,

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mmkit.config.mistakes import HIDDEN, annotation_at, is_secret
-from mmkit.config.yaml_source import Place, Written
+from mmkit.config.yaml_source import Place, Step, Written
 
 # The sections a recorded run is built from again. The environment's numbers are kept there, because a
 # number that prices, sizes or times something is no secret, and the replay needs it.
@@ -42,10 +42,15 @@ class _Hiding:
         if isinstance(value, list):
             return [self._within(v, held, written, (*inner, i)) for i, v in enumerate(value)]
         environment = written is not None and written.from_environment
-        if environment and (self.place[0] not in _REPLAYED or isinstance(held, str)):
+        if environment and (self._section not in _REPLAYED or isinstance(held, str)):
             return HIDDEN
         # A field of any type may still hold the number together with its text.
         return float(value) if isinstance(value, float) else value
+
+    @property
+    def _section(self) -> Step:
+        """The section's name, of a market's under ``markets.NAME`` too."""
+        return self.place[2] if self.place[0] == "markets" else self.place[0]
 
     def _within(self, value: Any, held: Any, written: Written | None, inner: Place) -> Any:
         child = written.get(inner[-1]) if written is not None else None

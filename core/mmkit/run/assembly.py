@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock
 from mmkit.engine import Engine
-from mmkit.errors import ConfigError, Mistake, OffGrid
+from mmkit.errors import ConfigError, Mistake, MmkitError, OffGrid, UnknownMarket
 from mmkit.events import MAIN
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
+    ByMarket,
     Context,
     DataSource,
     ExecutionVenue,
@@ -28,6 +31,27 @@ from mmkit.settings import FillReports
 
 if TYPE_CHECKING:
     from mmkit.config import Chosen, Config
+
+
+def section_of(market: str) -> str:
+    """Return what stands before a market's keys in the configuration, such as ``markets.spot.``"""
+    return "" if market == MAIN else f"markets.{market}."
+
+
+@contextlib.contextmanager
+def told_of(market: str) -> Iterator[None]:
+    """Say of which market an error is that data raises; what is raised in the main one stays as it is."""
+    try:
+        yield
+    except ConfigError as error:
+        section = section_of(market)
+        raise ConfigError(
+            [replace(one, path=f"{section}{one.path}") for one in error.mistakes]
+        ) from error
+    except MmkitError as error:
+        if market != MAIN:
+            error.args = (f"market '{market}': {error}",)
+        raise
 
 
 def data_source(
@@ -57,7 +81,8 @@ def data_source(
 
 def service(config: Config, chosen: Chosen, clock: Clock) -> Service:
     """Return one of the configured services."""
-    context = ServiceContext(spec=config.spec, clock=clock, userdir=config.userdir)
+    markets = {name: one.spec for name, one in config.others.items()}
+    context = ServiceContext(config.spec, clock, config.userdir, markets)
     return cast(Service, chosen.build(context))
 
 
@@ -78,17 +103,17 @@ def assemble(
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
 
     Raises:
-        ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; or
-            if a size of the strategy is off the grid.
+        ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; if a
+            size of the strategy is off the grid, or a market that it needs is not there.
     """
     # One run has one rule of what a report may overtake.
     fill_reports = fill_reports or config.sim.fill_reports
-    others = {name: instrument for name, instrument in instruments.items() if name != MAIN}
+    others = ByMarket({name: one for name, one in instruments.items() if name != MAIN})
     contexts = {
         name: Context(
             instruments[name],
             chosen.sim.model_copy(update={"fill_reports": fill_reports}),
-            others if name == MAIN else {},
+            others if name == MAIN else ByMarket(),
         )
         for name, chosen in config.markets.items()
     }
@@ -100,7 +125,7 @@ def assemble(
         engine = Engine(context.instrument, strategy, RiskGate(checks), start_ns, market=name)
         venue = cast(ExecutionVenue, chosen.venue.build(context))
         if not venue.simulated:
-            place = "venue.plugin" if name == MAIN else f"markets.{name}.venue.plugin"
+            place = f"{section_of(name)}venue.plugin"
             found = f"a simulated venue was expected; '{chosen.venue.name}' sends real orders"
             raise ConfigError([Mistake("", place, found, "use 'paper'")])
         markets.append(Market(engine, venue))
@@ -116,6 +141,10 @@ def _strategy(chosen: Chosen, context: Context) -> Strategy:
         keys = [
             key for key, value in chosen.config if _refused(context.instrument, value, str(error))
         ]
+        path = f"strategy.{keys[0]}" if keys else "strategy"
+        raise ConfigError([Mistake("", path, str(error))]) from error
+    except UnknownMarket as error:
+        keys = [key for key, value in chosen.config if value == error.name]
         path = f"strategy.{keys[0]}" if keys else "strategy"
         raise ConfigError([Mistake("", path, str(error))]) from error
 

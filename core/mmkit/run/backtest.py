@@ -11,6 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
+
 from mmkit.clock import SystemClock
 from mmkit.errors import DataError, UsageError
 from mmkit.events import MAIN
@@ -19,11 +23,12 @@ from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Detail, Nothing, Recorder
 from mmkit.report import Report, report_json, report_of
-from mmkit.run.assembly import assemble, data_source
+from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
-from mmkit.tape import FeedStats, Tape
+from mmkit.tape import LAST, FeedStats, Tape
+from mmkit.units import format_time
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -38,25 +43,79 @@ less than the compiled one takes to be compiled, once."""
 
 
 def load_tapes(config: Config) -> Tapes:
-    """Return the recorded market data that the configuration names, of every market.
+    """Return the recorded market data that the configuration names, of every market, of the time they have in common.
 
     Raises:
         DataError: if there is none, or it cannot be used.
     """
+    return together({market: load_tape(config, market) for market in config.markets})
 
-    async def read(market: str) -> Tape:
+
+def load_tape(config: Config, market: str = MAIN) -> Tape:
+    """Return all recorded market data of one market.
+
+    Raises:
+        DataError: if there is none, or it cannot be used.
+        UsageError: if the configuration has no such market.
+    """
+    if market not in config.markets:
+        raise UsageError(
+            f"a market of the configuration was expected; found '{market}'; it has {', '.join(config.markets)}"
+        )
+
+    async def read() -> Tape:
         source = data_source(config, SystemClock(), market=market)
         try:
             return await source.tape()
         finally:
             await source.close()
 
-    tapes = {market: _awaited(read(market)) for market in config.markets}
-    for market, tape in tapes.items():
+    with told_of(market):
+        tape = _awaited(read())
         if not len(tape):
-            place = "" if market == MAIN else f"markets.{market}: "
-            raise DataError(f"{place}the recorded data holds nothing about this instrument")
-    return tapes
+            raise DataError("the recorded data holds nothing about this instrument")
+        return tape
+
+
+def together(tapes: Tapes) -> Tapes:
+    """Return the tapes, cut after the last message that was received before the first of them ends.
+
+    A market whose data has ended would be quoted, and looked at, as it was last.
+
+    Raises:
+        DataError: if there is no time of which all of them tell.
+    """
+    last, end_ns = min(
+        ((market, int(tape.ts_local[-1])) for market, tape in tapes.items()), key=lambda one: one[1]
+    )
+    for market, tape in tapes.items():
+        if (first_ns := int(tape.ts_local[0])) > end_ns:
+            raise DataError(
+                f"recorded data of one time was expected in all markets; that of '{last}' ends at "
+                f"{format_time(end_ns)}, and that of '{market}' begins at {format_time(first_ns)}; give each the data of "
+                "the same time"
+            )
+    return {market: _until(tape, end_ns, last) for market, tape in tapes.items()}
+
+
+def _until(tape: Tape, end_ns: int, last: str) -> Tape:
+    rows = int(np.searchsorted(tape.ts_local, end_ns, "right"))
+    while rows < len(tape) and not tape.kind[rows - 1] & LAST:
+        rows += 1
+    left_out = len(tape) - rows
+    if not left_out:
+        return tape
+    note = f"{left_out:,} rows after {format_time(end_ns)} were left out: the data of '{last}' ends there"
+    parts: dict[str, npt.NDArray[Any]] = {
+        "ts_exchange": tape.ts_exchange[:rows],
+        "ts_local": tape.ts_local[:rows],
+        "kind": tape.kind[:rows],
+        "price": tape.narrow_price[:rows],
+        "quantity": tape.narrow_quantity[:rows],
+        "large": tape.large,
+    }
+    stats = replace(tape.stats, notes=[*tape.stats.notes, note])
+    return Tape.of_narrow(tape.instrument, stats, parts)
 
 
 def span_of(tapes: Tapes) -> tuple[int, int]:
@@ -96,9 +155,7 @@ def backtest(
     """
     tapes = tapes if tapes is not None else load_tapes(config)
     check_covered(config, tapes)
-    files: dict[str, str] = {}
-    for market in config.markets.values():
-        files |= digests(market.sim.latency)
+    files = files_of(config)
     now_ns = SystemClock().now_ns()
     path = new_run_folder(config.userdir, "backtest", now_ns) if folder else None
     run = run_info(config, tapes, path)
@@ -109,7 +166,10 @@ def backtest(
         with contextlib.closing(Journal(path, detail=detail)) as journal:
             report = run_backtest(config, tapes, journal, run, engine=engine, progress=progress)[1]
             record = RunRecord(
-                info=run, start_ns=report.start_ns, end_ns=report.end_ns, files=files
+                info=run,
+                start_ns=report.start_ns,
+                end_ns=report.end_ns,
+                files=files,
             )
             write_run(journal, config, record, report)
     config.plugins.run_finished(run, report)
@@ -122,8 +182,20 @@ def check_covered(config: Config, tapes: Tapes) -> None:
     Raises:
         DataError: if one does not.
     """
+    for name, market in config.markets.items():
+        check_covers(market.sim.latency, *span_of(tapes), section_of(name))
+
+
+def files_of(config: Config) -> dict[str, str]:
+    """Return the SHA-256 of each file that the markets' latencies are read from, by its path.
+
+    Raises:
+        DataError: if one cannot be read.
+    """
+    files: dict[str, str] = {}
     for market in config.markets.values():
-        check_covers(market.sim.latency, *span_of(tapes))
+        files |= digests(market.sim.latency)
+    return files
 
 
 def run_info(config: Config, tapes: Tapes, folder: Path | None = None) -> RunInfo:
@@ -184,7 +256,7 @@ def report_of_backtest(
         run,
         feeds_of(tapes),
         start_ns=span_of(tapes)[0],
-        events=sum(map(len, tapes.values())),
+        events={market: len(tape) for market, tape in tapes.items()},
         wall_s=wall_s,
         ran_on=ran_on,
     )

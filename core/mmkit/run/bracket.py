@@ -71,12 +71,16 @@ class Bracket(msgspec.Struct, frozen=True, kw_only=True):
         variants: The runs, the fill models first: optimistic, as configured, pessimistic.
         sign_depends: Whether some of the three fill models say profit and others loss.
         sign_sensitive: Whether any of all the variants says otherwise than the configured run.
+        of_all: Whether equity is that of several markets together; all else is of the main one.
+        unseen: Names of the other markets, if they settle in another currency and so are in no figure.
     """
 
     currency: str
     variants: list[Variant]
     sign_depends: bool
     sign_sensitive: bool
+    of_all: bool = False
+    unseen: list[str] = []
 
 
 def run_bracket(
@@ -99,10 +103,12 @@ def run_bracket(
         return lambda: assemble(varied, instruments_of(tapes), Nothing(), start_ns)
 
     variants: dict[int, Variant] = {}
+    of_all = False
     for done in run_many(tapes, [prepare(vary) for _, _, vary in planned]):
         group, name, _ = planned[done.number]
         run = run_info(config, tapes)
         report = report_of_backtest(done.session, run, tapes, done.wall_s, done.ran_on)
+        of_all = report.equity_of_all is not None
         variants[done.number] = Variant(
             group=group,
             name=name,
@@ -123,6 +129,8 @@ def run_bracket(
         variants=ordered,
         sign_depends=_signs_differ(models),
         sign_sensitive=_signs_differ(ordered),
+        of_all=of_all,
+        unseen=[] if of_all else list(config.others),
     )
 
 
@@ -186,6 +194,10 @@ def bracket_text(found: Bracket) -> str:
         if n and groups[n] != groups[n - 1]:
             out.append("")
         out.append(shown(line))
+    if found.of_all:
+        out += ["", "Equity is of all markets together, the other figures of the main one."]
+    if found.unseen:
+        out += ["", f"Figures of the main market alone; left out: {', '.join(found.unseen)}."]
     return "\n".join([*out, "", _words(found)])
 
 

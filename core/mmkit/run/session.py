@@ -146,10 +146,12 @@ class Session:
 
     def flush(self) -> None:
         """Send what the engines have decided, and note it."""
-        for engine, venue in self.markets.values():
+        # What happened in one market may be why something is done in another.
+        for engine, _ in self.markets.values():
             for notice in engine.notices:
                 self._note(notice)
             engine.notices.clear()
+        for engine, venue in self.markets.values():
             for command in engine.commands:
                 self._note(command)
                 venue.send(command)

@@ -26,11 +26,11 @@ from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Recorder
 from mmkit.report import Report, report_of
-from mmkit.run.assembly import assemble, data_source, service
-from mmkit.run.backtest import write_run
+from mmkit.run.assembly import assemble, data_source, section_of, service, told_of
+from mmkit.run.backtest import files_of, write_run
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
-from mmkit.sim.latency_files import digests, refuse_recorded
+from mmkit.sim.latency_files import refuse_recorded
 from mmkit.tape import NEVER, Row
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class LiveRun:
         session: Engines and venues.
         clock: The run's clock.
         start_ns: When it began.
-        events: Rows received so far.
+        events: Rows received so far, by market.
         messages: Messages received so far.
         feed_latency_ns: ``ts_local - ts_exchange`` of the last message.
         recent: The last events worth a line, oldest first.
@@ -60,7 +60,7 @@ class LiveRun:
     def __init__(self, run: RunInfo, session: Session, clock: Clock, start_ns: int) -> None:
         self.run, self.session, self.clock = run, session, clock
         self.start_ns = start_ns
-        self.events = 0
+        self.events = dict.fromkeys(session.markets, 0)
         self.messages = 0
         self.feed_latency_ns = 0
         self.recent: list[tuple[int, str]] = []
@@ -125,13 +125,14 @@ async def trade(
         found = "trading with real money is not built yet; 'dry_run' was expected"
         raise ConfigError([Mistake("", "mode", found, "leave it out, or say dry_run")])
     clock = SystemClock()
-    for one in config.markets.values():
-        refuse_recorded(one.sim.latency, clock.now_ns())
+    for name, one in config.markets.items():
+        refuse_recorded(one.sim.latency, clock.now_ns(), section_of(name))
     async with contextlib.AsyncExitStack() as stack:
         endpoints = await stack.enter_async_context(_services(config, clock))
         sources: dict[str, DataSource] = {}
         for market in config.markets:
-            sources[market] = data_source(config, clock, endpoints, market)
+            with told_of(market):
+                sources[market] = data_source(config, clock, endpoints, market)
             stack.push_async_callback(sources[market].close)
         return await _trade(config, sources, clock, duration_ns, watcher)
 
@@ -143,7 +144,10 @@ async def _trade(
     duration_ns: int | None,
     watcher: Watcher | None,
 ) -> tuple[Report, MmkitError | None, bool]:
-    instruments = {market: await source.instrument() for market, source in sources.items()}
+    instruments: dict[str, Instrument] = {}
+    for market, source in sources.items():
+        with told_of(market):
+            instruments[market] = await source.instrument()
     start_ns = clock.now_ns()
     folder = new_run_folder(config.userdir, "trade", start_ns)
     run = RunInfo(
@@ -159,7 +163,7 @@ async def _trade(
         notes = _Notes(journal, instruments)
         session = assemble(config, instruments, notes, start_ns, FillReports.AFTER_DATA)
         live = LiveRun(run, session, clock, start_ns)
-        record = RunRecord(info=run, start_ns=start_ns, files=digests(config.sim.latency))
+        record = RunRecord(info=run, start_ns=start_ns, files=files_of(config))
         journal.write_record(record)
         config.plugins.run_started(run)
         _log.info(
@@ -240,14 +244,20 @@ class _Loop:
 
     async def _pump(self, market: str) -> None:
         number = list(self._sources).index(market)
-        async for rows in self._sources[market].stream():
+        async for rows in self._rows(market):
             self._receive(rows, market, number)
+
+    async def _rows(self, market: str) -> AsyncIterator[list[Row]]:
+        """Yield what the market's source does; its errors, and no others, say which market's they are."""
+        with told_of(market):
+            async for rows in self._sources[market].stream():
+                yield rows
 
     def _receive(self, rows: list[Row], market: str, number: int) -> None:
         if not rows:
             return
         live = self._live
-        live.events += len(rows)
+        live.events[market] += len(rows)
         live.messages += 1
         live.feed_latency_ns = rows[-1][1] - rows[-1][0]
         self._journal.market(rows, number)

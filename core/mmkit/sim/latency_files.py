@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from mmkit.errors import ConfigError, DataError, Mistake
 from mmkit.settings import LatencySettings, RecordedLatency, SampledLatency
-from mmkit.units import format_duration
+from mmkit.units import format_duration, format_time
 
 _LARGEST = 2**63 - 1
 
@@ -172,8 +171,14 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(_bytes(path)).hexdigest()
 
 
-def check_covers(settings: LatencySettings, start_ns: int, end_ns: int) -> None:
+def check_covers(settings: LatencySettings, start_ns: int, end_ns: int, section: str = "") -> None:
     """Refuse recorded latencies that do not cover the data from `start_ns` to `end_ns`.
+
+    Args:
+        settings: May hold some.
+        start_ns: ns since the epoch.
+        end_ns: ns since the epoch.
+        section: What stands before ``sim`` in the configuration.
 
     Raises:
         DataError: if one does not, or its file cannot be used.
@@ -181,15 +186,20 @@ def check_covers(settings: LatencySettings, start_ns: int, end_ns: int) -> None:
     for way, setting, first, last in _recorded(settings):
         if first - setting.max_gap > start_ns or last + setting.max_gap < end_ns:
             raise DataError(
-                f"{setting.series}: sim.latency.{way} was recorded from {_moment(first)} to "
-                f"{_moment(last)}; the data, from {_moment(start_ns)} to {_moment(end_ns)}, was expected to "
+                f"{setting.series}: {section}sim.latency.{way} was recorded from {format_time(first)} to "
+                f"{format_time(last)}; the data, from {format_time(start_ns)} to {format_time(end_ns)}, was expected to "
                 f"lie within it, or beyond its ends by {format_duration(setting.max_gap)} at most (max_gap); "
                 "record the latency along with the data, or write quantiles or samples"
             )
 
 
-def refuse_recorded(settings: LatencySettings, now_ns: int) -> None:
+def refuse_recorded(settings: LatencySettings, now_ns: int, section: str = "") -> None:
     """Refuse recorded latencies for a run that begins now and goes on.
+
+    Args:
+        settings: May hold some.
+        now_ns: ns since the epoch.
+        section: What stands before ``sim`` in the configuration.
 
     Raises:
         ConfigError: if there is one.
@@ -197,11 +207,11 @@ def refuse_recorded(settings: LatencySettings, now_ns: int) -> None:
     """
     for way, setting, first, last in _recorded(settings):
         found = (
-            f"'{setting.series}' was recorded from {_moment(first)} to {_moment(last)}; a dry run is now, "
-            f"{_moment(now_ns)}, and later"
+            f"'{setting.series}' was recorded from {format_time(first)} to {format_time(last)}; a dry run is now, "
+            f"{format_time(now_ns)}, and later"
         )
         hint = "write a duration, quantiles or samples; a series is for a backtest of its time"
-        raise ConfigError([Mistake("", f"sim.latency.{way}", found, hint)])
+        raise ConfigError([Mistake("", f"{section}sim.latency.{way}", found, hint)])
 
 
 def _recorded(settings: LatencySettings) -> list[tuple[str, RecordedLatency, int, int]]:
@@ -211,12 +221,6 @@ def _recorded(settings: LatencySettings) -> list[tuple[str, RecordedLatency, int
             times, _ = read_series(setting)
             found.append((way, setting, times[0], times[-1]))
     return found
-
-
-def _moment(ns: int) -> str:
-    seconds, rest = divmod(ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03}Z"
 
 
 def _seconds(ns: int) -> str:
