@@ -326,13 +326,19 @@ def test_a_dry_run_on_two_exchanges_is_replayed_to_the_last_bit_and_can_be_measu
 
     run = report["folder"]
     for market, told in (("main", report), ("spot", report["markets"]["spot"])):
+        commands = told["orders"] + told["cancels"]
         measured = mmkit("calibrate", "latency", run, "--market", market, "--json", cwd=tmp_path)
+        if commands < 20:  # how many there are is up to the market
+            assert measured.status == 4
+            assert f"{commands} commands of the run were answered" in measured.stderr
+            continue
         assert measured.status == 0, measured.stderr
         assert measured.json["market"] == market
-        assert measured.json["entry"]["count"] == told["orders"] + told["cancels"]
-    shown = mmkit("calibrate", "latency", run, "--market", "spot", cwd=tmp_path)
-    assert f"{report['run_id']}, market spot: " in shown.stdout
-    assert "# under markets.spot.sim:" in shown.stdout
+        assert measured.json["entry"]["count"] == commands
+        shown = mmkit("calibrate", "latency", run, "--market", market, cwd=tmp_path)
+        name, place = ("", "sim") if market == "main" else (", market spot", "markets.spot.sim")
+        assert f"{report['run_id']}{name}: " in shown.stdout
+        assert f"# under {place}:" in shown.stdout
     fitted = mmkit("calibrate", "queue", run, "--market", "spot", cwd=tmp_path)
     assert fitted.status == 4
     assert "0 orders of the run rested" in fitted.stderr  # it only takes there
