@@ -422,9 +422,22 @@ SETS: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("workers", [1, 7, None])
+@pytest.fixture(scope="module")
+def alone(capture: Mapping[str, mmkit.Tape]) -> list[Report]:
+    combined = [
+        {"strategy.half_spread": half_spread, "strategy.every": every}
+        for half_spread in SETS["strategy.half_spread"]
+        for every in SETS["strategy.every"]
+    ]
+    return [
+        mmkit.backtest(CONFIG, changes, tapes=capture, engine="reference").report
+        for changes in combined
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7, None])
 def test_a_sweep_is_its_backtests_one_by_one_in_order_whatever_the_number_of_threads(
-    capture: Mapping[str, mmkit.Tape], workers: int | None
+    capture: Mapping[str, mmkit.Tape], alone: list[Report], workers: int | None
 ) -> None:
     ends: list[tuple[int, int]] = []
     swept = mmkit.sweep(
@@ -436,7 +449,6 @@ def test_a_sweep_is_its_backtests_one_by_one_in_order_whatever_the_number_of_thr
         for half_spread in SETS["strategy.half_spread"]
         for every in SETS["strategy.every"]
     ]
-    alone = [mmkit.backtest(CONFIG, one.changes, tapes=capture).report for one in swept.tried]
     assert [told(one.report) for one in swept.tried] == [told(report) for report in alone]
     assert len({report.fills for report in alone}) == 6
     assert (swept.asked, swept.interrupted, swept.failed) == (6, False, [])
