@@ -21,6 +21,8 @@ from mmkit.run.session import Session
 from mmkit.settings import SimSettings
 from mmkit.sim.paper import PaperConfig, PaperVenue
 from mmkit.testing import BTCUSDT, build_strategy, random_tape
+from mmkit_strategies.avellaneda_stoikov import AvellanedaStoikov
+from mmkit_strategies.glft import Glft
 from mmkit_strategies.grid import Grid
 from mmkit_strategies.imbalance import Imbalance
 from mmkit_strategies.join_best import JoinBest
@@ -92,6 +94,28 @@ FORMS: list[tuple[type[Strategy], dict[str, Any]]] = [
     ),
     (Imbalance, {"size": "0.005", "max_position": "0.02", "half_spread": "1ticks"}),
     (Skewed, {"size": "0.003", "max_position": "0.05", "half_spread": "0.2", "skew": "0.07"}),
+    (
+        Glft,
+        {
+            "size": "0.005",
+            "max_position": "0.05",
+            "A": 0.9,
+            "k": 0.9,
+            "gamma": 0.01,
+            "sigma": "1ticks",
+        },
+    ),
+    (
+        AvellanedaStoikov,
+        {
+            "size": "0.005",
+            "max_position": "0.05",
+            "gamma": 0.01,
+            "k": 0.9,
+            "sigma": "1ticks",
+            "horizon": "1s",
+        },
+    ),
 ]
 
 
