@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from decimal import Decimal
 from fractions import Fraction
@@ -13,14 +14,13 @@ from both_engines import (
     KINDS,
     Restless,
     compare,
-    outcome,
     queues,
     risks,
     session,
     sims,
     wakes,
 )
-from core_rows import INVERSE, SPOT, ask, bid, bought, sold
+from core_rows import INVERSE, SPOT, ask, bid, bought, gap, sold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markets import TO_MIDNIGHT, with_funding
@@ -410,45 +410,89 @@ def test_commands_arrive_and_reports_return_in_the_order_in_which_they_were_sent
 # --- the exchange ---
 
 
-@settings(max_examples=60, deadline=None)
+class Nearby(Strategy):
+    """Quotes around a price that wanders, whatever the book is; takes now and then."""
+
+    takes = True
+
+    def quote(self, view: MarketView) -> Quotes | Target:
+        turn = view.now // 10**8
+        if self.takes and turn % 11 == 0:
+            return Target(turn % 7 - 3)
+        low = 99 + turn // 13 % 3
+        return Quotes(
+            bids=[(low, 3), (low - 1, 2)], asks=[(low + 1 + turn // 5 % 2, 3), (low + 4, 2)]
+        )
+
+
+def small_market(seed: int, happenings: int) -> Tape:
+    """A book of few prices in which anything may happen: sides that stay empty or cross, gaps, snapshots."""
+    dice = random.Random(seed)
+    rows: list[Row] = list(snapshot_rows([(100, 4), (99, 5)], [(101, 4), (103, 6)], 0, 0))
+    now = local = 0
+    for _ in range(happenings):
+        now += dice.choice((0, 10**7, 3 * 10**7, 10**8))
+        local = max(local, now + dice.choice((0, 0, 2 * 10**7)))
+        what, price = dice.choice((bid, bid, ask, ask, bought, sold)), dice.randrange(97, 105)
+        chance = dice.random()
+        if chance < 0.02:
+            rows.append(gap(now, local))
+        elif chance < 0.06:
+            bids = [
+                (dice.randrange(97, 101) - n * 4, dice.randrange(1, 20))
+                for n in range(dice.randrange(3))
+            ]
+            asks = [
+                (dice.randrange(101, 105) + n * 4, dice.randrange(1, 20))
+                for n in range(dice.randrange(3))
+            ]
+            rows += snapshot_rows(bids, asks, now, local)
+        elif what in (bought, sold):
+            rows.append(what(price, dice.randrange(1, 9), now, local))
+        else:
+            rows.append(what(price, dice.choice((0, 0, dice.randrange(1, 30))), now, local))
+    return Tape.from_rows(BTCUSDT, rows)
+
+
+@settings(max_examples=150, deadline=None)
 @given(
+    seed=st.integers(0, 10**6),
+    happenings=st.integers(1, 300),
     queue=queues,
     partial=st.booleans(),
-    happened=st.lists(
-        st.tuples(
-            st.sampled_from([bid, ask, bought, sold]), st.integers(97, 104), st.integers(0, 9)
-        ),
-        max_size=60,
-    ),
-    taking=st.booleans(),
+    takes=st.booleans(),
+    asked=wakes,
 )
 def test_a_small_book_in_which_anything_may_happen_is_matched_alike(
-    queue: Any, partial: bool, happened: list[tuple[Any, int, int]], taking: bool
+    seed: int, happenings: int, queue: Any, partial: bool, takes: bool, asked: dict[str, Any]
 ) -> None:
-    class Here(Strategy):
-        def quote(self, view: MarketView) -> Quotes | Target:
-            turn = view.now // 10**8
-            if taking and turn % 11 == 0:
-                return Target(int(turn) % 7 - 3)
-            low = 99 + int(turn) % 3
-            return Quotes(
-                bids=[(low, 3), (low - 1, 2)], asks=[(low + 1 + int(turn) % 2, 3), (low + 4, 2)]
-            )
-
-    rows: list[Row] = list(snapshot_rows([(100, 4), (99, 5)], [(101, 4), (103, 6)], 0, 0))
-    for n, (what, price, lots) in enumerate(happened):
-        if what in (bought, sold) and lots == 0:
-            continue
-        rows.append(what(price, lots, n * 5 * 10**7))
-    tape = Tape.from_rows(BTCUSDT, rows)
+    strategy = type("Nearby", (Nearby,), {"takes": takes})
     sim = SimSettings.model_validate(
         {
             "queue": queue,
             "partial_fills": partial,
             "latency": {"entry": "10ms", "response": "20ms"},
+            "fees": {"maker": "0.0001", "taker": "0.0003"},
         }
     )
 
-    made = compare(tape, sim, {"every": "100ms", "on": ["best", "fill"]}, {}, Here)
+    compare(small_market(seed, happenings), sim, asked, {}, strategy)
 
-    assert outcome(made)["counts"] is not None
+
+@pytest.mark.parametrize("instrument", [BTCUSDT, INVERSE], ids=["linear", "inverse"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_fall_of_equity_that_just_reaches_its_limit_halts_the_run(
+    instrument: Instrument, seed: int
+) -> None:
+    tape = random_tape(seed, 900, instrument=instrument)
+    free = compare(tape, SimSettings(), {"every": "50ms"}, {})
+    limit = free.engine.max_drawdown
+    assert limit > 0
+
+    halted = compare(tape, SimSettings(), {"every": "50ms"}, {"max_drawdown": f"{limit:f}"})
+    more = compare(
+        tape, SimSettings(), {"every": "50ms"}, {"max_drawdown": f"{limit + Decimal(10) ** -12:f}"}
+    )
+
+    assert halted.engine.halted is not None
+    assert more.engine.halted is None
