@@ -504,3 +504,29 @@ def test_a_fall_of_equity_that_just_reaches_its_limit_halts_the_run(
 
     assert halted.engine.halted is not None
     assert more.engine.halted is None
+
+
+def test_a_queue_whose_power_no_float_holds_still_tells_who_was_ahead() -> None:
+    class Joins(Strategy):
+        def quote(self, view: MarketView) -> Quotes:
+            return Quotes(bid=(100, 3))
+
+    ms, many = 10**6, 10**16
+    rows: list[Row] = [
+        *snapshot_rows([(100, 5)], [(103, 5)], 0, 0),
+        bid(100, 5 + many, 500 * ms),
+        # Who leaves was behind us, where nearly everybody is: five are ahead as before.
+        bid(100, 5 + many // 2, 600 * ms),
+        sold(100, 3, 700 * ms),
+        sold(100, 6, 800 * ms),
+        bid(100, 5, 900 * ms),
+    ]
+    sim = SimSettings.model_validate({"queue": {"model": "power", "exponent": 20}})
+    asked = {"every": "100ms"}
+    tape = Tape.from_rows(BTCUSDT, rows)
+
+    compare(tape, sim, asked, {}, Joins)
+    _, entries = run_compiled(tape, sim, asked, Joins)
+
+    fills = [entry for entry in entries if isinstance(entry, OrderFilled)]
+    assert [(fill.ts_exchange, fill.quantity) for fill in fills] == [(800 * ms, 3)]
