@@ -23,7 +23,7 @@ from both_engines import (
 from core_rows import INVERSE, SPOT, ask, bid, bought, gap, sold
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from markets import TO_MIDNIGHT, with_funding
+from markets import TO_MIDNIGHT, S, with_funding
 from msgspec.structs import replace
 
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
@@ -42,7 +42,7 @@ from mmkit.interfaces import MarketView, Quotes, Strategy, Target
 from mmkit.run.compiled import NotCompiled, replay_compiled
 from mmkit.run.replay import replay_plain
 from mmkit.settings import SimSettings
-from mmkit.tape import Row, Tape
+from mmkit.tape import LAST, SCALE, Kind, Row, Tape
 from mmkit.testing import BTCUSDT, random_tape, snapshot_rows
 
 DAY = 86_400 * 10**9
@@ -463,6 +463,7 @@ def small_market(seed: int, happenings: int, scale: int = 1) -> Tape:
     partial=st.booleans(),
     takes=st.booleans(),
     scale=st.sampled_from([1, 1, 10**9, 10**16]),
+    risk=risks,
     asked=wakes,
 )
 def test_a_small_book_in_which_anything_may_happen_is_matched_alike(
@@ -473,6 +474,7 @@ def test_a_small_book_in_which_anything_may_happen_is_matched_alike(
     takes: bool,
     asked: dict[str, Any],
     scale: int,
+    risk: dict[str, str],
 ) -> None:
     strategy = type("Nearby", (Nearby,), {"takes": takes})
     sim = SimSettings.model_validate(
@@ -484,7 +486,7 @@ def test_a_small_book_in_which_anything_may_happen_is_matched_alike(
         }
     )
 
-    compare(small_market(seed, happenings, scale), sim, asked, {}, strategy)
+    compare(small_market(seed, happenings, scale), sim, asked, risk, strategy)
 
 
 @pytest.mark.parametrize("instrument", [BTCUSDT, INVERSE], ids=["linear", "inverse"])
@@ -530,3 +532,33 @@ def test_a_queue_whose_power_no_float_holds_still_tells_who_was_ahead() -> None:
 
     fills = [entry for entry in entries if isinstance(entry, OrderFilled)]
     assert [(fill.ts_exchange, fill.quantity) for fill in fills] == [(800 * ms, 3)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), strategy=st.sampled_from(KINDS[:3]))
+def test_funding_that_is_on_its_way_behind_a_fill_is_valued_when_it_is_told(
+    seed: int, strategy: type[Strategy]
+) -> None:
+    tape = with_funding(random_tape(seed, 400), seed, every_s=1)
+    sim = SimSettings.model_validate({"latency": {"entry": "0s", "response": "450ms"}})
+
+    compare(tape, sim, {"every": "1500ms"}, {}, strategy)
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_funding_announced_for_the_very_moment_or_one_that_has_passed_comes_too_late_in_both(
+    late: int,
+) -> None:
+    rows: list[Row] = []
+    for row in at_ticks_of(random_tape(4, 900), 10**8).rows():
+        rows.append(row)
+        at, local, kind = row[:3]
+        if kind & LAST and at % S == 0:
+            rows.append((at, local, int(Kind.MARK), 0, 60_000 * SCALE))
+            rows.append((at, local, Kind.FUNDING | LAST, at // S - late, 30_000))
+    tape = Tape.from_rows(BTCUSDT, rows)
+
+    made = compare(tape, SimSettings(), {"every": "50ms"}, {})
+
+    assert made.engine.counts["fills"] > 20
+    assert made.engine.counts["fundings"] == 0
