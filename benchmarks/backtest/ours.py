@@ -10,7 +10,7 @@ from mmkit.interfaces import Context, Strategy
 from mmkit.recorder import Nothing
 from mmkit.risk import RiskGate
 from mmkit.run.compiled import replay_compiled, why_not
-from mmkit.run.many import Prepare, run_many
+from mmkit.run.many import Failed, Prepare, run_many
 from mmkit.run.replay import replay_plain
 from mmkit.run.session import Session
 from mmkit.settings import SimSettings
@@ -47,7 +47,11 @@ def sweep(tape: Tape, sets: Sequence[Parameters], sim: SimSettings) -> list[Outc
         return lambda: _session(tape, mid_quoter(*parameters, compiled=True), sim)
 
     ended = run_many({MAIN: tape}, [prepare(parameters) for parameters in sets])
-    found = {done.number: _outcome(done.session) for done in ended}
+    found: dict[int, Outcome] = {}
+    for done in ended:
+        if isinstance(done, Failed):
+            raise done.error
+        found[done.number] = _outcome(done.session)
     return [found[number] for number in range(len(sets))]
 
 

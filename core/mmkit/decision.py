@@ -22,6 +22,8 @@ Put it in a module of its own, which is imported only when a backtest can use it
 - ``wanted``: integers to be filled in; ``wanted[0]`` bids and ``wanted[1]`` asks (both 0 beforehand), then
   price in ticks and quantity in lots of each bid and of each ask, at most `MOST_LEVELS` a side. Or
   ``wanted[0] = TARGET`` and ``wanted[1]`` the position to be reached by taking.
+
+A float that is not a number, or infinite, must not be made an integer: compiled, what comes out is undefined.
 """
 
 from __future__ import annotations

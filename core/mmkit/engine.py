@@ -99,13 +99,13 @@ class Engine:
 
     @property
     def best_bid(self) -> int | None:
-        """In ticks, or `None` if there is no bid."""
-        return self.book.best_bid
+        """In ticks, or `None` if there is no bid, or the book is unknown: levels may be told all the same."""
+        return self.book.best_bid if self.book.known else None
 
     @property
     def best_ask(self) -> int | None:
-        """In ticks, or `None` if there is no ask."""
-        return self.book.best_ask
+        """In ticks, or `None` if there is no ask, or the book is unknown."""
+        return self.book.best_ask if self.book.known else None
 
     @property
     def position(self) -> int:
@@ -125,7 +125,7 @@ class Engine:
     @property
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
-        return self.portfolio.equity(self.book.best_bid, self.book.best_ask)
+        return self.portfolio.equity(self.best_bid, self.best_ask)
 
     # --- what happens ---
 
@@ -202,7 +202,7 @@ class Engine:
     # --- decisions ---
 
     def _on_message(self) -> None:
-        best = (self.book.best_bid, self.book.best_ask)
+        best = (self.best_bid, self.best_ask)
         moved, self._best = best != self._best, best
         traded, self._trade_in_message = self._trade_in_message, False
         # A risk check that pulled for want of data may let go as soon as there is some.

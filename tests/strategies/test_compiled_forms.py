@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies_on_books import NEXO, SIZES, TOPS, quotes
 
+import mmkit_strategies
 from mmkit.decision import BEST_ASK, BEST_BID, LEVELS, MOST_LEVELS, POSITION
 from mmkit.instruments import Instrument
 from mmkit.interfaces import Quotes, Strategy
@@ -19,6 +20,8 @@ from mmkit_strategies.avellaneda_stoikov import AvellanedaStoikov
 from mmkit_strategies.glft import Glft
 from mmkit_strategies.grid import Grid
 from mmkit_strategies.imbalance import Imbalance
+from mmkit_strategies.join_best import JoinBest
+from mmkit_strategies.skewed import Skewed
 
 AS: dict[str, Any] = {**SIZES, "gamma": 0.1, "k": 0.5, "sigma": "2ticks", "horizon": "10s"}
 GLFT: dict[str, Any] = {**SIZES, "A": 0.9, "k": 0.3, "gamma": 0.01, "sigma": "0.3ticks"}
@@ -171,6 +174,33 @@ def test_imbalance_compiled_is_imbalance(
         bid_quantity=quantities[0],
         ask_quantity=quantities[1],
     )
+
+
+@settings(deadline=None)  # the first call may compile
+@given(
+    top=TOPS,
+    position=st.integers(-1500, 1500),
+    half_spread=distances,
+    skew=distances,
+    instrument=st.sampled_from((BTCUSDT, NEXO)),
+)
+def test_skewed_and_join_best_compiled_are_themselves(
+    top: tuple[int, int], position: int, half_spread: str, skew: str, instrument: Instrument
+) -> None:
+    bid, ask = top[0], sum(top)
+    for strategy in (
+        build_strategy(JoinBest, instrument, **SIZES),
+        build_strategy(Skewed, instrument, **SIZES, half_spread=half_spread, skew=skew),
+    ):
+        assert compiled(strategy, bid, ask, position) == quotes(
+            strategy, bid, ask, position, instrument
+        )
+
+
+def test_every_bundled_strategy_with_a_compiled_form_is_compared_here() -> None:
+    bundled = [provider.build for provider in mmkit_strategies.register_strategies()]
+    compared = {AvellanedaStoikov, Glft, Grid, Imbalance, JoinBest, Skewed}
+    assert {strategy for strategy in bundled if getattr(strategy, "decision", "")} == compared
 
 
 @pytest.mark.parametrize(("bid", "ask"), [(-1, 9), (9, -1), (9, 9), (9, 8)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from mmkit.errors import StrategyError
 from mmkit.events import MAIN
 from mmkit.recorder import Nothing
 from mmkit.run.assembly import assemble
@@ -19,7 +20,7 @@ from mmkit.run.backtest import (
     run_info,
     span_of,
 )
-from mmkit.run.many import run_many
+from mmkit.run.many import Failed, run_many
 from mmkit.run.replay import Tapes
 from mmkit.run.session import Session
 from mmkit.settings import QueueSettings, SimSettings, bracket, times
@@ -69,7 +70,8 @@ class Bracket(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         currency: The settlement currency.
         variants: The runs, the fill models first: optimistic, as configured, pessimistic.
-        sign_depends: Whether some of the three fill models say profit and others loss.
+        sign_depends: Whether the three fill models differ in the sign of the profit; nothing at all is a sign of its
+            own.
         sign_sensitive: Whether any of all the variants says otherwise than the configured run.
         of_all: Whether equity is that of several markets together; all else is of the main one.
         unseen: Names of the other markets, if they settle in another currency and so are in no figure.
@@ -92,6 +94,9 @@ def run_bracket(
         config: What to run.
         tapes: The market data.
         progress: Told how many runs have ended, and how many there are.
+
+    Raises:
+        StrategyError: if the strategy fails under one of them.
     """
     check_covered(config, tapes)
     planned = _variations(config.sim)
@@ -106,6 +111,8 @@ def run_bracket(
     of_all = False
     for done in run_many(tapes, [prepare(vary) for _, _, vary in planned]):
         group, name, _ = planned[done.number]
+        if isinstance(done, Failed):
+            raise StrategyError(f"in the run '{name}' of the bracket: {done.error}") from done.error
         run = run_info(config, tapes)
         report = report_of_backtest(done.session, run, tapes, done.wall_s, done.ran_on)
         of_all = report.equity_of_all is not None
@@ -162,9 +169,12 @@ def _power(exponent: float) -> Vary:
     return lambda sim: sim.model_copy(update={"queue": queue})
 
 
+def _sign(variant: Variant) -> int:
+    return (variant.equity > 0) - (variant.equity < 0)
+
+
 def _signs_differ(variants: Sequence[Variant]) -> bool:
-    signs = {(variant.equity > 0) - (variant.equity < 0) for variant in variants}
-    return len(signs) > 1
+    return len({_sign(variant) for variant in variants}) > 1
 
 
 def bracket_text(found: Bracket) -> str:
@@ -216,7 +226,7 @@ def _words(found: Bracket) -> str:
         others = [
             variant.name
             for variant in found.variants
-            if variant.group != "fills" and (variant.equity > 0) != (models[1].equity > 0)
+            if variant.group != "fills" and _sign(variant) != _sign(models[1])
         ]
         return f"{words}; but it turns with {', '.join(others)}."
     return f"{words}, whatever the latency and the exponent above."

@@ -6,6 +6,7 @@ loop (`why_not`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -230,7 +231,7 @@ class CompiledRun:
         if strategy.decision and strategy.config.compiled:
             self._decision = _imported(strategy.decision)
             s["decision"] = self._decision.address
-            s["parameters"] = self._kept(np.array([*strategy.parameters(), 0.0]))
+            s["parameters"] = self._kept(_numbers(strategy))
 
     def _settle_latency(self, settings: SimSettings) -> None:
         s = self.s
@@ -433,17 +434,19 @@ class CompiledRun:
         if recorder.detail is Detail.NONE:
             return
         if isinstance(recorder, Trail):
-            recorder.lines(lines, lines["fee"] * self._worth_of_fee(lines["what"]))
+            recorder.lines(lines, self._amounts(lines))
             return
         for line in lines.tolist():
             entry = self._entry(line)
             if wanted(entry, recorder.detail):
                 recorder.note(entry)
 
-    def _worth_of_fee(self, what: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Return what a unit in the column of fees is worth in each line: a fill's fee, or funding."""
-        unit = float(self.worth.unit)
-        return np.where(what == k.FUNDED, unit, unit * self.worth.fee_worth)
+    def _amounts(self, lines: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the money of each line, a fill's fee or funding, as near as a float comes."""
+        unit = self.worth.unit
+        units = np.where(lines["what"] == k.FUNDED, 1.0, self.worth.fee_worth) * lines["fee"]
+        # A product with the unit would be rounded twice, as most units are no floats.
+        return np.asarray(units * float(unit.numerator) / float(unit.denominator))
 
     def _entry(self, line: tuple[int, ...]) -> AnyCommand | AnyEvent:
         what, ts_local, ts_exchange, order_id, price, quantity, remaining, selling, taker, fee = (
@@ -554,16 +557,63 @@ def _order(row: Any) -> Order:
     return order
 
 
+def _numbers(strategy: Strategy) -> npt.NDArray[np.float64]:
+    """Return what the strategy's compiled decision is given, never empty.
+
+    Raises:
+        StrategyError: if it is no finite numbers.
+    """
+    given = tuple(strategy.parameters())
+    try:
+        numbers = np.array([*given, 0.0], np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([[np.nan]])
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise StrategyError(
+            f"{type(strategy).__name__}.parameters returned {given!r}; finite numbers were expected, as many as "
+            "the compiled decision reads"
+        )
+    return numbers
+
+
 def _imported(path: str) -> Any:
     module, _, name = path.partition(":")
+    reason = ""
     try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, NumbaError) as error:
-        reason = str(error).strip().splitlines()
+        found = getattr(import_module(module), name)
+    except NumbaError as error:
+        cause: Exception | None = error
+        reason = _reason(error)
+    except Exception as error:  # noqa: BLE001 - the user's module, which may raise anything
+        cause = error
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    else:
+        cause = None
+        if not hasattr(found, "address"):
+            reason = f"a function marked with mmkit.decision.decision was expected; found a {type(found).__name__}"
+    if reason:
         raise StrategyError(
-            f"the compiled decision '{path}' cannot be used: {reason[0] if reason else error!r}; "
+            f"the compiled decision '{path}' cannot be used: {reason}; "
             "mend it, or ask the strategy in plain Python with '--set strategy.compiled=false'"
-        ) from error
+        ) from cause
+    return found
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_PLACE = re.compile(r'File "([^"]+)", line (\d+)')
+_NO_REASON = ("Failed in ", "During: ", "This error ", "[", ">>>", "-", "File ")
+"""How lines begin in which numba says where it was, and not what was wrong."""
+
+
+def _reason(error: NumbaError) -> str:
+    """Return in one line why numba could not compile, and where."""
+    text = _COLOUR.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines()]
+    said = next((line for line in lines if line and not line.startswith(_NO_REASON)), repr(error))
+    if said.endswith(":"):
+        said += next((f" {line[4:]}" for line in lines if line.startswith(">>> ")), "")
+    places = _PLACE.findall(text)
+    return f"{said} ({places[-1][0]}:{places[-1][1]})" if places else said
 
 
 def replay_compiled(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from mmkit.errors import RunError
+from mmkit.errors import MmkitError, RunError
 from mmkit.events import MAIN
 from mmkit.run.compiled import CompiledRun, NotCompiled, why_not
 from mmkit.run.replay import Tapes, replay
@@ -39,10 +39,24 @@ class Done:
     ran_on: str
 
 
+@dataclass(frozen=True)
+class Failed:
+    """One run that could not go on.
+
+    Attributes:
+        number: Which it was.
+        error: Why.
+    """
+
+    number: int
+    error: MmkitError
+
+
 def run_many(
     tapes: Tapes, prepare: Sequence[Prepare], workers: int | None = None
-) -> Iterator[Done]:
-    """Run every session over the tapes; yield each as it ends, in no certain order.
+) -> Iterator[Done | Failed]:
+    """Run every session over the tapes; yield each as it ends, in no certain order. One that fails does not end
+    the others.
 
     The tapes are read by all of them and never copied. Closing the generator, as an exception in the loop around it
     does (Ctrl-C, say), ends what is still running.
@@ -51,18 +65,20 @@ def run_many(
         tapes: Recorded market data, by market.
         prepare: One for each run.
         workers: Runs at a time; as many as there are processors unless given.
-
-    Raises:
-        StrategyError: if a strategy fails.
     """
     workers = workers or os.cpu_count() or 1
     runs = _Runs(tapes)
     with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
-        futures: list[Future[Done]] = []
+        futures: dict[Future[Done], int] = {}
         try:
-            futures = [pool.submit(runs.run, n, each) for n, each in enumerate(prepare)]
+            for n, each in enumerate(prepare):
+                futures[pool.submit(runs.run, n, each)] = n
             for future in as_completed(futures):
-                yield future.result()
+                error = future.exception()
+                if isinstance(error, MmkitError):
+                    yield Failed(futures[future], error)
+                else:
+                    yield future.result()
         finally:
             for future in futures:
                 future.cancel()

@@ -24,7 +24,7 @@ from mmkit.events import (
     Side,
 )
 from mmkit.instruments import ContractKind, Instrument
-from mmkit.recorder import Detail, Recorder
+from mmkit.recorder import Recorder
 from mmkit.sim.kernel import layout as k
 from mmkit.tape import SCALE, GapReason, Tape
 
@@ -48,7 +48,6 @@ _CODES: dict[type, int] = {
     FundingPaid: k.FUNDED,
 }
 _REJECTED = (k.REJECTED_POST_ONLY, k.REJECTED_UNKNOWN, k.REJECTED_SELF_TRADE)
-_MONEY = (k.FILLED, k.FUNDED, k.FEED_LOST, k.FEED_RESTORED)
 _SIDES, _LIQUIDITY = ("buy", "sell"), ("maker", "taker")
 
 
@@ -57,11 +56,10 @@ class Trail(Recorder):
 
     Args:
         instruments: What was traded, by market.
-        detail: What is kept; `orders` needs everything.
     """
 
-    def __init__(self, instruments: Mapping[str, Instrument], detail: Detail = Detail.ALL) -> None:
-        self._instruments, self.detail = dict(instruments), detail
+    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+        self._instruments = dict(instruments)
         self._lines: dict[str, list[tuple[Any, ...]]] = {market: [] for market in instruments}
         self._parts: dict[str, list[npt.NDArray[Any]]] = {market: [] for market in instruments}
         self._sells: set[tuple[str, int]] = set()
@@ -91,12 +89,10 @@ class Trail(Recorder):
         for market in self._instruments:
             self._lines[market].clear()
             self._parts[market].clear()
+        self._sells.clear()
 
     def lines(self, log: npt.NDArray[Any], money: npt.NDArray[np.float64]) -> None:
         """Take in lines of the compiled engine's log, with the money of each; it has one market."""
-        if self.detail is Detail.FILLS:
-            kept = np.isin(log["what"], _MONEY)
-            log, money = log[kept], money[kept]
         part = np.empty(len(log), _LINE)
         for name in _NAMES:
             part[name] = log[name]
@@ -147,7 +143,8 @@ class Trail(Recorder):
     def equity(self, tape: Tape, every_ns: int, market: str = MAIN) -> pd.DataFrame:
         """Return position, money and equity over time, by what had been learned; floats.
 
-        `equity` is not a number while the book is unknown or a side of it is empty.
+        From the first of the data until all that was under way at its end has arrived. While the book is unknown
+        or a side of it is empty, `mid` is not a number, nor is `equity` while there is a position.
 
         Args:
             tape: What the run was over.
@@ -158,7 +155,8 @@ class Trail(Recorder):
 
         table, instrument = self.table(market), self._instruments[market]
         fills, funding = table[table["what"] == k.FILLED], table[table["what"] == k.FUNDED]
-        times = np.arange(tape.start_ns, tape.end_ns + every_ns, every_ns)
+        end_ns = max([tape.end_ns, *table["ts_local"][-1:].tolist()])
+        times = np.arange(tape.start_ns, end_ns + every_ns, every_ns)
         inverse = instrument.kind is ContractKind.INVERSE
         bought = (1 - 2 * fills["selling"]) * fills["quantity"]
         size = float(instrument.lot) * float(instrument.contract_size)

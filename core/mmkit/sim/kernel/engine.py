@@ -279,7 +279,8 @@ def approved(s: Any, selling: int, price: int, quantity: int) -> bool:
             held = -s.position if selling else s.position
             for m in range(s.opens[selling]):
                 held += orders[slots[m]].remaining
-            refused = held + quantity > limit
+            # Not their sum, which may outgrow 64 bits.
+            refused = quantity > limit - held
         elif code == MAX_ORDER_CHECK:
             refused = quantity > limit
         elif code == PRICE_BAND_CHECK:
