@@ -582,7 +582,8 @@ def _imported(path: str) -> Any:
     try:
         found = getattr(import_module(module), name)
     except NumbaError as error:
-        cause: Exception | None = error
+        # Its traceback is numba's; what it says of the user's code is the reason.
+        cause: Exception | None = None
         reason = _reason(error)
     except Exception as error:  # noqa: BLE001 - the user's module, which may raise anything
         cause = error
