@@ -13,6 +13,7 @@ import msgspec
 
 from mmkit.errors import OffGrid
 
+_MOST_STEPS = 2**63  # what a tape holds
 _DIGITS = 60
 """More than any price or quantity has."""
 # Not the caller's context, whose precision anyone may have changed.
@@ -196,8 +197,8 @@ def _floor(value: Fraction) -> int:
 class GridParser:
     """Turns one venue's decimal strings into whole ticks or lots, exactly and quickly.
 
-    Equal to ``Decimal(text) / step`` for every text that is a whole number of steps; other texts
-    raise. Holds no state but the step.
+    Equal to ``Decimal(text) / step`` for every text that is a whole number of steps, of which 64 bits hold the
+    number; other texts raise. Holds no state but the step.
 
     Attributes:
         places: Decimal places of the step.
@@ -215,7 +216,7 @@ class GridParser:
         """Return `text` in whole steps.
 
         Raises:
-            OffGrid: if `text` is no plain decimal number or no whole number of steps.
+            OffGrid: if `text` is no plain decimal number, no whole number of steps, or too many.
         """
         whole, _, fraction = text.partition(".")
         places = self.places
@@ -231,5 +232,10 @@ class GridParser:
         if rest or fraction[places:].strip("0"):
             raise OffGrid(
                 f"{self._symbol}: {self._what} {text} is not a multiple of {self._decimal_step}"
+            )
+        if abs(steps) >= _MOST_STEPS:
+            raise OffGrid(
+                f"{self._symbol}: {self._what} {text} is {steps:,} steps of {self._decimal_step}; less than "
+                f"{_MOST_STEPS:,} were expected"
             )
         return steps
