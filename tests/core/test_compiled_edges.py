@@ -42,7 +42,7 @@ from mmkit.interfaces import MarketView, Quotes, Strategy, Target
 from mmkit.run.compiled import NotCompiled, replay_compiled
 from mmkit.run.replay import replay_plain
 from mmkit.settings import SimSettings
-from mmkit.tape import LAST, SCALE, Kind, Row, Tape
+from mmkit.tape import LAST, SCALE, SELL, Kind, Row, Tape
 from mmkit.testing import BTCUSDT, random_tape, snapshot_rows
 
 DAY = 86_400 * 10**9
@@ -562,3 +562,26 @@ def test_funding_announced_for_the_very_moment_or_one_that_has_passed_comes_too_
 
     assert made.engine.counts["fills"] > 20
     assert made.engine.counts["fundings"] == 0
+
+
+class BothSides(Strategy):
+    """Quotes at the last prices there were, whether or not there is somebody."""
+
+    def quote(self, view: MarketView) -> Quotes:
+        # Another size each time, so that there is always an order to be sent.
+        turn = 1 + view.now // 100_000_000 % 5
+        return Quotes(bid=(600_000, turn), ask=(600_001, turn))
+
+
+@pytest.mark.parametrize("limit", ["2ticks", "1%"])
+@pytest.mark.parametrize("empty", [Kind.LEVEL, Kind.LEVEL | SELL], ids=["no bids", "no asks"])
+def test_while_a_side_is_empty_there_is_no_mid_for_a_price_band_and_both_refuse_every_order(
+    empty: int, limit: str
+) -> None:
+    price = 600_001 if empty & SELL else 600_000
+    rows = list(snapshot_rows([(600_000, 9)], [(600_001, 9)], S, S))
+    rows.append((3 * S, 3 * S, empty | LAST, price, 0))
+    rows.append((9 * S, 9 * S, Kind.TRADE | LAST, price, 1))
+    tape = Tape.from_rows(BTCUSDT, rows)
+    reference = compare(tape, SimSettings(), {"every": "100ms"}, {"price_band": limit}, BothSides)
+    assert reference.engine.risk.vetoes["price_band"] > 50
