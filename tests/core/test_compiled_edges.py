@@ -573,7 +573,7 @@ class BothSides(Strategy):
         return Quotes(bid=(600_000, turn), ask=(600_001, turn))
 
 
-@pytest.mark.parametrize("limit", ["2ticks", "1%"])
+@pytest.mark.parametrize("limit", ["2ticks", "1%", "150%"])
 @pytest.mark.parametrize("empty", [Kind.LEVEL, Kind.LEVEL | SELL], ids=["no bids", "no asks"])
 def test_while_a_side_is_empty_there_is_no_mid_for_a_price_band_and_both_refuse_every_order(
     empty: int, limit: str
