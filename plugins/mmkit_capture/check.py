@@ -28,16 +28,36 @@ from mmkit_capture.survey import PAUSE, FileSurvey, Numbers, inform
 class Lines:
     """The lines of one file that can be read; what is wrong with the others is noted.
 
-    Local time that goes back is noted, and held at the latest so far, as a tape is in the order of receipt.
+    Local time that goes back is noted, and made to go on, as a tape is in the order of receipt: one line that
+    lies behind its time takes the latest so far; if those after it are early, too, the clock was set, and
+    all of them are moved.
     """
 
     def __init__(self, file: CaptureFile, notes: Notebook) -> None:
         self.file, self._notes = file, notes
 
     def __iter__(self) -> Iterator[Line]:
+        before = latest = moved = 0
+        lines = self._parsed()
+        line = next(lines, None)
+        while line is not None:
+            following = next(lines, None)
+            if line.ts_local < before:
+                words = f"by {(before - line.ts_local) / 1e9:,.6f} s"
+                where = f"{self.file.path}:{line.number}"
+                self._notes.add("time_back", where, words, line.ts_local)
+                if following is not None and following.ts_local < before:
+                    moved += before - line.ts_local
+                    before = line.ts_local
+            else:
+                before = line.ts_local
+            latest = max(latest, line.ts_local + moved)
+            yield line._replace(ts_local=latest)
+            line = following
+
+    def _parsed(self) -> Iterator[Line]:
         file, notes = self.file, self._notes
-        file.skipped = 0
-        before = latest = number = 0
+        file.skipped = number = 0
         try:
             for number, raw in file.raw_lines():
                 where = f"{file.path}:{number}"
@@ -48,13 +68,8 @@ class Lines:
                     continue
                 if line is None:
                     file.skipped += 1
-                    continue
-                if line.ts_local < before:
-                    words = f"by {(before - line.ts_local) / 1e9:,.6f} s"
-                    notes.add("time_back", where, words, line.ts_local)
-                before = line.ts_local
-                latest = max(latest, before)
-                yield line._replace(ts_local=latest)
+                else:
+                    yield line
         except CaptureError as error:
             if not number:
                 raise  # not a file at all, or nothing of it can be read

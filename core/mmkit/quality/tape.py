@@ -145,7 +145,8 @@ class TapeCheck:
         at = np.searchsorted(self._top_row, rows) - 1
         sure = np.maximum(at, 0)
         bid, ask, price = self._bid[sure], self._ask[sure], tape.price[rows]
-        known = (at >= 0) & (bid >= 0) & (ask >= 0)
+        # A crossed book is wrong already; trades are not judged by it.
+        known = (at >= 0) & (bid >= 0) & (ask >= 0) & (bid < ask)
         above, below = price - ask, bid - price
         outside = np.where(known, np.maximum(np.maximum(above, below), 0), 0)
         for n in np.flatnonzero(self._what[rows] == Kind.OFF_BOOK).tolist():
@@ -182,9 +183,8 @@ class TapeCheck:
         first = max(int(np.searchsorted(self._top_ts, at - _AROUND_NS)) - 1, 0)
         after = int(np.searchsorted(self._top_ts, at + _AROUND_NS, "right"))
         bids, asks = self._bid[first:after], self._ask[first:after]
-        bids, asks = bids[bids >= 0], asks[asks >= 0]
-        if not len(bids) or not len(asks):
-            return 0
+        known = (bids >= 0) & (bids < asks)
+        bids, asks = bids[known], asks[known]
         return max(price - int(asks.max()), int(bids.min()) - price, 0)
 
     # --- the times ------------------------------------------------------------------------------
@@ -217,11 +217,14 @@ class TapeCheck:
 
     def _clock(self) -> None:
         tape = self._tape
-        # Messages that carry the venue's own time. What came out with a snapshot waited for it.
+        # Messages that carry the venue's own time. What came out with a snapshot waited for it, and may have
+        # taken its time.
+        snapshots = np.unique(tape.ts_exchange[self._what == Kind.SNAPSHOT])
         rows = np.flatnonzero(
             self._last
             & np.isin(self._what, (Kind.LEVEL, Kind.TRADE, Kind.MARK, Kind.FUNDING))
             & (tape.ts_local != tape.ts_exchange)
+            & ~np.isin(tape.ts_exchange, snapshots)
         )
         local = tape.ts_local[rows]
         late = local - tape.ts_exchange[rows]
