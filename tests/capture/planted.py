@@ -84,9 +84,9 @@ class Planting:
         )
 
     def pick(self, kind: str, low: int, high: int) -> int | None:
-        """Return where one of a kind lies that has another of its kind behind it in the stretch."""
-        there = [n for n in range(low, high) if self.texts[n].kind == kind]
-        return self.random.choice(there[:-2]) if len(there) > 2 else None
+        """Return where one of a kind lies that has others of its kind before and behind it."""
+        there = [n for n in range(low, high) if self.texts[n].kind == kind][1:-2]
+        return self.random.choice(there) if there else None
 
     def next(self, kind: str, after: int) -> Text:
         return next(text for text in self.texts[after + 1 :] if text.kind == kind)
@@ -295,17 +295,14 @@ class Planting:
             old = self.texts[n]
             if old.stamp:
                 self.texts[n] = Text(_moved(old.stamp, seconds), old.body, old.kind, old.data)
-        first = self.texts[at]
+        # Of the messages that become rows; others carry no time of the venue's, or not always.
+        timed = next(t for t in self.texts[at:] if t.kind in ("depth", "trade"))
         if seconds < 0:
-            self.wanted.append(("time_back", first))
+            self.wanted.append(("time_back", self.texts[at]))
             # By how much the clock was set cannot be told from how long nothing came.
-            self.allowed.append(("clock_step", first))
+            self.allowed.append(("clock_step", timed))
         else:
-            # Seen at the first message that carries the venue's time.
-            text = first
-            if first.kind not in ("depth", "trade"):
-                text = next(t for t in self.texts[at:] if t.kind in ("depth", "trade"))
-            self.wanted.append(("clock_step", text))
+            self.wanted.append(("clock_step", timed))
         return True
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmkit.quality.findings import Notebook
-from mmkit.tape import KIND, LAST, GapReason, Kind, Tape
+from mmkit.tape import KIND, LAST, GapReason, Kind, Tape, gaps_of
 from mmkit.tape.index import NONE
 from mmkit.units import format_time
 
@@ -73,25 +73,6 @@ class TapeCheck:
 
     # --- the book -------------------------------------------------------------------------------
 
-    def unknown(self) -> list[tuple[int, int, int]]:
-        """Return when the book is unknown: the row of the gap, and its span in local time, ns."""
-        tape = self._tape
-        spans: list[tuple[int, int, int]] = []
-        since = -1
-        special = np.isin(self._what, (Kind.GAP, Kind.SNAPSHOT))
-        for row in np.flatnonzero(special).tolist():
-            if self._what[row] == Kind.GAP:
-                if since < 0:
-                    since = row
-                spans.append((row, int(tape.ts_local[row]), -1))
-            elif since >= 0:
-                filled = row + int(np.argmax(self._last[row:]))
-                end = int(tape.ts_local[filled])
-                spans = [(at, begin, stop if stop >= 0 else end) for at, begin, stop in spans]
-                since = -1
-        end = int(tape.ts_local[-1]) if len(tape) else 0
-        return [(at, begin, stop if stop >= 0 else end) for at, begin, stop in spans]
-
     def _gaps(self) -> None:
         tape = self._tape
         end = int(tape.ts_local[-1]) if len(tape) else 0
@@ -101,10 +82,10 @@ class TapeCheck:
             GapReason.CONNECTION: "connection_lost",
             GapReason.SILENCE: "silence",
         }
-        for row, begin, stop in self.unknown():
-            code = codes[GapReason(int(tape.price[row]))]
-            words = f"the book is unknown for {_seconds(stop - begin)}"
-            self._add(code, row, words + (", to the end" if stop == end else ""))
+        for gap in gaps_of(tape):
+            words = f"the book is unknown for {_seconds(gap.end - gap.begin)}"
+            words += ", to the end" if gap.end == end else ""
+            self._add(codes[gap.reason], gap.row, words)
 
     def _tops(self) -> None:
         bid, ask, instrument = self._bid, self._ask, self._tape.instrument

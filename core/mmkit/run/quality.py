@@ -18,7 +18,7 @@ from mmkit.quality.picture import Picture
 from mmkit.quality.tape import TapeCheck
 from mmkit.run.assembly import told_of
 from mmkit.run.sources import configured_sources, source_of_paths
-from mmkit.tape import KIND, LAST, Kind, Tape
+from mmkit.tape import KIND, LAST, Gap, Kind, Tape, gaps_of, unknown_ns
 from mmkit.units import format_time
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def looked_at(found: SourceCheck, market: str, symbol: str, venue: str) -> Looke
     """Add to what a source says of its data what the tape tells."""
     tape, notes = found.tape, found.notes
     rows = updates = trades = start = end = usual = longest = compared = 0
-    unknown: list[tuple[int, int]] = []
+    gaps: list[Gap] = []
     if tape is not None and len(tape):
         check = TapeCheck(tape, notes, found.where, found.remarks)
         check.run()
@@ -159,7 +159,7 @@ def looked_at(found: SourceCheck, market: str, symbol: str, venue: str) -> Looke
         rows, updates = len(tape), int(told.sum())
         trades = int((what == Kind.TRADE).sum())
         start, end = int(tape.ts_local[0]), int(tape.ts_local[-1])
-        unknown = [(begin, stop) for _, begin, stop in check.unknown()]
+        gaps = gaps_of(tape)
         _, after = check.intervals()
         if len(after):
             usual, longest = int(np.median(after)), int(after.max())
@@ -174,23 +174,14 @@ def looked_at(found: SourceCheck, market: str, symbol: str, venue: str) -> Looke
         trades=trades,
         start_ns=start,
         end_ns=end,
-        unknown_ns=_covered(unknown),
+        unknown_ns=unknown_ns(gaps),
         usual_ns=usual,
         longest_ns=longest,
         tickers_compared=compared,
         errors=sum(finding.grade == "error" for finding in findings),
         findings=tuple(findings),
     )
-    return Looked(quality, tape, unknown)
-
-
-def _covered(spans: list[tuple[int, int]]) -> int:
-    """Return how long at least one of the spans, which are in order, lasts."""
-    total, until = 0, 0
-    for begin, stop in spans:
-        total += max(stop - max(begin, until), 0)
-        until = max(until, stop)
-    return total
+    return Looked(quality, tape, [(gap.begin, gap.end) for gap in gaps])
 
 
 def quality_json(qualities: Sequence[Quality]) -> bytes:
