@@ -354,6 +354,14 @@ class DataSource(ABC):
             "recorded data, such as 'data: {plugin: capture, paths: [day.gz]}'"
         )
 
+    def files(self) -> list[Path]:
+        """Return the files it reads, for ``mmkit data list``; none for a live source.
+
+        Raises:
+            DataError: if a pattern matches none.
+        """
+        return []
+
     async def check(self) -> SourceCheck:
         """Return what there is, with what is wrong with it; ``mmkit data check`` calls it in place of `tape`.
 

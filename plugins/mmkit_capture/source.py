@@ -213,6 +213,14 @@ class CaptureSource(DataSource):
                 )
         return sorted(surveys, key=lambda found: found.first_local)
 
+    def files(self) -> list[Path]:
+        """Return the capture files.
+
+        Raises:
+            CaptureError: if a pattern matches none, or one is not there.
+        """
+        return self._paths()
+
     async def check(self) -> SourceCheck:
         """Read everything, line by line, and say what is wrong with it and where.
 

@@ -125,3 +125,65 @@ def test_every_kind_of_finding_is_in_the_documentation_with_its_grade() -> None:
     text = (ROOT / "docs" / "data.md").read_text()
     for code, (grade, meaning) in CODES.items():
         assert f"| `{code}` | {grade} | {meaning} |" in text, code
+
+
+# --- list -----------------------------------------------------------------------------------------
+
+
+def test_a_list_tells_of_a_file_what_its_kept_tape_tells(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data", CONFIG)
+    (userdir / "data").mkdir()
+    (userdir / "data" / "other.gz").write_bytes(b"x" * 1234)
+    listed = ("data", "list", "-c", userdir / "config.yml", "--json")
+    before = {Path(one["path"]).name: one for one in mmkit(*listed, cwd=tmp_path).json["files"]}
+    assert before.keys() == {CAPTURE.name, "other.gz"}
+    assert (before[CAPTURE.name]["kind"], before[CAPTURE.name]["tape"]) == ("capture", "")
+    assert (before["other.gz"]["kind"], before["other.gz"]["size"]) == ("file", 1234)
+
+    assert mmkit("backtest", "-c", userdir / "config.yml", cwd=tmp_path).status == 0
+    [after] = [one for one in mmkit(*listed, cwd=tmp_path).json["files"] if one["symbol"]]
+    checked = mmkit("data", "check", CAPTURE, "--instrument", WHAT, "--json", cwd=tmp_path)
+    [market] = checked.json["markets"]
+    assert Path(after["path"]) == CAPTURE.resolve()
+    assert after["size"] == CAPTURE.stat().st_size
+    assert Path(after["tape"]).exists()
+    for key in ("symbol", "venue", "rows", "start_ns", "end_ns"):
+        assert after[key] == market[key]
+    assert after["gaps"] == 0
+    told = mmkit(*listed[:-1], cwd=tmp_path).stdout
+    assert f"kept tape: {after['tape']}" in told
+    assert f"{after['rows']:,} rows, 0 gaps" in told
+    assert "other.gz\n  file, 1.2 KB, not looked at yet" in told
+
+
+def test_a_tape_whose_source_is_gone_is_listed_by_itself_and_a_damaged_one_says_so(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(tmp_path / "user_data", CONFIG)
+    assert mmkit("backtest", "-c", userdir / "config.yml", cwd=tmp_path).status == 0
+    [tape] = (userdir / "data" / "tapes").glob("*.tape")
+    gone = tape.rename(userdir / "data" / "gone.gz.11111111-22222222.tape")
+    (userdir / "data" / "bad.tape").write_bytes(b"no tape")
+    (userdir / "config.yml").unlink()
+    found = {
+        Path(one["path"]).name: one
+        for one in mmkit("data", "list", "--json", cwd=tmp_path).json["files"]
+    }
+    assert found.keys() == {gone.name, "bad.tape"}
+    assert (found[gone.name]["kind"], found[gone.name]["symbol"]) == ("tape", "NEXO/USDT")
+    assert "not a tape of this version" in found["bad.tape"]["note"]
+
+
+def test_files_of_the_configuration_that_are_not_there_are_listed_as_that(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data", CONFIG.replace(str(CAPTURE), "gone-*.gz"))
+    [found] = mmkit("data", "list", "-c", userdir / "config.yml", "--json", cwd=tmp_path).json[
+        "files"
+    ]
+    assert found["symbol"] == "NEXO/USDT"
+    assert found["note"] == "gone-*.gz: no file matches; check 'data.paths'"
+
+
+def test_where_there_is_nothing_a_list_says_where_it_looked(tmp_path: Path) -> None:
+    listed = mmkit("data", "list", cwd=tmp_path)
+    assert listed.status == 0
+    assert listed.stdout == "nothing under user_data/data, and no files in the configuration\n"

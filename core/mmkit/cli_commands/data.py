@@ -92,6 +92,39 @@ def check(
         raise SystemExit(4)
 
 
+@data.command("list")
+@file_options
+@json_option
+@verbose_option
+def list_(
+    config: tuple[Path, ...], overrides: tuple[str, ...], userdir: Path | None, json: bool
+) -> None:
+    """List the recorded data there is, with spans and gaps.
+
+    That is what lies under the 'data' folder of the user's folder, and what the configuration names, if
+    there is one. Symbol, span, rows and gaps come from the tape that is kept of a file once it has been
+    read; files that have not been are listed without.
+    """
+    from mmkit.discovery import USERDIR
+    from mmkit.run.stored import stored, stored_json, stored_text
+
+    home = userdir or Path(USERDIR)
+    sources = []
+    if config or overrides or (home / "config.yml").exists():
+        from mmkit.config import load_config
+        from mmkit.run.sources import sources_of
+
+        loaded = load_config(config, overrides, userdir=userdir)
+        home, sources = loaded.userdir, sources_of(loaded)
+    entries = stored(home, sources)
+    if json:
+        click.echo(stored_json(entries))
+    elif entries:
+        click.echo(stored_text(entries))
+    else:
+        click.echo(f"nothing under {home / 'data'}, and no files in the configuration")
+
+
 def _quiet() -> None:
     """Leave to the findings what the log would say besides."""
     import logging

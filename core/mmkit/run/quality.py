@@ -113,7 +113,7 @@ def check_data(
         ]
     elif not tapes:
         named = configured_sources(config, overrides, userdir=userdir)
-    for market, spec, source in named:
+    for market, spec, source, _ in named:
         with told_of(market):
             looked.append(asyncio.run(look(source, market, spec.symbol, spec.venue)))
     return looked

@@ -23,11 +23,12 @@ _OPTION = "--instrument"
 
 
 class Named(NamedTuple):
-    """A data source, whose market it is and what it is about."""
+    """A data source, whose market it is, what it is about, and by which name it was asked for."""
 
     market: str
     spec: InstrumentSpec
     source: DataSource
+    source_name: str
 
 
 def configured_sources(
@@ -38,8 +39,12 @@ def configured_sources(
     Raises:
         ConfigError: with every mistake there is in the configuration.
     """
-    loaded = load_config(config, overrides, userdir=userdir)
-    return [_of_market(loaded, market) for market in loaded.markets]
+    return sources_of(load_config(config, overrides, userdir=userdir))
+
+
+def sources_of(config: Config) -> list[Named]:
+    """Return the data source of every market of a configuration that has been loaded."""
+    return [_of_market(config, market) for market in config.markets]
 
 
 def source_of_paths(
@@ -82,12 +87,13 @@ def source_of_paths(
         raise ConfigError(mistakes)
     spec = section.spec()
     context = SourceContext(spec, SystemClock(), home, plugins.wire_formats)
-    return Named(MAIN, spec, build(provider, settings, context))
+    return Named(MAIN, spec, build(provider, settings, context), plugin)
 
 
 def _of_market(config: Config, market: str) -> Named:
     source = data_source(config, SystemClock(), market=market)
-    return Named(market, config.markets[market].spec, source)
+    chosen = config.markets[market]
+    return Named(market, chosen.spec, source, chosen.data.name)
 
 
 def _instrument(text: str) -> dict[str, Any]:
