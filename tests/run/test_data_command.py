@@ -1,12 +1,23 @@
 """`mmkit data` as a person runs it."""
 
+import gzip
+import io
+import json
+import logging
+import os
 import re
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+import pandas as pd
 import pytest
-from processes import SHARED, mmkit, write_config
+from processes import SHARED, write_config
 
+from mmkit import cli
 from mmkit.quality import CODES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +29,35 @@ data: {{plugin: capture, paths: ["{CAPTURE}"]}}
 strategy: {{plugin: join_best, every: 1s, size: "1", max_position: "5"}}
 """
 WHAT = "binance:spot:NEXO/USDT,tick=0.001,lot=0.01"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command printed and how it ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+def mmkit(*words: object, cwd: Path) -> Ended:
+    """Run a command in this process: a new one takes seconds to load what these load."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    before, level = Path.cwd(), logging.getLogger().level
+    os.chdir(cwd)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            status = cli.main([str(word) for word in words])
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    finally:
+        os.chdir(before)
+        logging.getLogger().setLevel(level)
+    return Ended(status, *(one.buffer.getvalue().decode() for one in (out, err)))  # type: ignore[attr-defined]
 
 
 def cut(folder: Path) -> Path:
@@ -187,3 +227,108 @@ def test_where_there_is_nothing_a_list_says_where_it_looked(tmp_path: Path) -> N
     listed = mmkit("data", "list", cwd=tmp_path)
     assert listed.status == 0
     assert listed.stdout == "nothing under user_data/data, and no files in the configuration\n"
+
+
+# --- convert --------------------------------------------------------------------------------------
+
+JULY = SHARED / "binance_usdm" / "btcusdt_20240718.gz"
+BTC = "binance:usdm:BTC/USDT:USDT,tick=0.1,lot=0.001"
+
+
+def as_hftbacktest_converts(capture: Path) -> tuple[list[tuple[int, ...]], int]:
+    """Do what hftbacktest 2.4.4's ``binancefutures.convert`` does; return events, and when the snapshot came.
+
+    Its rules: every update and every trade that met the market becomes rows; the smallest latency below zero is
+    taken off; a row that the two clocks order differently is split in two.
+    """
+    rows, snapshot = [], 0
+    with gzip.open(capture) as file:
+        for line in file:
+            local, message = int(line[:19]), json.loads(line[20:])
+            data = message.get("data")
+            if data is None:
+                snapshot = local
+            elif data["e"] == "trade" and data["X"] == "MARKET":
+                side = 1 << 28 if data["m"] else 1 << 29
+                rows.append(
+                    (2 | side, data["T"] * 10**6, local, float(data["p"]), float(data["q"]))
+                )
+            elif data["e"] == "depthUpdate":
+                for key, side in (("b", 1 << 29), ("a", 1 << 28)):
+                    for price, quantity in data[key]:
+                        rows.append(
+                            (1 | side, data["T"] * 10**6, local, float(price), float(quantity))
+                        )
+    behind = -min(0, *(row[2] - row[1] for row in rows))
+    rows = [(row[0], row[1], row[2] + behind, *row[3:]) for row in rows]
+    by_exchange = sorted(range(len(rows)), key=lambda n: rows[n][1])
+    events, venue, ours = [], 0, 0
+    while venue < len(rows) or ours < len(rows):
+        exchange = rows[by_exchange[venue]] if venue < len(rows) else None
+        here = rows[ours] if ours < len(rows) else None
+        if exchange and here and exchange[1:3] == here[1:3]:
+            events.append((here[0] | 1 << 31 | 1 << 30, *here[1:]))
+            venue, ours = venue + 1, ours + 1
+        elif exchange and (here is None or exchange[1:3] < here[1:3]):
+            events.append((exchange[0] | 1 << 31, *exchange[1:]))
+            venue += 1
+        else:
+            assert here is not None
+            events.append((here[0] | 1 << 30, *here[1:]))
+            ours += 1
+    return events, snapshot + behind
+
+
+def test_after_the_snapshot_every_event_is_that_of_hftbacktests_converter(tmp_path: Path) -> None:
+    done = mmkit("data", "convert", JULY, "e.npz", "--instrument", BTC, "--json", cwd=tmp_path).json
+    assert (done["path"], done["symbol"], done["notes"]) == ("e.npz", "BTC/USDT:USDT", [])
+    with np.load(tmp_path / "e.npz") as found:
+        events = found["data"]
+    theirs, snapshot = as_hftbacktest_converts(JULY)
+    # And the snapshot, 2 x 1000 levels and 2 rows that clear the book, each split in two: its own count in
+    # ../shared/oracle/README.md is 80,846.
+    assert len(theirs) + 2 * 2002 == 80_846
+    ours = events[events["local_ts"] > snapshot]
+    theirs = [event for event in theirs if event[2] > snapshot]
+    names = ["ev", "exch_ts", "local_ts", "px", "qty"]
+    assert len(theirs) > 70_000
+    assert ours[names].tolist() == theirs
+
+
+def test_what_was_converted_can_be_converted_back_and_checked(tmp_path: Path) -> None:
+    what = ("--instrument", WHAT)
+    assert mmkit("data", "convert", CAPTURE, "a.parquet", *what, cwd=tmp_path).status == 0
+    for chain in (("a.parquet", "a.csv"), ("a.csv", "a.tape"), ("a.tape", "b.parquet")):
+        done = mmkit("data", "convert", *chain, cwd=tmp_path)
+        assert (done.status, done.stderr) == (0, "")
+        assert re.match(rf"{chain[1]}: [\d,]+ rows of NEXO/USDT, [\d,]+ bytes$", done.stdout)
+    one, other = (pd.read_parquet(tmp_path / name) for name in ("a.parquet", "b.parquet"))
+    pd.testing.assert_frame_equal(one, other)
+    [raw] = mmkit("data", "check", CAPTURE, *what, "--json", cwd=tmp_path).json["markets"]
+    [tape] = mmkit("data", "check", "a.tape", "--json", cwd=tmp_path).json["markets"]
+    for key in ("symbol", "rows", "updates", "trades", "longest_ns", "unknown_ns", "errors"):
+        assert tape[key] == raw[key]
+
+
+def test_without_in_the_data_of_the_configuration_is_converted(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data", CONFIG)
+    done = mmkit("data", "convert", "c.csv", "-c", userdir / "config.yml", "--json", cwd=tmp_path)
+    assert done.json["rows"] == len(pd.read_csv(tmp_path / "c.csv", comment="#"))
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        ((CAPTURE, "x.json"), 2, "one of .tape, .npz, .parquet, .csv was expected; found 'x.json'"),
+        (("x.csv", "x.csv"), 2, "another file than IN was expected"),
+        (("gone.parquet", "x.csv"), 4, "gone.parquet: there is no such file"),
+        (("a.tape", "b.tape", "x.csv"), 2, "found a.tape, b.tape"),
+        ((CAPTURE, "no/such/x.csv"), 4, "cannot be written: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(
+    words: tuple[object, ...], status: int, told: str, tmp_path: Path
+) -> None:
+    done = mmkit("data", "convert", *words, "--instrument", WHAT, cwd=tmp_path)
+    assert done.status == status
+    assert told in done.stderr

@@ -12,6 +12,7 @@ from mmkit.cli_commands.options import (
     Asked,
     file_options,
     json_option,
+    market_option,
     verbose_option,
 )
 
@@ -90,6 +91,50 @@ def check(
             click.echo(quality_text(quality, several=len(qualities) > 1))
     if any(quality.errors for quality in qualities):
         raise SystemExit(4)
+
+
+@data.command()
+@click.argument("files", nargs=-1, required=True, metavar="[IN]... OUT")
+@file_options
+@market_option
+@paths_options
+@json_option
+@verbose_option
+def convert(
+    files: tuple[str, ...],
+    config: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    userdir: Path | None,
+    market: str,
+    instrument: str | None,
+    plugin: str,
+    json: bool,
+) -> None:
+    """Write market data in another format, which the name of OUT says.
+
+    \b
+    .npz      hftbacktest's events
+    .parquet  a table for pandas, DuckDB, Polars
+    .csv      the same for people
+    .tape     a kept tape
+
+    IN are files of a data source, read as one recording, or one file of these formats; by default the data
+    of the configuration.
+    """
+    from mmkit.run.convert import convert_data, converted_json, converted_text
+
+    *given, out = files
+    done = convert_data(
+        given,
+        Path(out),
+        config,
+        overrides,
+        userdir=userdir,
+        market=market,
+        instrument=instrument,
+        plugin=plugin,
+    )
+    click.echo(converted_json(done) if json else converted_text(done))
 
 
 @data.command("list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR
 from mmkit.errors import ConfigError, Mistake
 from mmkit.events import MAIN
-from mmkit.instruments import InstrumentSpec
+from mmkit.instruments import Instrument, InstrumentSpec
 from mmkit.interfaces import DataSource, SourceContext
 from mmkit.plugins import Plugins, build
 from mmkit.run.assembly import data_source
@@ -88,6 +89,36 @@ def source_of_paths(
     spec = section.spec()
     context = SourceContext(spec, SystemClock(), home, plugins.wire_formats)
     return Named(MAIN, spec, build(provider, settings, context), plugin)
+
+
+def instrument_of(text: str) -> Instrument:
+    """Return the instrument of ``VENUE:MARKET:SYMBOL,tick=...,lot=...``.
+
+    Raises:
+        ConfigError: if it is none, or tick or lot is missing.
+    """
+    mistakes: list[Mistake] = []
+    section = check(
+        InstrumentSection, Written.of(_instrument(text), _OPTION), ("instrument",), mistakes
+    )
+    if section is None:
+        raise ConfigError(mistakes)
+    spec = section.spec()
+    if spec.tick is None or spec.lot is None:
+        message = f"tick and lot were expected, too; found '{text}'"
+        raise ConfigError([Mistake(_OPTION, "", message, f"such as {text},tick=0.1,lot=0.001")])
+    return Instrument(
+        venue=spec.venue,
+        market=spec.market,
+        symbol=spec.symbol,
+        native=spec.base + spec.quote,
+        base=spec.base,
+        quote=spec.quote,
+        kind=spec.kind,
+        tick=spec.tick,
+        lot=spec.lot,
+        contract_size=spec.contract_size or Decimal(1),
+    )
 
 
 def _of_market(config: Config, market: str) -> Named:
