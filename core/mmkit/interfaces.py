@@ -29,6 +29,7 @@ from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import UnknownMarket, UsageError
 from mmkit.events import AnyEvent, Side, VenueEvent
 from mmkit.instruments import Instrument, InstrumentSpec
+from mmkit.quality import SourceCheck, of_stats
 from mmkit.settings import SimSettings
 from mmkit.tape import NEVER, FeedStats, Row, Tape
 from mmkit.units import Duration
@@ -163,6 +164,7 @@ class MessageInfo(msgspec.Struct, frozen=True, kw_only=True):
             remembered, so a stream that has them all the time has `None`.
         prices: The decimals in it that are prices; empty unless asked for.
         quantities: The decimals in it that are quantities; empty unless asked for.
+        off_book: Of a print that did not meet the book, why, in the venue's words, such as ``INSURANCE_FUND``.
     """
 
     symbol: str
@@ -171,6 +173,7 @@ class MessageInfo(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[int, int] | None = None
     prices: tuple[str, ...] = ()
     quantities: tuple[str, ...] = ()
+    off_book: str = ""
 
 
 class Messages(NamedTuple):
@@ -350,6 +353,26 @@ class DataSource(ABC):
             "the configured data source is live: 'mmkit trade' listens to it; 'mmkit backtest' needs "
             "recorded data, such as 'data: {plugin: capture, paths: [day.gz]}'"
         )
+
+    def files(self) -> list[Path]:
+        """Return the files it reads, for ``mmkit data list``; none for a live source.
+
+        Raises:
+            DataError: if a pattern matches none.
+        """
+        return []
+
+    async def check(self) -> SourceCheck:
+        """Return what there is, with what is wrong with it; ``mmkit data check`` calls it in place of `tape`.
+
+        It looks on where `tape` would refuse, and knows places where a tape knows only times. By default what
+        `stats` counted; what any tape tells (`mmkit.quality.tape`) is looked at besides.
+
+        Raises:
+            DataError: if there is nothing to be looked at.
+        """
+        tape = await self.tape()
+        return SourceCheck(tape, of_stats(tape.stats))
 
     async def close(self) -> None:
         """Let go of connections and files."""

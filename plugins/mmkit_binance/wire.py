@@ -36,7 +36,6 @@ _EVENTS = {
     "markPriceUpdate": "markPrice",
 }
 _MOST_PLACES = 12  # of a grid; beyond, an ordinary number may not fit the compiled reader's 64 bits
-_ON_BOOK = "MARKET"  # a USD-M trade's X; others are INSURANCE_FUND, ADL, NA
 
 
 class BinanceConfig(PluginConfig):
@@ -135,6 +134,7 @@ class BinanceWire(WireFormat):
         quantities: tuple[str, ...] = ()
         time: int | None = None
         ids: tuple[int, int] | None = None
+        off_book = ""
         if stream in self._handlers:
             what = f"a {stream} message"
             found = (
@@ -145,6 +145,8 @@ class BinanceWire(WireFormat):
             # A mark price's T is the time of the next funding.
             time = found.event_time if stream == "markPrice" or not found.time else found.time
             ids = self._ids(stream, found)
+            if isinstance(found, TradeTimes) and found.reason != messages.ON_BOOK:
+                off_book = str(found.reason)
             if numbers:
                 prices, quantities = _numbers(stream, payload)
         return MessageInfo(
@@ -154,6 +156,7 @@ class BinanceWire(WireFormat):
             ids=ids,
             prices=prices,
             quantities=quantities,
+            off_book=off_book,
         )
 
     def fast_reader(self) -> FastReader | None:
@@ -266,7 +269,7 @@ class BinanceWire(WireFormat):
         found = decode(messages.trade, payload, "a trade")
         time = nanoseconds(found.time)
         kind = int(Kind.TRADE)
-        if found.reason != _ON_BOOK:
+        if found.reason != messages.ON_BOOK:
             kind = int(Kind.OFF_BOOK)
             self.stats.off_book += 1
         kind |= LAST | (SELL if found.buyer_is_maker else 0)

@@ -68,7 +68,7 @@ class CaptureFile:
         """
         self.skipped = 0
         last = 0
-        for number, raw in self._raw_lines():
+        for number, raw in self.raw_lines():
             line = self.parse(number, raw)
             if line is None:
                 self.skipped += 1
@@ -91,7 +91,12 @@ class CaptureFile:
             while chunk := unpacked.read(size):
                 yield chunk
 
-    def _raw_lines(self) -> Iterator[tuple[int, bytes]]:
+    def raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield all lines with their numbers, from 1 on, as they lie in the file.
+
+        Raises:
+            CaptureError: if the file is missing, cut short or damaged.
+        """
         number, packing = 0, ""
         try:
             with self.path.open("rb") as probe:

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field
 from mmkit.errors import CaptureError, ConfigError, Mistake
 from mmkit.instruments import Instrument, InstrumentSpec
 from mmkit.interfaces import DataSource, PluginConfig, SourceContext
+from mmkit.quality import Notebook, SourceCheck
 from mmkit.tape import FeedStats, Tape
 from mmkit.units import Duration
 from mmkit_capture import cache
@@ -181,6 +182,16 @@ class CaptureSource(DataSource):
         wire = self._context.wire_formats(instrument, self._config.streams or ())
         native = instrument.native
         surveys = [await _run(survey(CaptureFile(path), wire, native, numbers)) for path in paths]
+        return self._told_apart(surveys, native, paths)
+
+    def _told_apart(
+        self, surveys: Sequence[FileSurvey], native: str, paths: Sequence[Path]
+    ) -> list[FileSurvey]:
+        """Return the surveys in order of their first local time.
+
+        Raises:
+            CaptureError: if the symbol is not in them, or a snapshot might be another's.
+        """
         symbols: Counter[str] = sum((found.symbols for found in surveys), Counter())
         if symbols and native not in symbols:
             there = ", ".join(sorted(symbols)[:20])
@@ -191,7 +202,7 @@ class CaptureSource(DataSource):
         if not symbols:
             raise CaptureError(
                 f"{names(paths)}: messages of '{native}' were expected; found no market data that "
-                f"'{instrument.venue}' sends; is 'instrument.venue' right?"
+                f"'{self._context.spec.venue}' sends; is 'instrument.venue' right?"
             )
         for found in surveys:
             if found.nameless and len(found.books) > 1:
@@ -201,6 +212,48 @@ class CaptureSource(DataSource):
                     "found one without an address; record one symbol a file"
                 )
         return sorted(surveys, key=lambda found: found.first_local)
+
+    def files(self) -> list[Path]:
+        """Return the capture files.
+
+        Raises:
+            CaptureError: if a pattern matches none, or one is not there.
+        """
+        return self._paths()
+
+    async def check(self) -> SourceCheck:
+        """Read everything, line by line, and say what is wrong with it and where.
+
+        Tick and lot are taken from the data if they are not configured.
+
+        Raises:
+            CaptureError: if a file is not there or holds nothing that can be read, or the symbol or the
+                book is not in them.
+        """
+        from mmkit_capture.check import Surveyor, check, supposed_grid
+
+        spec, notes, paths = self._context.spec, Notebook(), self._paths()
+        stand_in = _instrument(spec, Decimal(1), Decimal(1))
+        native, config = stand_in.native, self._config
+        wire = self._context.wire_formats(stand_in, config.streams or ())
+        surveyor = Surveyor(wire, native, notes)
+        numbers = Numbers() if spec.tick is None or spec.lot is None else None
+        found = [await _run(surveyor.survey(CaptureFile(path), numbers)) for path in paths]
+        surveys = self._told_apart(found, native, paths)
+        tick, lot = spec.tick, spec.lot
+        if numbers is not None:
+            tick = tick or supposed_grid(common_step(numbers.prices), "price", native)
+            lot = lot or supposed_grid(common_step(numbers.quantities), "quantity", native)
+            notes.add("grid_taken", names(paths), f'tick: "{tick:f}", lot: "{lot:f}"')
+        assert tick is not None
+        assert lot is not None
+        instrument = _instrument(spec, tick, lot)
+        streams = chosen_streams(surveys, config.streams, spec.market)
+        wire = self._context.wire_formats(instrument, streams)
+        offset = config.clock_offset
+        checked = await _run(check(surveys, surveyor, instrument, wire, streams, offset, notes))
+        self.stats = wire.stats
+        return checked
 
     async def _propose_grid(self) -> Mistake:
         spec, numbers = self._context.spec, Numbers()

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmkit.config.check import Chosen, Parts, check_all
 from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
-from mmkit.config.sections import Level, Mode
+from mmkit.config.sections import Gaps, Level, Mode
 from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
@@ -39,6 +39,7 @@ class MarketConfig:
     Attributes:
         spec: What is traded, as far as the user said.
         data: Where market data comes from.
+        gaps: What to do with recorded data in which the book is unknown for a while.
         venue: Where orders go.
         sim: How a simulated venue behaves.
         risk: What forbids orders.
@@ -46,6 +47,7 @@ class MarketConfig:
 
     spec: InstrumentSpec
     data: Chosen
+    gaps: Gaps
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
@@ -60,6 +62,7 @@ class Config:
         spec: What is traded, as far as the user said.
         services: Run beside the run.
         data: Where market data comes from.
+        gaps: What to do with recorded data in which the book is unknown for a while.
         others: The markets beside the main one, by name.
         strategy: Decides what to quote.
         venue: Where orders go.
@@ -77,6 +80,7 @@ class Config:
     spec: InstrumentSpec
     services: tuple[Chosen, ...]
     data: Chosen
+    gaps: Gaps
     others: dict[str, MarketConfig]
     strategy: Chosen
     venue: Chosen
@@ -91,7 +95,7 @@ class Config:
     @property
     def markets(self) -> dict[str, MarketConfig]:
         """Every market by name, the main one first."""
-        main = MarketConfig(self.spec, self.data, self.venue, self.sim, self.risk)
+        main = MarketConfig(self.spec, self.data, self.gaps, self.venue, self.sim, self.risk)
         return {MAIN: main, **self.others}
 
 
@@ -249,8 +253,11 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         spec=parts.instrument.spec(),
         services=parts.services,
         data=parts.data,
+        gaps=parts.gaps,
         others={
-            name: MarketConfig(one.instrument.spec(), one.data, one.venue, one.sim, one.risk)
+            name: MarketConfig(
+                one.instrument.spec(), one.data, one.gaps, one.venue, one.sim, one.risk
+            )
             for name, one in parts.markets.items()
         },
         strategy=parts.strategy,

@@ -10,7 +10,13 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel
 
 from mmkit.config.mistakes import check, found, is_misspelt, nearest, without_secrets
-from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.config.sections import (
+    Gaps,
+    InstrumentSection,
+    LoggingSection,
+    Mode,
+    PluginsSection,
+)
 from mmkit.config.shown import shown
 from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
@@ -43,6 +49,8 @@ _EXAMPLES = {
     "data": "such as data: {plugin: binance, endpoint: sandbox}",
     "strategy": "such as strategy: {plugin: join_best}, or choose one with -s",
 }
+GAPS = "gaps"
+"""The key of ``data`` that is not the plugin's but ours."""
 # A scalar under `risk:` is this field of the check's config.
 LIMIT = "limit"
 
@@ -76,6 +84,7 @@ class MarketParts:
 
     instrument: InstrumentSection
     data: Chosen
+    gaps: Gaps
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
@@ -89,6 +98,7 @@ class Parts:
     instrument: InstrumentSection
     services: tuple[Chosen, ...]
     data: Chosen
+    gaps: Gaps
     markets: dict[str, MarketParts]
     strategy: Chosen
     venue: Chosen
@@ -162,6 +172,7 @@ class _Sections:
         instrument = self._section("instrument", InstrumentSection)
         services = [] if recorded else self._services()
         data = self._recorded_data() if recorded else self._chosen("data source", "data")
+        gaps = self._gaps()
         strategy = self._chosen("strategy", "strategy")
         venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
         sim = self._section("sim", SimSettings)
@@ -180,7 +191,7 @@ class _Sections:
             "mode": mode,
             "instrument": {k: v for k, v in self._shown("instrument", instrument).items() if v},
             "services": [self._shown_plugin(one, "services", i) for i, one in enumerate(services)],
-            "data": self._plain("data") if recorded else self._shown_plugin(data, "data"),
+            "data": self._shown_data(data, gaps, recorded=recorded),
             "markets": shown_markets,
             "strategy": self._shown_plugin(strategy, "strategy"),
             "venue": self._shown_plugin(venue, "venue"),
@@ -194,6 +205,7 @@ class _Sections:
             instrument=instrument,
             services=tuple(services),
             data=data,
+            gaps=gaps,
             markets=markets,
             strategy=strategy,
             venue=venue,
@@ -297,6 +309,7 @@ class _Sections:
                 self._wrong(value.key_where, path, "unknown key", nearest(key, _OF_A_MARKET))
         instrument = self._section("instrument", InstrumentSection)
         data = self._recorded_data() if recorded else self._chosen("data source", "data")
+        gaps = self._gaps()
         if self._written("venue") is not None:
             venue = self._chosen("execution venue", "venue")
         if self._written("sim") is not None:
@@ -305,7 +318,7 @@ class _Sections:
             risk = self._risk()
         if instrument is None or data is None or venue is None or sim is None:
             return None
-        return MarketParts(instrument, data, venue, sim, tuple(risk))
+        return MarketParts(instrument, data, gaps, venue, sim, tuple(risk))
 
     def _own_sim(self, main: SimSettings | None) -> SimSettings | None:
         """Return the section of a market that has one."""
@@ -328,7 +341,7 @@ class _Sections:
         instrument = self._shown("instrument", parts.instrument)
         plain: dict[str, Any] = {
             "instrument": {key: value for key, value in instrument.items() if value},
-            "data": self._plain("data") if recorded else self._shown_plugin(parts.data, "data"),
+            "data": self._shown_data(parts.data, parts.gaps, recorded=recorded),
         }
         if self._written("venue") is not None:
             plain["venue"] = self._shown_plugin(parts.venue, "venue")
@@ -339,6 +352,11 @@ class _Sections:
             taken_away: dict[str, Any] = dict.fromkeys(one.name for one in main_risk)
             plain["risk"] = taken_away | self._shown_risk(parts.risk)
         return plain
+
+    def _shown_data(self, data: Chosen, gaps: Gaps, *, recorded: bool) -> Any:
+        if recorded:
+            return self._plain("data")
+        return {**self._shown_plugin(data, "data"), GAPS: gaps}
 
     def _shown_risk(self, risk: Sequence[Chosen]) -> dict[str, Any]:
         return {one.name: self._shown_limit(one) for one in risk}
@@ -365,6 +383,23 @@ class _Sections:
         message = f"{' or '.join(modes)} was expected; found {found(written)}"
         self._wrong(written.where, "mode", message, hint)
         return "dry_run"
+
+    def _gaps(self) -> Gaps:
+        """Return what ``data.gaps`` says; the key belongs to no plugin."""
+        section = self._written("data")
+        if section is None or not isinstance(section.value, dict):
+            return "mask"  # which is told elsewhere
+        written = section.get(GAPS)
+        if written is None:
+            return "mask"
+        choices = get_args(Gaps)
+        if isinstance(written.value, str) and written.value in choices:
+            gaps: Gaps = written.value  # type: ignore[assignment]
+            return gaps
+        hint = nearest(written.value, choices) if is_misspelt(written.value, choices) else ""
+        message = f"{' or '.join(choices)} was expected; found {found(written)}"
+        self._wrong(written.where, dotted((*self._place, "data", GAPS)), message, hint)
+        return "mask"
 
     def _section(self, name: str, model: type[S]) -> S | None:
         written = self._written(name)
@@ -498,7 +533,10 @@ class _Sections:
         except PluginError as error:
             self._wrong(plugin.where, f"{path}.plugin", str(error))
             return None
-        config = check(provider.config, written.without("plugin"), place, self.mistakes)
+        written = written.without("plugin")
+        if kind == "data source":
+            written = written.without(GAPS)
+        config = check(provider.config, written, place, self.mistakes)
         return Chosen(plugin.value, provider, config) if config is not None else None
 
     # --- small things -----------------------------------------------------------------------------

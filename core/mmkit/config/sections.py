@@ -58,6 +58,10 @@ class InstrumentSection(_Section):
         return InstrumentSpec(**dict(self))
 
 
+Gaps = Literal["mask", "refuse"]
+"""What to do with recorded data in which the book is unknown for a while."""
+
+
 class PluginsSection(_Section):
     """Which plugins are loaded."""
 

@@ -27,7 +27,7 @@ from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
-from mmkit.tape import LAST, FeedStats, Tape
+from mmkit.tape import LAST, FeedStats, GapReason, Tape, gaps_of, unknown_ns
 from mmkit.units import format_time
 
 if TYPE_CHECKING:
@@ -74,7 +74,24 @@ def load_tape(config: Config, market: str = MAIN) -> Tape:
         tape = _awaited(read())
         if not len(tape):
             raise DataError("the recorded data holds nothing about this instrument")
+        if config.markets[market].gaps == "refuse" and (words := _gaps_in_words(tape)):
+            raise DataError(
+                f"'data.gaps: refuse' asks for data without gaps; found {words}; 'mmkit data check' names the "
+                "places; record anew, or let 'data.gaps: mask' run over them"
+            )
         return tape
+
+
+def _gaps_in_words(tape: Tape) -> str:
+    """Return how often and how long the book is unknown, but for the start; empty for never."""
+    gaps = [gap for gap in gaps_of(tape) if gap.reason != GapReason.START]
+    if not gaps:
+        return ""
+    count = f"{len(gaps)} gap{'' if len(gaps) == 1 else 's'}"
+    return (
+        f"{count}, the first at {format_time(gaps[0].begin)}, in which the book is unknown for "
+        f"{unknown_ns(gaps) / 1e9:,.3f} s of {(tape.end_ns - tape.start_ns) / 1e9:,.3f} s"
+    )
 
 
 def together(tapes: Tapes) -> Tapes:
@@ -216,8 +233,16 @@ def instruments_of(tapes: Tapes) -> dict[str, Instrument]:
 
 
 def feeds_of(tapes: Tapes) -> dict[str, FeedStats]:
-    """Return what reading each market's feed found."""
-    return {market: tape.stats for market, tape in tapes.items()}
+    """Return what reading each market's feed found, with what its gaps mean for a run."""
+    return {market: _with_gaps(tape) for market, tape in tapes.items()}
+
+
+def _with_gaps(tape: Tape) -> FeedStats:
+    words = _gaps_in_words(tape)
+    if not words:
+        return tape.stats
+    note = f"{words}; nothing was quoted then (data.gaps: mask)"
+    return replace(tape.stats, notes=[*tape.stats.notes, note])
 
 
 def run_backtest(
