@@ -260,6 +260,25 @@ def test_a_journal_whose_part_is_there_is_not_made_into_another(tmp_path: Path) 
     assert kinds == [Kind.TRADE, Kind.TRADE, Kind.GAP]
 
 
+def test_a_recovery_that_was_cut_off_is_done_again_to_the_same_effect(tmp_path: Path) -> None:
+    place = Place(tmp_path, BTC)
+    log = RowLog(place, BTC)
+    log.add([trade(DAY)])
+    log.flush()
+    log.close()
+    gap = (DAY, DAY + 1, Kind.GAP | LAST, int(GapReason.RECORDER), 0)
+    cut_off = RowLog(place, BTC)
+    cut_off.add([gap])  # all that the first try came to
+    cut_off.flush()
+    cut_off.close()
+
+    again = RowLog(place, BTC)
+    again.recover(gap)
+
+    assert as_rows(dataset(tmp_path)) == [trade(DAY), gap]
+    assert list(place.open.iterdir()) == []
+
+
 # --- a market -------------------------------------------------------------------------------------
 
 
@@ -310,6 +329,37 @@ def test_after_a_crash_the_gap_begins_with_the_last_message_also_across_midnight
     rows = as_rows(dataset(tmp_path))
     assert next(row[1] for row in rows if row[2] == Kind.GAP | LAST) == cut_off
     assert [row[1] for row in rows] == sorted(row[1] for row in rows)
+
+
+def test_on_a_full_disk_nothing_is_half_written_and_no_row_is_ahead_of_its_message(
+    tmp_path: Path,
+) -> None:
+    raw = Place(tmp_path, BTC).raw
+    recording = Recording(tmp_path, BTC, raw=True)
+    (raw / "2026-11-27.zst").symlink_to("/dev/full")
+    recording.begin(DAY + DAY_NS - 10 * SECOND)
+    times = (DAY + DAY_NS - SECOND, DAY + DAY_NS + SECOND)
+    for ts in times:
+        recording.message(b"{}", ts)
+        recording.take([trade(ts)])
+        if ts == times[0]:
+            recording.flush()
+    with pytest.raises(RunError, match="the disk is full"):
+        recording.flush()
+    with pytest.raises(RunError, match="the disk is full"):
+        recording.stop(times[1] + SECOND, "the disk is full")
+    recording.close()
+    (raw / "2026-11-27.zst").unlink()
+
+    session(tmp_path, times[1] + 60 * SECOND, 1)
+
+    lines = content(raw / "2026-11-26.zst").decode().splitlines()
+    assert lines[1] == f"{times[0]} {{}}"
+    assert lines[2].startswith(f"mmkit: {times[0] + 1} gap recorder recording was cut off here")
+    rows = as_rows(dataset(tmp_path))
+    assert rows[0] == trade(times[0])
+    assert rows[1][1:4] == (times[0] + 1, Kind.GAP | LAST, GapReason.RECORDER)
+    assert rows[2] == trade(times[1] + 61 * SECOND)
 
 
 def test_a_second_recorder_of_the_same_market_is_refused_and_told_who_records(

@@ -64,6 +64,7 @@ class RowLog:
         self.parts = self.stored = 0
         with explained(place.open):
             place.open.mkdir(parents=True, exist_ok=True)
+        _thread().submit(_load)
 
     def recover(self, gap: Row | None) -> None:
         """Make parts of the journals that an earlier session left.
@@ -82,10 +83,14 @@ class RowLog:
                 if gap is None and path == left[-1] and len(table):
                     gap = gap_row(int(table["ts_exchange"][-1]), int(table["ts_local"][-1]) + 1)
             if gap is not None:
+                own = self._path(gap[1])
+                if own in left:  # an earlier try to recover was cut off
+                    left.remove(own)
+                    own.unlink()
                 self.add([gap])
                 self.flush()
-                left.append(self._path(self._first_ns))
                 self._close_journal()
+                left.append(own)
             for path in left:
                 self._made(self._make(path))
 
@@ -187,6 +192,11 @@ def parquet(table: npt.NDArray[Any], instrument: Instrument) -> memoryview:
         column_encoding={name: "DELTA_BINARY_PACKED" for name in NAMES if name != "kind"},
     )
     return memoryview(sink.getvalue())
+
+
+def _load() -> None:
+    """Load the library now, so that the end of a session does not wait for it."""
+    import pyarrow.parquet  # noqa: F401
 
 
 def gap_row(ts_exchange: int, ts_local: int) -> Row:
