@@ -50,7 +50,7 @@ def mark(number: int, words: str) -> str:
 def test_a_real_recording_packed_second_by_second_gives_the_same_rows(tmp_path: Path) -> None:
     recording = RECORDINGS[1]
     options = {"market": "usdm", "symbol": recording.symbol}
-    given = [DATA / path for path in recording.paths]
+    given = [DATA / recording.paths[0]]
     packed = []
     for path in given:
         lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
@@ -63,7 +63,7 @@ def test_a_real_recording_packed_second_by_second_gives_the_same_rows(tmp_path: 
 
     # Those of another folder: what is kept beside the capture is not to be compared with itself.
     expected = tape(given, tmp_path / "other", **options)
-    assert len(found) > 50_000
+    assert len(found) > 10_000
     np.testing.assert_array_equal(rows(found), rows(expected))
     assert found.stats.gaps == expected.stats.gaps
 
