@@ -36,6 +36,7 @@ CORE = {
     "config": Core("config", "Check or show the configuration, or print its JSON Schema", _BEGIN),
     "doctor": Core("doctor", "Check that everything is in place for a run", _BEGIN),
     "trade": Core("trade", "Quote on a live feed with simulated money", _RUN),
+    "record": Core("record", "Keep what a live feed says, for backtests", _RUN),
     "backtest": Core("backtest", "Run a strategy over recorded order books", _RUN),
     "parity": Core("parity", "Replay a recorded run as a backtest and compare", _RUN),
     "calibrate": Core("calibrate", "Measure a market for the parameters of a strategy", _RUN),

@@ -313,6 +313,19 @@ class WireFormatContext:
     streams: tuple[str, ...]
 
 
+class RawTap(Protocol):
+    """Takes the messages of a live source as they were received, before anything is made of them."""
+
+    def __call__(self, raw: bytes, ts_local: int, url: str = "") -> None:
+        """Take one message.
+
+        Args:
+            raw: As it was received.
+            ts_local: The run's clock, as its rows will have it.
+            url: Of a REST answer, the request; empty for a streamed message.
+        """
+
+
 class DataSource(ABC):
     """Where market data of one instrument comes from: live (`stream`), recorded (`tape`), or both."""
 
@@ -373,6 +386,20 @@ class DataSource(ABC):
         """
         tape = await self.tape()
         return SourceCheck(tape, of_stats(tape.stats))
+
+    def tap(self, tap: RawTap) -> bool:
+        """Hand to `tap` every message that rows are made of, in that order; return whether there are any.
+
+        Called once, before `stream`. What is told twice, such as by two connections that overlap, is
+        handed over once: the messages given to the venue's wire format again make the same rows.
+        """
+        return False
+
+    def ask_snapshot(self) -> None:
+        """Request a snapshot of the book for the tap, although the book is known.
+
+        A recording asks where a new file begins, so that the file can be read by itself.
+        """
 
     async def close(self) -> None:
         """Let go of connections and files."""

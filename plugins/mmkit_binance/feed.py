@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from mmkit.errors import FeedError
+from mmkit.interfaces import RawTap
 from mmkit.tape import GapReason, Row
 from mmkit_binance.endpoints import Addresses, Route
 from mmkit_binance.rest import RequestError, Rest, patiently
@@ -37,6 +38,7 @@ class Feed:
         routes: What to connect to.
         silence_s: Connect anew when nothing has arrived for so long.
         snapshot_limit: Levels a side in a snapshot.
+        tap: Handed every message that the wire format is.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class Feed:
         *,
         silence_s: float,
         snapshot_limit: int,
+        tap: RawTap | None = None,
     ) -> None:
         self._wire, self._rest, self._native = wire, rest, native
         self._silence_s, self._snapshot_limit = silence_s, snapshot_limit
-        self._routes = routes
+        self._routes, self._tap = routes, tap
         self._queue: asyncio.Queue[Item] = asyncio.Queue(_WAITING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: list[Connection] = []
@@ -93,12 +96,26 @@ class Feed:
             item = await self._queue.get()
             # From here to the yield nothing is awaited: no timer of the run can come between.
             now = now_ns()
+            if self._tap is not None:
+                self._hand_over(item, now, self._tap)
             rows = self._take(item, now + offset)
             if offset:
                 rows = [(row[0] - offset, now, *row[2:]) for row in rows]
             self._ask_for_snapshot()
             if rows:
                 yield rows
+
+    def ask_snapshot(self) -> None:
+        """Request a snapshot, unless one is on its way or will be asked for anyway."""
+        if self._snapshot_task is None and self._synchronised:
+            self._snapshot_task = self._spawn(self._fetch_snapshot(self._generation, 0.0))
+
+    def _hand_over(self, item: Item, now: int, tap: RawTap) -> None:
+        if item.what is What.MESSAGE:
+            tap(item.content, now)
+        elif item.what is What.SNAPSHOT and item.content.generation == self._generation:
+            query = f"symbol={self._native}&limit={self._snapshot_limit}"
+            tap(item.content.raw, now, f"{self._rest.root}/depth?{query}")
 
     def _take(self, item: Item, ts_local: int) -> list[Row]:
         wire = self._wire

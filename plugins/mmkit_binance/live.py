@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from mmkit.errors import ConfigError, Mistake
 from mmkit.instruments import Instrument
-from mmkit.interfaces import DataSource, PluginConfig, SourceContext, WireFormatContext
+from mmkit.interfaces import DataSource, PluginConfig, RawTap, SourceContext, WireFormatContext
 from mmkit.tape import FeedStats, Row
 from mmkit.units import Duration
 from mmkit_binance.endpoints import Endpoint, Speed, addresses, routes, speed_mistakes
@@ -92,6 +92,8 @@ class BinanceSource(DataSource):
         if mistakes:
             raise ConfigError(mistakes)
         self._instrument: Instrument | None = None
+        self._tap: RawTap | None = None
+        self._feed: Feed | None = None
         self.stats = FeedStats()
 
     async def instrument(self) -> Instrument:
@@ -139,13 +141,14 @@ class BinanceSource(DataSource):
                 self._streams,
                 self._config.speed,
             )
-            feed = Feed(
+            self._feed = feed = Feed(
                 wire,
                 rest,
                 instrument.native,
                 connections,
                 silence_s=self._config.silence / 1e9,
                 snapshot_limit=self._config.snapshot_limit,
+                tap=self._tap,
             )
             try:
                 feed.start(self._addresses)
@@ -153,6 +156,16 @@ class BinanceSource(DataSource):
                     yield rows
             finally:
                 await feed.stop()
+
+    def tap(self, tap: RawTap) -> bool:
+        """Hand every message to `tap` when it is taken in."""
+        self._tap = tap
+        return True
+
+    def ask_snapshot(self) -> None:
+        """Request a snapshot of the book, unless one is on its way."""
+        if self._feed is not None:
+            self._feed.ask_snapshot()
 
     async def _measure_offset(self, rest: Rest) -> int:
         """Return how far the venue's clock is ahead of ours, ns; 0 if that cannot be told from noise."""

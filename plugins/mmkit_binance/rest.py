@@ -43,7 +43,7 @@ class Rest:
     """A REST client; an asynchronous context manager."""
 
     def __init__(self, addresses: Addresses) -> None:
-        self._root, self._advice = addresses.rest, addresses.advice
+        self.root, self._advice = addresses.rest, addresses.advice
         self._environment = not addresses.loopback
         self._session: aiohttp.ClientSession | None = None
 
@@ -73,7 +73,7 @@ class Rest:
         import aiohttp
 
         assert self._session is not None  # used inside `async with`
-        url = f"{self._root}/{path}"
+        url = f"{self.root}/{path}"
         try:
             async with self._session.get(url, params=parameters) as answer:
                 body = await answer.read()

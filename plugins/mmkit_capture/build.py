@@ -16,7 +16,7 @@ from mmkit.instruments import Instrument
 from mmkit.interfaces import WireFormat
 from mmkit.tape import KIND, FeedStats, Kind, Row
 from mmkit_capture.columns import Columns
-from mmkit_capture.files import Line
+from mmkit_capture.files import GAP, Line
 from mmkit_capture.survey import PAUSE, FileSurvey, requested_book
 
 VERSION = 2
@@ -59,7 +59,9 @@ class Taker:
                 self._unknown_since = where
             if stats.gaps <= _NOTES:
                 stats.notes.append(
-                    f"{where}: at least one update of the book is missing before this"
+                    f"{where}: {line.body.partition(b' ')[2].decode('utf-8', 'replace')}"
+                    if line.url == GAP
+                    else f"{where}: at least one update of the book is missing before this"
                 )
         return rows
 
@@ -94,6 +96,8 @@ def rows_of(native: str, wire: WireFormat, line: Line, ts_local: int, where: str
     try:
         if not line.url:
             return wire.message(line.body, ts_local)
+        if line.url == GAP:
+            return wire.lost(int(line.body.partition(b" ")[0]), ts_local)
         if requested_book(line.url) == native:
             return wire.snapshot(line.body, ts_local)
     except OffGrid as error:

@@ -53,7 +53,7 @@ class CaptureConfig(PluginConfig):
 
     paths: Names = Field(
         min_length=1,
-        description="Raw capture files, plain, gz or xz; relative to the working folder; * and ~ work.",
+        description="Raw capture files, plain, gz, xz or zst; relative to the working folder; * and ~ work.",
     )
     streams: Names | None = Field(
         None,
@@ -160,6 +160,12 @@ class CaptureSource(DataSource):
         _note_offsets(stats, built.sources)
         if skipped := sum(found.file.skipped for found in surveys):
             stats.notes.append(f"{skipped} lines carry no message and were skipped")
+        stats.notes += [
+            f"{found.file.path}: {found.file.unfinished} bytes of a last zstd frame that is not whole were "
+            "left out: it is being recorded, or its recorder was killed"
+            for found in surveys
+            if found.file.unfinished
+        ]
 
     async def _build_by_message(
         self, instrument: Instrument, paths: Sequence[Path], kept: Path

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
@@ -31,6 +32,9 @@ from mmkit.settings import FillReports
 
 if TYPE_CHECKING:
     from mmkit.config import Chosen, Config
+
+
+_log = logging.getLogger("mmkit.services")
 
 
 def section_of(market: str) -> str:
@@ -84,6 +88,19 @@ def service(config: Config, chosen: Chosen, clock: Clock) -> Service:
     markets = {name: one.spec for name, one in config.others.items()}
     context = ServiceContext(config.spec, clock, config.userdir, markets)
     return cast(Service, chosen.build(context))
+
+
+@contextlib.asynccontextmanager
+async def services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]]:
+    """Start the configured services in order, give their addresses; stop them in reverse order."""
+    endpoints: dict[str, str] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        for chosen in config.services:
+            started = service(config, chosen, clock)
+            stack.push_async_callback(started.stop)
+            endpoints[chosen.name] = await started.start()
+            _log.info("service_started name=%s address=%s", chosen.name, endpoints[chosen.name])
+        yield endpoints
 
 
 def assemble(

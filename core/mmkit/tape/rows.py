@@ -64,6 +64,8 @@ class GapReason(IntEnum):
     """The connection was lost."""
     SILENCE = 3
     """Nothing arrived for longer than the watchdog allows."""
+    RECORDER = 4
+    """Nothing was recorded: the recorder had stopped, or was cut off."""
 
 
 KIND = 0x0F
