@@ -6,6 +6,7 @@ request can leave by, so for the sandbox every address under ``urls['api']`` is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -24,6 +25,7 @@ _SANDBOXED = ("binance", "binanceusdm")
 """The ids whose protocol the sandbox speaks."""
 _BINANCE_MARKETS = {"spot": "spot", "usdm": "linear", "coinm": "inverse"}
 _TIMEOUT_MS = 10_000
+_POLITE_S = 0.2  # Ctrl-C is to end a run within a second
 
 # ccxt's debug lines hold the headers of every request.
 _library_log = logging.getLogger("mmkit.ccxt.library")
@@ -70,6 +72,7 @@ def make_client(
     base = (url or services.get("sandbox", SANDBOX)).rstrip("/")
     known = getattr(ccxt.pro, spec.venue)().urls["api"]
     config["urls"] = {"api": _sandbox_addresses(known, base)}
+    config["timeout_on_exit"] = 0  # which is for the end of a TLS connection
     client = getattr(ccxt.pro, spec.venue)(config)
     wanted = urlsplit(base).netloc
     strangers = [one for one in addresses_of(client) if urlsplit(one).netloc != wanted]
@@ -87,6 +90,18 @@ def make_client(
     return client
 
 
+async def let_go(client: Any) -> None:
+    """Close every connection of the client; one whose other end does not answer is cut off."""
+    polite = asyncio.ensure_future(client.close_ws_clients())
+    await asyncio.wait({polite}, timeout=_POLITE_S)
+    if client.session is not None:
+        await (
+            client.session.close()
+        )  # and with it the transports, so that nothing waits for an answer
+    await client.close()
+    await polite
+
+
 def addresses_of(client: Any) -> list[str]:
     """Return every address that the client may send a request to."""
     return list(_leaves(client.urls["api"]))
@@ -97,6 +112,9 @@ def _lean(spec: InstrumentSpec) -> dict[str, Any]:
     if not spec.venue.startswith("binance"):
         return {}
     options: dict[str, Any] = {"fetchCurrencies": False, "fetchMargins": False}
+    # A snapshot that is refused is asked for again at once, three times, also after 429 and 418; the
+    # waiting is ours. Elsewhere the same number says how long a snapshot that is too old is asked for.
+    options["watchOrderBook"] = {"maxRetries": 1}
     if spec.venue == "binance":
         options["fetchMarkets"] = {"types": [_BINANCE_MARKETS[spec.market]]}
     if spec.market != "spot":

@@ -16,7 +16,7 @@ from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, PluginConfig, SourceContext
 from mmkit.tape import FeedStats, GapReason, Row
 from mmkit.units import Duration
-from mmkit_ccxt.client import Endpoint, make_client
+from mmkit_ccxt.client import Endpoint, let_go, make_client
 from mmkit_ccxt.failures import Answer, Failure, meaning_of
 from mmkit_ccxt.grid import FinerSizes
 from mmkit_ccxt.listing import check_symbol, parse_market
@@ -77,6 +77,7 @@ class CcxtSource(DataSource):
         self._client = self._new_client()
         _check_streams(self._client, self._venue, config)
         self._instrument: Instrument | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self.stats = FeedStats()
 
     async def instrument(self) -> Instrument:
@@ -133,13 +134,13 @@ class CcxtSource(DataSource):
                 _log.warning("lost venue=%s reason=%s", self._venue, failure.words)
                 yield maker.lost(failure.reason, now_ns())
                 await asyncio.sleep(patience.wait_s(failure, self._retry_after_s()))
-                await self._start_anew()
+                self._start_anew()
         finally:
             maker.take_notes(self._venue)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.close()
+        await asyncio.gather(let_go(self._client), *self._leaving)
 
     # --- watching -------------------------------------------------------------------------------
 
@@ -191,6 +192,13 @@ class CcxtSource(DataSource):
         """Tell whatever ends the watching, so that nothing is silent by mistake."""
         try:
             await watch()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not ours: ccxt cancels what is waited for when it closes a connection.
+            words = f"{name}: ccxt closed the connection"
+            await queue.put(("failed", Failure(Answer.RECONNECT, GapReason.CONNECTION, words)))
         except Exception as error:  # noqa: BLE001 - ccxt's, by whatever name; told to whoever reads the rows
             _log.debug("watching ended what=%s", name, exc_info=error)
             await queue.put(("failed", meaning_of(error, name, self._venue)))
@@ -206,12 +214,14 @@ class CcxtSource(DataSource):
             options=self._config.options,
         )
 
-    async def _start_anew(self) -> None:
+    def _start_anew(self) -> None:
         """Take a new client in place of the old one, with nothing left of what it knew but the markets."""
         before = self._client
         self._client = self._new_client()
         self._client.set_markets_from_exchange(before)
-        await before.close()
+        leaving = asyncio.create_task(let_go(before))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     def _retry_after_s(self) -> float:
         headers = self._client.last_response_headers or {}
