@@ -95,9 +95,8 @@ async def let_go(client: Any) -> None:
     polite = asyncio.ensure_future(client.close_ws_clients())
     await asyncio.wait({polite}, timeout=_POLITE_S)
     if client.session is not None:
-        await (
-            client.session.close()
-        )  # and with it the transports, so that nothing waits for an answer
+        # And with it the transports, so that nothing waits for an answer.
+        await client.session.close()
     await client.close()
     await polite
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ccxt_venue import book_of, kinds_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkit.errors import OffGrid
@@ -58,6 +58,7 @@ def obviously(levels: tuple[tuple[float, float], ...]) -> dict[int, int]:
     return side
 
 
+@settings(deadline=None)
 @given(books)
 def test_the_rows_make_every_book_that_ccxt_showed_and_tell_only_what_changed(
     pairs: list[tuple[dict[int, int], dict[int, int]]],
@@ -91,6 +92,7 @@ def test_the_rows_make_every_book_that_ccxt_showed_and_tell_only_what_changed(
     assert kinds_of(rows).count(Kind.SNAPSHOT) == 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from(STEPS))
 def test_a_float_read_from_a_decimal_is_the_same_number_of_steps(number: int, step: str) -> None:
     instrument = Instrument(
@@ -135,6 +137,7 @@ def trade(number: Any, **other: Any) -> dict[str, Any]:
     return found | other
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 30), max_size=6), max_size=20))
 def test_every_trade_is_told_once_in_the_order_of_its_first_appearance(
     lists: list[list[int]],
