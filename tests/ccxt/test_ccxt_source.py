@@ -525,3 +525,18 @@ def test_a_venue_of_significant_digits_has_no_tick_and_asks_for_one() -> None:
 def test_a_contract_that_is_not_what_its_symbol_says_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"instrument.market: .* says that it is inverse"):
         parse_market(market(), 4, spec_of("BTC/USD:USD", "bitmex"))
+
+
+def test_closing_does_not_wait_for_an_other_end_that_no_longer_reads() -> None:
+    async def inside() -> float:
+        async with Venue(steady).open() as venue:
+            found = source(spec_of(), venue.url)
+            async with aclosing(found.stream()) as stream:  # type: ignore[type-var]
+                async for rows in stream:
+                    if kinds_of(rows)[-1] == Kind.LEVEL:
+                        break
+            began = asyncio.get_running_loop().time()
+            await found.close()
+            return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(inside()) < 1
