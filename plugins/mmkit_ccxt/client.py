@@ -126,19 +126,24 @@ def _lean(spec: InstrumentSpec) -> dict[str, Any]:
 def _leave_live(client: Any, endpoint: Endpoint, spec: InstrumentSpec) -> None:
     import ccxt
 
-    try:
-        if endpoint == "testnet":
-            client.set_sandbox_mode(True)
-        elif endpoint == "demo":
-            client.enable_demo_trading(True)
-    except ccxt.NotSupported as error:
+    if endpoint == "live":
+        return
+    # Some have an empty place where the addresses would be, at which ccxt itself stumbles.
+    places = {"testnet": ("test",), "demo": ("demo", "demotrading")}[endpoint]
+    why_not = "" if any(client.urls.get(place) for place in places) else "it knows no address"
+    if not why_not:
+        try:
+            (client.set_sandbox_mode if endpoint == "testnet" else client.enable_demo_trading)(True)
+        except ccxt.NotSupported as error:
+            why_not = str(error)
+    if why_not:
         mistake = Mistake(
             "",
             "data.endpoint",
-            f"ccxt knows no '{endpoint}' of '{spec.venue}' ({error})",
+            f"ccxt has no '{endpoint}' of '{spec.venue}' ({why_not})",
             "say 'endpoint: live'; market data needs no key",
         )
-        raise ConfigError([mistake]) from error
+        raise ConfigError([mistake])
 
 
 def _sandbox_addresses(known: Any, base: str) -> Any:

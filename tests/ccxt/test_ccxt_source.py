@@ -360,6 +360,37 @@ def test_a_venue_whose_book_cannot_be_watched_is_refused() -> None:
         source(spec_of(venue="mudrex"), endpoint="live")
 
 
+def test_a_test_network_that_ccxt_does_not_know_is_refused() -> None:
+    with pytest.raises(ConfigError, match="ccxt has no 'testnet' of 'kraken'"):
+        source(spec_of("BTC/USD", "kraken"), endpoint="testnet")
+    with pytest.raises(ConfigError, match="ccxt has no 'demo' of 'kraken'"):
+        source(spec_of("BTC/USD", "kraken"), endpoint="demo")
+    known = set(addresses_of(make_client(spec_of(venue="bybit"), "live", {})))
+    assert known.isdisjoint(addresses_of(make_client(spec_of(venue="bybit"), "testnet", {})))
+    demo = addresses_of(make_client(spec_of(venue="bybit"), "demo", {}))
+    assert "https://api-demo.{hostname}" in demo
+
+
+def test_every_venue_whose_book_and_trades_ccxt_pro_can_watch_is_taken() -> None:
+    import ccxt.pro
+
+    refused = []
+    for venue in ccxt.pro.exchanges:
+        try:
+            source(spec_of(venue=venue), endpoint="live")
+        except ConfigError:
+            refused.append(venue)
+    lacking = [
+        venue
+        for venue in ccxt.pro.exchanges
+        if not all(
+            getattr(ccxt.pro, venue)().has.get(f"watch{what}") for what in ("OrderBook", "Trades")
+        )
+    ]
+    assert refused == lacking
+    assert len(ccxt.pro.exchanges) - len(refused) > 70
+
+
 def test_a_venue_whose_trades_cannot_be_watched_is_refused_until_one_does_without() -> None:
     with pytest.raises(ConfigError, match=r"say 'data\.trades: false'"):
         source(spec_of(venue="bydfi"), endpoint="live")
