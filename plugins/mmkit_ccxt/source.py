@@ -28,6 +28,7 @@ FIRST_DELAYS_S = (0.3, 0.6, 1.2, 2.4)
 """Between the tries of a first contact, and of a refusal without a clear reason: five in 4.5 s."""
 _FIRST_CONTACT_S = 5.0
 """So long after its first failure a first contact is not tried again, as when each try takes long."""
+_STEADY_S = 10.0  # books for so long, and the failures before are forgotten
 _LONGEST_DELAY_S = 30.0
 _SLOW_DOWN_S = (10.0, 300.0)  # the first and the longest wait after too many requests
 _FIRST_SILENCES = 3  # so many in a row before the first book, and nothing will come
@@ -292,12 +293,14 @@ class _Patience:
     def __init__(self) -> None:
         self._failures = self._refusals = self._silences = 0
         self._proven = False
-        self._first_s = 0.0  # when the first of these failures was
+        self._first_s = self._last_s = 0.0  # when the first and the last of these failures were
 
     def proven(self) -> None:
         """Say that a book has come: from now on there is hope."""
         self._proven = True
-        self._failures = self._refusals = self._silences = 0
+        # A venue that drops us after every snapshot is not to be asked four times a second.
+        if self._failures and asyncio.get_running_loop().time() - self._last_s > _STEADY_S:
+            self._failures = self._refusals = self._silences = 0
 
     def wait_s(self, failure: Failure, retry_after_s: float) -> float:
         """Return how long to wait before the next try.
@@ -309,6 +312,7 @@ class _Patience:
         now_s = asyncio.get_running_loop().time()
         if not self._failures:
             self._first_s = now_s
+        self._last_s = now_s
         self._failures += 1
         if failure.reason == GapReason.SILENCE:
             self._silences += 1

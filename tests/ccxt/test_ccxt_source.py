@@ -256,6 +256,19 @@ def test_a_connection_that_closes_is_a_gap_and_another_is_made(code: int) -> Non
     check_book(venue, rows)
 
 
+def test_a_venue_that_drops_every_connection_is_asked_less_and_less_often() -> None:
+    async def script(venue: Venue, socket: web.WebSocketResponse, number: int) -> None:
+        await venue.flow(socket, 40)
+        await socket.close(code=1001)
+
+    rows = run(Venue(script), known_again(3))
+    lost = [row[1] for row in rows if row[2] & KIND == Kind.GAP][1:]
+    told = [row[1] for row in rows if row[2] & KIND == Kind.SNAPSHOT][1:]
+    # 0.25 s, 0.5 s, 1 s, each half as long or half as long again.
+    for number, (begin, end) in enumerate(zip(lost, told, strict=True)):
+        assert (end - begin) / 1e9 > 0.125 * 2**number
+
+
 def test_a_stream_that_falls_silent_is_a_gap_and_another_is_made() -> None:
     async def script(venue: Venue, socket: web.WebSocketResponse, number: int) -> None:
         await venue.flow(socket, 40 if number == 1 else 10_000)
