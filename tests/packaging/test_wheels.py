@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,15 @@ def test_a_command_out_of_a_wheel_can_be_called(environment: Path, tmp_path: Pat
     said = run(environment / "mmkit", "hello", cwd=tmp_path)
 
     assert (said.returncode, said.stdout) == (0, "hello from a plugin\n")
+
+
+def test_every_package_and_its_entry_point_are_in_mmkits_own_wheel(environment: Path) -> None:
+    (wheel,) = environment.parents[1].glob("mmkit-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        there = set(archive.namelist())
+        (entry_points,) = [name for name in there if name.endswith("entry_points.txt")]
+        offered = archive.read(entry_points).decode()
+    for folder in (*(ROOT / "plugins").glob("mmkit_*"), *(ROOT / "strategies").glob("mmkit_*")):
+        for file in (*folder.glob("*.py"), folder / "py.typed"):
+            assert f"{folder.name}/{file.name}" in there
+        assert f"= {folder.name}\n" in offered + "\n"
