@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from mmkit.errors import FeedError
+from mmkit.errors import FeedError, OffGrid
 from mmkit.tape import GapReason, Row
 from mmkit_binance.endpoints import Addresses, Route
 from mmkit_binance.rest import RequestError, Rest, patiently
@@ -18,6 +18,8 @@ _log = logging.getLogger("mmkit.binance")
 
 _WAITING = 10_000  # messages received and not yet taken; then the reading waits
 _SNAPSHOT_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_FIRST_SNAPSHOTS = 5  # so many that cannot be read, before any that can, are an error
+_DOUBTED_S = 60.0  # for so long, books that cannot be right slow the asking for snapshots
 
 
 class _Snapshot(NamedTuple):
@@ -61,6 +63,8 @@ class Feed:
         self._generation = 0  # losses so far
         self._snapshot_task: asyncio.Task[None] | None = None
         self._snapshots_asked = 0  # since the book was last known
+        self._doubts = 0  # books of late that could not be right
+        self._doubted = 0.0
         self._synchronised = False
         self._told_loss = True  # before the first message there is nothing to lose
         self._heard = asyncio.get_running_loop().time()
@@ -134,6 +138,11 @@ class Feed:
             rows = []
         else:
             raise item.content
+        if doubt := wire.doubt:
+            _log.warning("the book cannot be right symbol=%s: %s", self._native, doubt)
+            self._doubts, self._doubted = self._doubts + 1, asyncio.get_running_loop().time()
+            # What made it so is not told.
+            rows = self._lose(GapReason.CHECK, ts_local)
         self._note_state()
         return rows
 
@@ -160,9 +169,20 @@ class Feed:
             return []  # asked for before the connection was lost
         self._snapshot_task = None
         stale = self._wire.stats.stale_snapshots
-        rows = self._wire.snapshot(snapshot.raw, ts_local)
+        refused = self._wire.stats.refused_snapshots
+        try:
+            rows = self._wire.snapshot(snapshot.raw, ts_local)
+        except (FeedError, OffGrid) as error:
+            # An answer cut short, or of another symbol; the next one may be right.
+            if not self._wire.stats.snapshots and self._snapshots_asked > _FIRST_SNAPSHOTS:
+                raise
+            self._wire.stats.refused_snapshots += 1
+            _log.warning("snapshot refused, asking again symbol=%s reason=%s", self._native, error)
+            return []
         if self._wire.stats.stale_snapshots > stale:
             _log.warning("stale snapshot, asking again symbol=%s", self._native)
+        elif self._wire.stats.refused_snapshots > refused:
+            _log.warning("two snapshots disagree, asking again symbol=%s", self._native)
         return rows
 
     def _ask_for_snapshot(self) -> None:
@@ -171,8 +191,10 @@ class Feed:
         if self._snapshot_task is not None or self._closed or not waiting:
             return
         delay = 0.0
-        if self._snapshots_asked:
-            delay = _SNAPSHOT_DELAYS_S[min(self._snapshots_asked, len(_SNAPSHOT_DELAYS_S)) - 1]
+        if asyncio.get_running_loop().time() - self._doubted > _DOUBTED_S:
+            self._doubts = 0
+        if tries := max(self._snapshots_asked, self._doubts):
+            delay = _SNAPSHOT_DELAYS_S[min(tries, len(_SNAPSHOT_DELAYS_S)) - 1]
         self._snapshots_asked += 1
         self._snapshot_task = self._spawn(self._fetch_snapshot(self._generation, delay))
 

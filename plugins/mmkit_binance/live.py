@@ -50,6 +50,11 @@ class BinanceSourceConfig(PluginConfig):
         gt=0,
         description="Connect anew when nothing has arrived for so long; longer for a quiet market.",
     )
+    confirm: bool = Field(
+        True,
+        description="Use a snapshot only once a second one agrees with it: ids do not tell one of another "
+        "symbol, or with wrong quantities. Twice the weight for each synchronisation.",
+    )
     url: str | None = Field(None, description="Root of the streams, in place of the endpoint's.")
     rest_url: str | None = Field(
         None, description="Root of REST up to /api or /fapi, in place of the endpoint's."
@@ -128,7 +133,8 @@ class BinanceSource(DataSource):
         async with Rest(self._addresses) as rest:
             offset = await self._measure_offset(rest)
             wire = BinanceWire(
-                BinanceConfig(), WireFormatContext(instrument=instrument, streams=self._streams)
+                BinanceConfig(confirm=self._config.confirm),
+                WireFormatContext(instrument=instrument, streams=self._streams),
             )
             self.stats = wire.stats
             self.stats.clock_offset_ns = [offset]

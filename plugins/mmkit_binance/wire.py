@@ -40,7 +40,13 @@ _ON_BOOK = "MARKET"  # a USD-M trade's X; others are INSURANCE_FUND, ADL, NA
 
 
 class BinanceConfig(PluginConfig):
-    """A wire format needs nothing but its context."""
+    """A wire format needs nothing but its context.
+
+    Attributes:
+        confirm: As in `mmkit_binance.sync.BookSync`; recordings hold one snapshot only.
+    """
+
+    confirm: bool = False
 
 
 class BinanceWire(WireFormat):
@@ -70,7 +76,8 @@ class BinanceWire(WireFormat):
         self.streams = frozenset(streams)
         self._partial = next((name for name in streams if name in PARTIAL), None)
         self.usdm = instrument.market == "usdm"
-        self.sync = BookSync(UsdmRules if self.usdm else SpotRules, self.stats)
+        rules = UsdmRules if self.usdm else SpotRules
+        self.sync = BookSync(rules, self.stats, config.confirm)
         self._check: TickerCheck | CompiledCheck = TickerCheck(self.stats)
         self.tick_grid = GridParser(instrument.tick, "price", instrument.symbol)
         self.lot_grid = GridParser(instrument.lot, "quantity", instrument.symbol)
@@ -97,6 +104,11 @@ class BinanceWire(WireFormat):
     def buffering(self) -> bool:
         """Whether updates are waiting for a snapshot."""
         return self.sync.buffering
+
+    @property
+    def doubt(self) -> str:
+        """Why the book that is taken for known cannot be right; empty while nothing speaks against it."""
+        return self._check.doubt
 
     def message(self, raw: bytes | str, ts_local: int) -> list[Row]:
         """Take in one message, in the combined-stream envelope or bare."""
