@@ -201,8 +201,12 @@ def planned(
     config: FaultsConfig, possible: Sequence[FaultKind] = tuple(FaultKind)
 ) -> Iterator[Fault]:
     """Yield the faults of a configuration in the order of time, without end if it has none."""
-    scheduled = sorted(parse_fault(text) for text in config.at)
-    return merge(scheduled, _by_chance(config, possible))
+    scheduled = sorted(map(parse_fault, config.at), key=_at)
+    return merge(scheduled, _by_chance(config, possible), key=_at)
+
+
+def _at(fault: Fault) -> int:
+    return fault.at_ns
 
 
 def _by_chance(config: FaultsConfig, possible: Sequence[FaultKind]) -> Iterator[Fault]:

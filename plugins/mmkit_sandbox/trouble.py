@@ -82,9 +82,11 @@ class Trouble:
         """How much that was, with what is forgotten."""
 
     @property
-    def over(self) -> bool:
-        """Whether every fault has begun and ended, but for those that wait for something to happen to."""
-        return self._next is None and not self._armed
+    def idle(self) -> bool:
+        """Whether nothing is going wrong or will, but for what waits for something to happen to."""
+        waiting = all(self._waits(one) for one in self._armed)
+        late = any(lane.late or lane.stalled for lane in self._lanes.values())
+        return self._next is None and waiting and not late
 
     def advance(self, now_ns: int) -> list[Fault]:
         """Let faults begin and end; return those that are about connections, to be carried out."""
@@ -105,9 +107,12 @@ class Trouble:
         return begun
 
     @staticmethod
-    def _ended(armed: _Armed, now_ns: int) -> bool:
+    def _waits(armed: _Armed) -> bool:
         # What happens once waits until there is something to happen to.
-        return bool(armed.fault.lasts_ns) and armed.fault.kind not in _ONCE and armed.until < now_ns
+        return not armed.fault.lasts_ns or armed.fault.kind in _ONCE
+
+    def _ended(self, armed: _Armed, now_ns: int) -> bool:
+        return not self._waits(armed) and armed.until < now_ns
 
     def pass_on(self, lane: Hashable, kind: StreamKind, data: bytes, now_ns: int) -> list[bytes]:
         """Return what a client gets when `data` is sent to it.

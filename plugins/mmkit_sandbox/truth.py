@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from itertools import islice
 from typing import NamedTuple
 
 from mmkit.events import Side
@@ -14,6 +13,7 @@ Levels = dict[int, int]
 
 KEPT = 50_000
 """Changes that are remembered: about five minutes of BTCUSDT."""
+_MARK_EVERY = 500
 
 
 class TrueBook(NamedTuple):
@@ -42,6 +42,8 @@ class Truth:
         self._ids: list[int] = []
         self._times: list[int] = []
         self._changes: list[tuple[Side, int, int]] = []
+        # The book after every so many changes, so that none is far from one that is known.
+        self._marks: list[tuple[Levels, Levels]] = [(self._base.bids, self._base.asks)]
 
     @property
     def oldest(self) -> int:
@@ -58,9 +60,13 @@ class Truth:
         self._ids.append(update_id)
         self._times.append(ts_ms)
         self._changes.append((side, price, total))
+        if len(self._ids) % _MARK_EVERY == 0:
+            marked = self._after(len(self._ids))
+            self._marks.append((marked.bids, marked.asks))
         if len(self._ids) >= 2 * KEPT:
             self._base = self._after(KEPT)
             del self._ids[:KEPT], self._times[:KEPT], self._changes[:KEPT]
+            del self._marks[: KEPT // _MARK_EVERY]
 
     def at(self, update_id: int) -> TrueBook | None:
         """Return the book at an update id, `None` if it is too long ago or still to come."""
@@ -73,14 +79,14 @@ class Truth:
         return self._after(bisect_right(self._times, ts_ms))
 
     def _after(self, count: int) -> TrueBook:
-        base = self._base
-        bids, asks = dict(base.bids), dict(base.asks)
-        for side, price, total in islice(self._changes, count):
+        nearest = min(count // _MARK_EVERY, len(self._marks) - 1)
+        bids, asks = (dict(levels) for levels in self._marks[nearest])
+        for side, price, total in self._changes[nearest * _MARK_EVERY : count]:
             levels = bids if side is Side.BUY else asks
             if total:
                 levels[price] = total
             else:
                 levels.pop(price, None)
         if not count:
-            return TrueBook(base.update_id, base.ts_ms, bids, asks)
+            return self._base._replace(bids=bids, asks=asks)
         return TrueBook(self._ids[count - 1], self._times[count - 1], bids, asks)
