@@ -39,6 +39,7 @@ class Feed:
         routes: What to connect to.
         silence_s: Connect anew when nothing has arrived for so long.
         snapshot_limit: Levels a side in a snapshot.
+        behind_s: Connect anew when trades have been told for so long without an update of the book.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Feed:
         *,
         silence_s: float,
         snapshot_limit: int,
+        behind_s: float = 3.0,
     ) -> None:
         self._wire, self._rest, self._native = wire, rest, native
         self._silence_s, self._snapshot_limit = silence_s, snapshot_limit
+        self._behind_ns = round(behind_s * 1e9)
         self._routes = routes
         self._queue: asyncio.Queue[Item] = asyncio.Queue(_WAITING)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,6 +68,7 @@ class Feed:
         self._snapshots_asked = 0  # since the book was last known
         self._doubts = 0  # books of late that could not be right
         self._doubted = 0.0
+        self._refused = 0  # snapshots that the log knows of
         self._synchronised = False
         self._told_loss = True  # before the first message there is nothing to lose
         self._heard = asyncio.get_running_loop().time()
@@ -143,6 +147,16 @@ class Feed:
             self._doubts, self._doubted = self._doubts + 1, asyncio.get_running_loop().time()
             # What made it so is not told.
             rows = self._lose(GapReason.CHECK, ts_local)
+        elif self._synchronised and wire.pulse.behind(ts_local) > self._behind_ns:
+            _log.warning(
+                "silence: %d trades and no update of the book in %.1f s, connecting anew symbol=%s",
+                wire.pulse.trades,
+                wire.pulse.behind(ts_local) / 1e9,
+                self._native,
+            )
+            rows += self._lose(GapReason.SILENCE, ts_local)
+            for connection in self._connections:
+                self._spawn(connection.drop())
         self._note_state()
         return rows
 
@@ -156,6 +170,10 @@ class Feed:
         return self._wire.lost(reason, ts_local)
 
     def _note_state(self) -> None:
+        if (refused := self._wire.stats.refused_snapshots) > self._refused:
+            # Found out by the updates between them, which may have come later.
+            self._refused = refused
+            _log.warning("two snapshots disagree, asking again symbol=%s", self._native)
         known = not self._wire.wants_snapshot
         if known and not self._synchronised:
             self._snapshots_asked = 0
@@ -169,7 +187,6 @@ class Feed:
             return []  # asked for before the connection was lost
         self._snapshot_task = None
         stale = self._wire.stats.stale_snapshots
-        refused = self._wire.stats.refused_snapshots
         try:
             rows = self._wire.snapshot(snapshot.raw, ts_local)
         except (FeedError, OffGrid) as error:
@@ -177,12 +194,11 @@ class Feed:
             if not self._wire.stats.snapshots and self._snapshots_asked > _FIRST_SNAPSHOTS:
                 raise
             self._wire.stats.refused_snapshots += 1
+            self._refused += 1
             _log.warning("snapshot refused, asking again symbol=%s reason=%s", self._native, error)
             return []
         if self._wire.stats.stale_snapshots > stale:
             _log.warning("stale snapshot, asking again symbol=%s", self._native)
-        elif self._wire.stats.refused_snapshots > refused:
-            _log.warning("two snapshots disagree, asking again symbol=%s", self._native)
         return rows
 
     def _ask_for_snapshot(self) -> None:

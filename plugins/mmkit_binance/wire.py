@@ -15,6 +15,7 @@ from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
 from mmkit_binance import messages
 from mmkit_binance.lots import SpotLots, remembered
 from mmkit_binance.messages import Head, Times, TradeTimes, decode, nanoseconds
+from mmkit_binance.pulse import Pulse
 from mmkit_binance.sync import BookSync, LevelRow, Snapshot, SpotRules, Step, Update, UsdmRules
 from mmkit_binance.tickers import Best, TickerCheck
 
@@ -64,6 +65,7 @@ class BinanceWire(WireFormat):
         sync: The state of the local book.
         tick_grid, lot_grid: What prices and quantities must be multiples of.
         spot_lots: Reads spot's quantities; `None` on USD-M.
+        pulse: Whether the book keeps up with the trades.
         local_times: Whether a row has taken ``ts_local`` for its ``ts_exchange``.
     """
 
@@ -83,6 +85,8 @@ class BinanceWire(WireFormat):
         self.lot_grid = GridParser(instrument.lot, "quantity", instrument.symbol)
         self.spot_lots = None if self.usdm else SpotLots(instrument, self.stats)
         self.local_times = False
+        self.pulse = Pulse()
+        self._tells_book = not self.streams.isdisjoint(BOOK)
         self._ticks = remembered(self.tick_grid)
         self._lots = self.spot_lots or remembered(self.lot_grid)
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes | str, int], list[Row]]] = {
@@ -134,6 +138,7 @@ class BinanceWire(WireFormat):
 
     def lost(self, reason: int, ts_local: int) -> list[Row]:
         """Say that messages may have been missed; the book is unknown until a snapshot fits."""
+        self.pulse.update()
         rows = self.sync.lost(reason, ts_local)
         self._check.applied(None, rows)
         return rows
@@ -241,6 +246,7 @@ class BinanceWire(WireFormat):
 
     def _depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.depth_update, payload, "a depth update")
+        self.pulse.update()
         if self.usdm and found.previous is None:
             raise FeedError(
                 "Binance USD-M: a depth update with 'pu' was expected; found one without, as spot "
@@ -262,6 +268,7 @@ class BinanceWire(WireFormat):
 
     def _partial_depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         what = "a partial depth"
+        self.pulse.update()
         if self.usdm:
             update = decode(messages.depth_update, payload, what)
             time = nanoseconds(update.time if update.time is not None else update.event_time)
@@ -281,6 +288,8 @@ class BinanceWire(WireFormat):
         if found.reason != _ON_BOOK:
             kind = int(Kind.OFF_BOOK)
             self.stats.off_book += 1
+        elif self._tells_book:
+            self.pulse.trade(ts_local)
         kind |= LAST | (SELL if found.buyer_is_maker else 0)
         rows = self._started(time, ts_local)
         rows.append((time, ts_local, kind, self._ticks(found.price), self._lots(found.quantity)))

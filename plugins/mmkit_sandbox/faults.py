@@ -7,9 +7,9 @@ from enum import StrEnum
 from heapq import merge
 from itertools import takewhile
 from random import Random
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from mmkit.interfaces import PluginConfig
 from mmkit.units import Duration, format_duration, parse_duration
@@ -167,6 +167,11 @@ def parse_fault(text: str) -> Fault:
     return Fault(at_ns, kind, lasts_ns, stream or StreamKind.DIFF.value)
 
 
+def _readable(text: str) -> str:
+    parse_fault(text)
+    return text
+
+
 class FaultsConfig(PluginConfig):
     """What may be written below ``faults``."""
 
@@ -179,17 +184,10 @@ class FaultsConfig(PluginConfig):
     )
     after: Duration = Field(0, ge=0, description="No fault by chance before.")
     until: Duration | None = Field(None, gt=0, description="No fault by chance after.")
-    at: tuple[str, ...] = Field(
+    at: tuple[Annotated[str, AfterValidator(_readable)], ...] = Field(
         (),
         description="A schedule: 'WHEN WHAT [HOW LONG] [STREAM]', such as '12s silent 5s trade'.",
     )
-
-    @field_validator("at")
-    @classmethod
-    def _readable(cls, found: tuple[str, ...]) -> tuple[str, ...]:
-        for text in found:
-            parse_fault(text)
-        return found
 
     @property
     def on(self) -> bool:

@@ -70,6 +70,7 @@ class Trouble:
         self._faults, self._start = faults, start_ns
         self._random = Random(f"trouble {seed}")  # noqa: S311  # not for secrets
         self._next = next(faults, None)
+        self._added: list[Fault] = []
         self._armed: list[_Armed] = []
         self._lanes: dict[Hashable, _Lane] = {}
         self._number = 0
@@ -93,7 +94,9 @@ class Trouble:
         self._armed = [one for one in self._armed if not self._ended(one, now_ns)]
         begun = []
         while self._next is not None and self._start + self._next.at_ns <= now_ns:
-            fault, self._next = self._next, next(self._faults, None)
+            self._added.append(self._next)
+            self._next = next(self._faults, None)
+        for fault in self._added:
             if fault.kind in (*MESSAGES, *SNAPSHOTS, *ANSWERS):
                 self._armed.append(_Armed(fault, now_ns))
             elif fault.kind is FaultKind.STALL:
@@ -104,7 +107,12 @@ class Trouble:
                     self.down_until = max(self.down_until, now_ns + fault.lasts_ns)
                 self._note(now_ns, fault, "connections")
                 begun.append(fault)
+        self._added.clear()
         return begun
+
+    def begin(self, fault: Fault) -> None:
+        """Let a fault begin with the next `advance`, whatever its time, besides those that were planned."""
+        self._added.append(fault)
 
     @staticmethod
     def _waits(armed: _Armed) -> bool:

@@ -74,6 +74,11 @@ class Truth:
             return None
         return self._after(bisect_right(self._ids, update_id))
 
+    def update_id(self, ts_ms: int) -> int:
+        """Return where the book stood at a time, or as long ago as is remembered."""
+        count = bisect_right(self._times, ts_ms)
+        return self._ids[count - 1] if count else self._base.update_id
+
     def before(self, ts_ms: int) -> TrueBook:
         """Return the book as it was at a time, or as long ago as is remembered."""
         return self._after(bisect_right(self._times, ts_ms))

@@ -51,6 +51,8 @@ LATEST = 12 * S
 """When the last of them must be over."""
 WITHIN = 4 * S
 """How long after the end of the last fault the book must be known again."""
+BEHIND = 2500 * MS
+"""How old a book may be that is taken for known, in a market as busy as this one."""
 
 SILENCE = S
 RETRY = (250 * MS, 500 * MS, 1000 * MS)
@@ -95,7 +97,7 @@ class Course:
         return self._truth.at(update_id)
 
     def update_id(self, now_ns: int) -> int:
-        return self._truth.before(now_ns // MS).update_id
+        return self._truth.update_id(now_ns // MS)
 
     @functools.lru_cache(maxsize=200)  # noqa: B019
     def told(self, now_ns: int) -> Depth:
@@ -254,6 +256,9 @@ class Client:
         if self.wire.doubt:
             self._lose(GapReason.CHECK, now)
             return
+        if self.book.known and self.wire.pulse.behind(now) > SILENCE:
+            self._lose(GapReason.SILENCE, now)
+            return
         changed = False
         for row in rows:
             self.book.apply(row)
@@ -288,6 +293,7 @@ class World:
         self.trouble = Trouble(planned(config), self.start, seed)
         self.client = Client(market, self.outcome, random, confirm)
         self.frozen: set[Lane] = set()
+        self.restarted = 0
         self.ending: list[tuple[int, Lane]] = []
 
     @property
@@ -304,6 +310,9 @@ class World:
                 self._compare()
                 if outcome.problem:
                     break
+            if client.book.known and self._behind(now, BEHIND):
+                outcome.problem = f"trusted though it is more than {BEHIND // MS} ms old"
+                break
             # Until nothing is at work any more.
             if self._at_work(now) or not client.book.known:
                 settled = now if self._at_work(now) else settled
@@ -317,8 +326,8 @@ class World:
             if not client.book.known:
                 outcome.problem = "faults went on to the end"
         outcome.happened = list(self.trouble.happened)
-        if not outcome.problem:
-            self._fresh(now)
+        if not outcome.problem and self._behind(now, 500 * MS):
+            outcome.problem = "the book stands still"
         return outcome
 
     def _step(self, now: int) -> None:
@@ -379,6 +388,7 @@ class World:
                 self.ending.append((now + S, lane))
         elif fault.kind is FaultKind.RESTART:
             self.epoch += 1
+            self.restarted = now
             for lane in lanes:
                 self.client.closed(lane, now)
 
@@ -423,14 +433,13 @@ class World:
                 )
                 return
 
-    def _fresh(self, now: int) -> None:
-        """The book at the end is not one of long ago."""
-        then = self.course.update_id(now - 500 * MS)
+    def _behind(self, now: int, by: int) -> bool:
+        """Whether the book is older than the exchange's of `by` ns ago."""
         update_id = self.client.wire.sync.book
-        if update_id is None or update_id < then:
-            self.outcome.problem = (
-                f"the book stands still at {update_id}; the exchange was at {then}"
-            )
+        assert update_id is not None
+        if self.restarted and now - self.restarted < by:
+            return False  # the ids of then are others
+        return update_id < self.course.update_id(now - by)
 
 
 def run(seed: int, confirm: bool = True) -> Outcome:
