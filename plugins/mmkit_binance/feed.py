@@ -18,6 +18,7 @@ _log = logging.getLogger("mmkit.binance")
 
 _WAITING = 10_000  # messages received and not yet taken; then the reading waits
 _SNAPSHOT_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_CONFIRM_DELAY_S = 0.1  # to the second snapshot: the book has moved on by then
 _FIRST_SNAPSHOTS = 5  # so many that cannot be read, before any that can, are an error
 _DOUBTED_S = 60.0  # for so long, books that cannot be right slow the asking for snapshots
 
@@ -211,6 +212,8 @@ class Feed:
             self._doubts = 0
         if tries := max(self._snapshots_asked, self._doubts):
             delay = _SNAPSHOT_DELAYS_S[min(tries, len(_SNAPSHOT_DELAYS_S)) - 1]
+        if self._wire.sync.confirming and tries == 1:
+            delay = _CONFIRM_DELAY_S
         self._snapshots_asked += 1
         self._snapshot_task = self._spawn(self._fetch_snapshot(self._generation, delay))
 

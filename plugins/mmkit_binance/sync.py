@@ -124,6 +124,11 @@ class BookSync:
         """Whether updates are waiting for a snapshot, and not the snapshots for updates."""
         return bool(self._buffer) and len(self._held) < 2
 
+    @property
+    def confirming(self) -> bool:
+        """Whether a snapshot waits for another that agrees with it."""
+        return bool(self._held)
+
     def start(self, ts_exchange: int, ts_local: int) -> list[Row]:
         """Say that a message has arrived; before the first the book is unknown, which is a GAP row."""
         self.seen = max(self.seen, ts_exchange)

@@ -293,17 +293,17 @@ def test_a_dry_run_with_drawn_latencies_is_replayed_to_the_last_bit(tmp_path: Pa
 def test_what_goes_wrong_is_told_and_nothing_is_quoted_while_the_book_is_unknown(
     tmp_path: Path,
 ) -> None:
-    faults = '{at: ["3s drop", "3s html", "5s close_1006", "5s altered"]}'
+    faults = '{at: ["2500ms drop", "2500ms html", "4s close_1006", "4s altered"]}'
     userdir = write_config(
         tmp_path / "user_data",
         CONFIG.replace("{plugin: sandbox}", f"{{plugin: sandbox, faults: {faults}}}"),
     )
 
-    ended = run_for(userdir, "9s", "--json")
+    ended = run_for(userdir, "7s", "--json")
 
     assert ended.status == 0, ended.stderr
     for words in (
-        "fault 3s drop depth what='depth'",
+        "fault 2500ms drop depth what='depth'",
         "feed_lost reason=sequence; quotes pulled",
         "JSON was expected; found a web page",
         "feed_restored; the book is known",

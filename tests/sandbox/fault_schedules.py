@@ -51,10 +51,11 @@ LATEST = 12 * S
 """When the last of them must be over."""
 WITHIN = 4 * S
 """How long after the end of the last fault the book must be known again."""
-BEHIND = 2500 * MS
+BEHIND = 3000 * MS
 """How old a book may be that is taken for known, in a market as busy as this one."""
 
 SILENCE = S
+PASSED_BY = 2 * S
 RETRY = (250 * MS, 500 * MS, 1000 * MS)
 
 
@@ -256,7 +257,7 @@ class Client:
         if self.wire.doubt:
             self._lose(GapReason.CHECK, now)
             return
-        if self.book.known and self.wire.pulse.behind(now) > SILENCE:
+        if self.book.known and self.wire.pulse.behind(now) > PASSED_BY:
             self._lose(GapReason.SILENCE, now)
             return
         changed = False

@@ -20,6 +20,7 @@ from mmkit_binance.live import BinanceSource, BinanceSourceConfig
 from mmkit_binance.wire import BinanceWire
 from mmkit_sandbox.faults import parse_fault
 from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.simulation import SimulatedExchange
 
 SEQUENCE, CONNECTION, SILENCE = GapReason.SEQUENCE, GapReason.CONNECTION, GapReason.SILENCE
 
@@ -68,9 +69,10 @@ async def endured(scenario: Scenario, wires: dict[int, BinanceWire]) -> str:
     sandbox = service(symbols=(symbol,), faults={"at": ["1h drop"]})
     url = await sandbox.start()
     exchange, trouble = sandbox.exchange, sandbox.trouble
-    assert exchange is not None
+    assert isinstance(exchange, SimulatedExchange)
     assert trouble is not None
     listing = exchange.listings[0]
+    before = exchange.market(listing)
     context = SourceContext(
         spec=InstrumentSpec(venue="binance", market=scenario.market, symbol=symbol),
         clock=SystemClock(),
@@ -97,7 +99,10 @@ async def endured(scenario: Scenario, wires: dict[int, BinanceWire]) -> str:
                     continue
                 update_id = wires[id(source.stats)].sync.book
                 assert update_id is not None
-                truth = exchange.market(listing).truth.at(update_id)  # type: ignore[attr-defined]
+                # What was sent before a restart may be read after it, up to the lost connection.
+                market = exchange.market(listing) if CONNECTION in gaps else before
+                assert market.truth is not None
+                truth = market.truth.at(update_id)
                 if truth is None or (book.bids.levels, book.asks.levels) != truth[2:]:
                     return f"wrong while trusted at {update_id}"
                 compared += 1
