@@ -42,12 +42,12 @@ from mmkit_sandbox.truth import TrueBook
 MS = 1_000_000
 S = 1000 * MS
 SLICE = 20 * MS
-COURSE = 24 * S
+COURSE = 30 * S
 START = 1_700_000_000 * S
 
 LONGEST = 5 * S
 """A schedule: faults in the first three seconds, most of their ends, and time to recover."""
-LATEST = 12 * S
+LATEST = 18 * S
 """When the last of them must be over."""
 WITHIN = 4 * S
 """How long after the end of the last fault the book must be known again."""
