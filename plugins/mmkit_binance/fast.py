@@ -75,6 +75,9 @@ class CompiledCheck:
         stats: Counted into once `count` is called.
     """
 
+    doubt = ""
+    """Of recordings there is none: what was compared is told by the stats."""
+
     def __init__(self, stats: FeedStats) -> None:
         self._stats = stats
         self.state: Ints = np.zeros(k.STATE_SIZE, np.int64)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from mmkit.errors import FeedError
+from mmkit.errors import FeedError, OffGrid
 from mmkit.interfaces import RawTap
 from mmkit.tape import GapReason, Row
 from mmkit_binance.endpoints import Addresses, Route
@@ -19,6 +19,9 @@ _log = logging.getLogger("mmkit.binance")
 
 _WAITING = 10_000  # messages received and not yet taken; then the reading waits
 _SNAPSHOT_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_CONFIRM_DELAY_S = 0.1  # to the second snapshot: the book has moved on by then
+_FIRST_SNAPSHOTS = 5  # so many that cannot be read, before any that can, are an error
+_DOUBTED_S = 60.0  # for so long, books that cannot be right slow the asking for snapshots
 
 
 class _Snapshot(NamedTuple):
@@ -39,6 +42,7 @@ class Feed:
         silence_s: Connect anew when nothing has arrived for so long.
         snapshot_limit: Levels a side in a snapshot.
         tap: Handed every message that the wire format is.
+        behind_s: Connect anew when trades have been told for so long without an update of the book.
     """
 
     def __init__(
@@ -51,9 +55,11 @@ class Feed:
         silence_s: float,
         snapshot_limit: int,
         tap: RawTap | None = None,
+        behind_s: float = 3.0,
     ) -> None:
         self._wire, self._rest, self._native = wire, rest, native
         self._silence_s, self._snapshot_limit = silence_s, snapshot_limit
+        self._behind_ns = round(behind_s * 1e9)
         self._routes, self._tap = routes, tap
         self._queue: asyncio.Queue[Item] = asyncio.Queue(_WAITING)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,6 +70,9 @@ class Feed:
         self._generation = 0  # losses so far
         self._snapshot_task: asyncio.Task[None] | None = None
         self._snapshots_asked = 0  # since the book was last known
+        self._doubts = 0  # books of late that could not be right
+        self._doubted = 0.0
+        self._refused = 0  # snapshots that the log knows of
         self._synchronised = False
         self._told_loss = True  # before the first message there is nothing to lose
         self._heard = asyncio.get_running_loop().time()
@@ -151,6 +160,21 @@ class Feed:
             rows = []
         else:
             raise item.content
+        if doubt := wire.doubt:
+            _log.warning("the book cannot be right symbol=%s: %s", self._native, doubt)
+            self._doubts, self._doubted = self._doubts + 1, asyncio.get_running_loop().time()
+            # What made it so is not told.
+            rows = self._lose(GapReason.CHECK, ts_local)
+        elif self._synchronised and wire.pulse.behind(ts_local) > self._behind_ns:
+            _log.warning(
+                "silence: %d trades and no update of the book in %.1f s, connecting anew symbol=%s",
+                wire.pulse.trades,
+                wire.pulse.behind(ts_local) / 1e9,
+                self._native,
+            )
+            rows += self._lose(GapReason.SILENCE, ts_local)
+            for connection in self._connections:
+                self._spawn(connection.drop())
         self._note_state()
         return rows
 
@@ -164,6 +188,10 @@ class Feed:
         return self._wire.lost(reason, ts_local)
 
     def _note_state(self) -> None:
+        if (refused := self._wire.stats.refused_snapshots) > self._refused:
+            # Found out by the updates between them, which may have come later.
+            self._refused = refused
+            _log.warning("two snapshots disagree, asking again symbol=%s", self._native)
         known = not self._wire.wants_snapshot
         if known and not self._synchronised:
             self._snapshots_asked = 0
@@ -177,7 +205,16 @@ class Feed:
             return []  # asked for before the connection was lost
         self._snapshot_task = None
         stale = self._wire.stats.stale_snapshots
-        rows = self._wire.snapshot(snapshot.raw, ts_local)
+        try:
+            rows = self._wire.snapshot(snapshot.raw, ts_local)
+        except (FeedError, OffGrid) as error:
+            # An answer cut short, or of another symbol; the next one may be right.
+            if not self._wire.stats.snapshots and self._snapshots_asked > _FIRST_SNAPSHOTS:
+                raise
+            self._wire.stats.refused_snapshots += 1
+            self._refused += 1
+            _log.warning("snapshot refused, asking again symbol=%s reason=%s", self._native, error)
+            return []
         if self._wire.stats.stale_snapshots > stale:
             _log.warning("stale snapshot, asking again symbol=%s", self._native)
         return rows
@@ -188,8 +225,12 @@ class Feed:
         if self._snapshot_task is not None or self._closed or not waiting:
             return
         delay = 0.0
-        if self._snapshots_asked:
-            delay = _SNAPSHOT_DELAYS_S[min(self._snapshots_asked, len(_SNAPSHOT_DELAYS_S)) - 1]
+        if asyncio.get_running_loop().time() - self._doubted > _DOUBTED_S:
+            self._doubts = 0
+        if tries := max(self._snapshots_asked, self._doubts):
+            delay = _SNAPSHOT_DELAYS_S[min(tries, len(_SNAPSHOT_DELAYS_S)) - 1]
+        if self._wire.sync.confirming and tries == 1:
+            delay = _CONFIRM_DELAY_S
         self._snapshots_asked += 1
         self._snapshot_task = self._spawn(self._fetch_snapshot(self._generation, delay))
 

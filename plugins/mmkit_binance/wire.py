@@ -15,6 +15,7 @@ from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
 from mmkit_binance import messages
 from mmkit_binance.lots import SpotLots, remembered
 from mmkit_binance.messages import Head, Times, TradeTimes, decode, nanoseconds
+from mmkit_binance.pulse import Pulse
 from mmkit_binance.sync import BookSync, LevelRow, Snapshot, SpotRules, Step, Update, UsdmRules
 from mmkit_binance.tickers import Best, TickerCheck
 
@@ -39,7 +40,13 @@ _MOST_PLACES = 12  # of a grid; beyond, an ordinary number may not fit the compi
 
 
 class BinanceConfig(PluginConfig):
-    """A wire format needs nothing but its context."""
+    """A wire format needs nothing but its context.
+
+    Attributes:
+        confirm: As in `mmkit_binance.sync.BookSync`; recordings hold one snapshot only.
+    """
+
+    confirm: bool = False
 
 
 class BinanceWire(WireFormat):
@@ -57,6 +64,7 @@ class BinanceWire(WireFormat):
         sync: The state of the local book.
         tick_grid, lot_grid: What prices and quantities must be multiples of.
         spot_lots: Reads spot's quantities; `None` on USD-M.
+        pulse: Whether the book keeps up with the trades.
         local_times: Whether a row has taken ``ts_local`` for its ``ts_exchange``.
     """
 
@@ -69,12 +77,15 @@ class BinanceWire(WireFormat):
         self.streams = frozenset(streams)
         self._partial = next((name for name in streams if name in PARTIAL), None)
         self.usdm = instrument.market == "usdm"
-        self.sync = BookSync(UsdmRules if self.usdm else SpotRules, self.stats)
+        rules = UsdmRules if self.usdm else SpotRules
+        self.sync = BookSync(rules, self.stats, config.confirm)
         self._check: TickerCheck | CompiledCheck = TickerCheck(self.stats)
         self.tick_grid = GridParser(instrument.tick, "price", instrument.symbol)
         self.lot_grid = GridParser(instrument.lot, "quantity", instrument.symbol)
         self.spot_lots = None if self.usdm else SpotLots(instrument, self.stats)
         self.local_times = False
+        self.pulse = Pulse()
+        self._tells_book = not self.streams.isdisjoint(BOOK)
         self._ticks = remembered(self.tick_grid)
         self._lots = self.spot_lots or remembered(self.lot_grid)
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes | str, int], list[Row]]] = {
@@ -96,6 +107,11 @@ class BinanceWire(WireFormat):
     def buffering(self) -> bool:
         """Whether updates are waiting for a snapshot."""
         return self.sync.buffering
+
+    @property
+    def doubt(self) -> str:
+        """Why the book that is taken for known cannot be right; empty while nothing speaks against it."""
+        return self._check.doubt
 
     def message(self, raw: bytes | str, ts_local: int) -> list[Row]:
         """Take in one message, in the combined-stream envelope or bare."""
@@ -121,6 +137,7 @@ class BinanceWire(WireFormat):
 
     def lost(self, reason: int, ts_local: int) -> list[Row]:
         """Say that messages may have been missed; the book is unknown until a snapshot fits."""
+        self.pulse.update()
         rows = self.sync.lost(reason, ts_local)
         self._check.applied(None, rows)
         return rows
@@ -232,6 +249,7 @@ class BinanceWire(WireFormat):
 
     def _depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.depth_update, payload, "a depth update")
+        self.pulse.update()
         if self.usdm and found.previous is None:
             raise FeedError(
                 "Binance USD-M: a depth update with 'pu' was expected; found one without, as spot "
@@ -253,6 +271,7 @@ class BinanceWire(WireFormat):
 
     def _partial_depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         what = "a partial depth"
+        self.pulse.update()
         if self.usdm:
             update = decode(messages.depth_update, payload, what)
             time = nanoseconds(update.time if update.time is not None else update.event_time)
@@ -272,6 +291,8 @@ class BinanceWire(WireFormat):
         if found.reason != messages.ON_BOOK:
             kind = int(Kind.OFF_BOOK)
             self.stats.off_book += 1
+        elif self._tells_book:
+            self.pulse.trade(ts_local)
         kind |= LAST | (SELL if found.buyer_is_maker else 0)
         rows = self._started(time, ts_local)
         rows.append((time, ts_local, kind, self._ticks(found.price), self._lots(found.quantity)))
