@@ -18,7 +18,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _DAY = 86_400_000_000_000
-_JUST_BEFORE = 1
+JUST_BEFORE = 1
 """ns by which a trade is ahead of the book's update of the same time, or what was traded would be taken off the book
 twice. Tardis's times are whole microseconds, so that nothing else changes places."""
 
@@ -190,7 +190,7 @@ class TradeRows:
         self._stats.messages += int(last.sum())
         kind = np.where(off_book, int(Kind.OFF_BOOK), int(Kind.TRADE))
         kind = kind + SELL * (side == 1) + LAST * last
-        times = block.ts_exchange - _JUST_BEFORE
+        times = block.ts_exchange - JUST_BEFORE
         return _columns(times, block.ts_local, kind, block.cells["price"], block.cells["amount"])
 
 

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import BeforeValidator, Field
 
-from mmkit.errors import CaptureError, ConfigError, Mistake
+from mmkit.errors import CaptureError, ConfigError, FeedError, Mistake, OffGrid, UsageError
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, PluginConfig, SourceContext
-from mmkit.tape import FeedStats, Tape, kept
+from mmkit.tape import FeedStats, Row, Tape, kept
 from mmkit.tape.columns import Columns
 from mmkit.tape.paths import listed
 from mmkit.units import Duration
-from mmkit_tardis.datasets import DATASETS, As, Dataset
+from mmkit_tardis.datasets import DATASETS, As
 from mmkit_tardis.files import TardisFile
-from mmkit_tardis.merging import Chain, merged, note_skipped
+from mmkit_tardis.live import Stream
+from mmkit_tardis.machine import Machine, type_mistakes, url_mistakes
 from mmkit_tardis.names import EXCHANGES, exchange_of, hint, symbol_of
-from mmkit_tardis.rows import BookRows, beginning, rows_of
+from mmkit_tardis.normalized import Normalized
+from mmkit_tardis.recorded import build, names
 
 _log = logging.getLogger("mmkit.tardis")
 
 VERSION = 1
-"""Raised whenever the same files would give other rows."""
+"""Raised whenever the same data would give other rows."""
 
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _text(value: Any) -> Any:
+    # YAML reads 2024-03-01 as a date.
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """One name, or a list of them."""
+Time = Annotated[str, BeforeValidator(_text)]
+"""A day, or a time of it, in UTC: ``2024-03-01`` or ``2024-03-01T10:30``."""
 
 
 class TardisConfig(PluginConfig):
@@ -50,13 +59,29 @@ class TardisConfig(PluginConfig):
     )
     types: Names | None = Field(
         None,
-        description="Which data types become rows; by default all that the files hold.",
+        description="Which data types become rows; by default all that the files hold; of a tardis-machine "
+        "the book, trades and, but for spot, derivative_ticker.",
     )
     exchange: str | None = Field(
         None, description="Tardis's id of the exchange; by default the instrument's."
     )
     symbol: str | None = Field(
         None, description="Tardis's name of the instrument; by default as Binance builds them."
+    )
+    url: str | None = Field(
+        None, description="A tardis-machine, such as http://127.0.0.1:8000, in place of paths."
+    )
+    ws_url: str | None = Field(
+        None, description="Its WebSocket, if it is not one port further than url."
+    )
+    start: Time | None = Field(
+        None, description="What of a tardis-machine a backtest replays: from this time on, UTC."
+    )
+    end: Time | None = Field(None, description="Up to this time, UTC; not included.")
+    silence: Duration = Field(
+        30_000_000_000,
+        gt=0,
+        description="Connect anew when nothing has arrived for so long; longer for a quiet market.",
     )
     clock_offset: Literal["auto"] | Duration = Field(
         "auto",
@@ -93,16 +118,60 @@ class TardisSource(DataSource):
                 f"one of Tardis's exchange ids was expected; found '{self._exchange}'",
                 hint(self._exchange, EXCHANGES),
             )
-        for name in self._config.types or ():
-            if name not in DATASETS:
-                yield Mistake(
-                    "",
-                    "data.types",
-                    f"a data type of Tardis's that becomes rows was expected; found '{name}'",
-                    hint(name, DATASETS),
+        config = self._config
+        if (config.paths is None) == (config.url is None):
+            yield Mistake(
+                "",
+                "data",
+                "either 'paths', of CSV datasets, or 'url', of a tardis-machine, was expected; found "
+                + ("neither" if config.url is None else "both"),
+            )
+        elif config.url is None:
+            for name in config.types or ():
+                if name not in DATASETS:
+                    yield Mistake(
+                        "",
+                        "data.types",
+                        f"a data type of Tardis's that becomes rows was expected; found '{name}'",
+                        hint(name, DATASETS),
+                    )
+        else:
+            yield from url_mistakes("data.url", config.url, ("http", "https"))
+            if config.ws_url is not None:
+                yield from url_mistakes("data.ws_url", config.ws_url, ("ws", "wss"))
+            yield from type_mistakes(self._types)
+            yield from self._time_mistakes()
+
+    def _time_mistakes(self) -> Iterator[Mistake]:
+        times = []
+        for name, text in (("start", self._config.start), ("end", self._config.end)):
+            try:
+                time = datetime.fromisoformat(text) if text is not None else None
+            except ValueError:
+                words = (
+                    f"a time such as 2024-03-01 or 2024-03-01T10:30 was expected; found '{text}'"
                 )
-        if self._config.paths is None:
-            yield Mistake("", "data.paths", "missing", "name the CSV datasets of the instrument")
+                yield Mistake("", f"data.{name}", words)
+                continue
+            if time is not None:
+                times.append(time if time.tzinfo else time.replace(tzinfo=UTC))
+        if len(times) == 2 and times[0] >= times[1]:
+            found = f"{self._config.start} to {self._config.end}"
+            yield Mistake("", "data.end", f"a time after data.start was expected; found {found}")
+
+    @property
+    def _types(self) -> tuple[str, ...]:
+        """What a tardis-machine is asked for."""
+        by_default: tuple[str, ...] = ("book_change", "trade")
+        if self._context.spec.market != "spot":
+            by_default = (*by_default, "derivative_ticker")
+        return self._config.types or by_default
+
+    def _machine(self) -> Machine:
+        config = self._config
+        return Machine(
+            config.url or "", config.ws_url or "", self._exchange, self._symbol, self._types
+        )
 
     async def instrument(self) -> Instrument:
         """Return the instrument; datasets tell neither tick nor lot, so the user must.
@@ -113,6 +182,11 @@ class TardisSource(DataSource):
         """
         spec = self._context.spec
         if spec.tick is None or spec.lot is None:
+            if self._config.url is not None:
+                words = "tardis-machine tells neither tick nor lot"
+                raise ConfigError(
+                    [Mistake("", "instrument", words, "add tick and lot under instrument")]
+                )
             found: dict[As, set[str]] = {"price": set(), "quantity": set()}
             for file in self._files(listed(self._config.paths or ())):
                 file.decimals(found)
@@ -122,28 +196,115 @@ class TardisSource(DataSource):
         return spec.on_grid(spec.tick, spec.lot, self._symbol)
 
     async def tape(self) -> Tape:
-        """Return what all files hold, by local_timestamp; built once, then kept beside the first file.
+        """Return what all files hold, or what a tardis-machine replays, as it was received; built once, then kept.
 
         Raises:
-            ConfigError: as `instrument`.
+            ConfigError: as `instrument`, or if it was not said what is to be replayed.
             CaptureError: if a file cannot be read, or is not what is expected.
+            FeedError: if a tardis-machine cannot be reached, or sends what cannot be read.
             OffGrid: if a price or amount does not fit the grid.
         """
-        instrument, paths = await self.instrument(), listed(self._config.paths or ())
-        files = self._files(paths)
-        config = self._config.model_dump(mode="json", exclude={"paths"})
-        meaning = [VERSION, instrument, config, [path.name for path in paths]]
-        place = kept.place(
-            paths[0],
-            kept.digest_of_files(paths),
-            kept.digest(msgspec.json.encode(meaning)),
-            self._context.userdir,
-        )
-        tape = kept.load(place)
-        if tape is None:
-            tape = await self._build(instrument, files, place)
+        instrument = await self.instrument()
+        config = self._config
+        if config.url is not None:
+            tape = await self._replayed(instrument)
+        else:
+            paths = listed(config.paths or ())
+            files = self._files(paths)
+            settings = config.model_dump(mode="json", include={"types", "clock_offset"})
+            meaning = [VERSION, instrument, self._exchange, settings, [path.name for path in paths]]
+            place = kept.place(
+                paths[0],
+                kept.digest_of_files(paths),
+                kept.digest(msgspec.json.encode(meaning)),
+                self._context.userdir,
+            )
+            tape = kept.load(place) or await build(instrument, files, config.clock_offset, place)
         self.stats = tape.stats
         return tape
+
+    async def _replayed(self, instrument: Instrument) -> Tape:
+        start, end = self._config.start, self._config.end
+        if start is None or end is None:
+            words = "what a backtest replays was expected: 'data.start' and 'data.end'; found "
+            words += "neither" if start is end else "one of them"
+            hint = "such as start: 2024-03-01, end: 2024-03-02"
+            raise ConfigError([Mistake("", "data", words, hint)])
+        machine = self._machine()
+        folder = self._context.userdir / "data" / "tapes"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"tardis-{self._exchange}-{self._symbol}-{start}".replace(":", "-")
+        meaning = kept.digest(msgspec.json.encode([VERSION, instrument]))
+        asked = kept.digest(msgspec.json.encode([self._exchange, machine.types, start, end]))
+        place = kept.place(folder / name, asked, meaning, self._context.userdir)
+        return kept.load(place) or await self._replay(machine, instrument, (start, end), place)
+
+    async def _replay(
+        self, machine: Machine, instrument: Instrument, span: tuple[str, str], place: Path
+    ) -> Tape:
+        begun = time.perf_counter()
+        messages, nearest, last, lines = (
+            Normalized(instrument, self._exchange, machine.types),
+            0,
+            0,
+            0,
+        )
+        with closing(Columns(instrument, place)) as columns:
+            async for line in machine.replay(*span):
+                lines += 1
+                try:
+                    rows = _in_order(messages.message(line), last)
+                except (FeedError, OffGrid) as error:
+                    raise type(error)(
+                        f"{machine.url}: line {lines} of the replay: {error}"
+                    ) from error
+                if rows:
+                    last = rows[0][1]
+                    nearest = min(nearest, *(row[1] - row[0] for row in rows))
+                    columns.add(rows)
+            stats = messages.stats
+            if not len(columns):
+                raise FeedError(
+                    f"{machine.url}: messages of {machine.exchange} {machine.symbol} were expected; found none from "
+                    f"{span[0]} to {span[1]} among {lines} lines; is 'data.symbol' what Tardis calls it?"
+                )
+            if messages.skipped:
+                stats.notes.append(
+                    f"{messages.skipped} changes of the book while it was unknown were skipped"
+                )
+            configured = self._config.clock_offset
+            offset = configured if isinstance(configured, int) else -nearest
+            stats.clock_offset_ns = [offset]
+            columns.delay(0, len(columns), offset, 0)
+            tape = columns.tape(stats)
+            if not columns.on_disk:
+                kept.keep(tape, place)
+        _log.info(
+            "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
+        )
+        return tape
+
+    async def stream(self) -> AsyncIterator[list[Row]]:
+        """Yield what a tardis-machine streams, for ever; reconnects by itself.
+
+        The times of the exchange are as Tardis tells them, but none is later than the receipt.
+
+        Raises:
+            FeedError: if it cannot be reached at first, or sends what cannot be read.
+            OffGrid: if a price or amount does not fit the grid.
+            UsageError: if files are configured.
+        """
+        if self._config.url is None:
+            raise UsageError(
+                "'data.paths' names recorded data: 'mmkit backtest' reads it; 'mmkit trade' needs a live source, "
+                "such as 'data: {plugin: tardis, url: http://127.0.0.1:8000}'"
+            )
+        instrument, machine = await self.instrument(), self._machine()
+        messages = Normalized(instrument, self._exchange, machine.types)
+        self.stats = messages.stats
+        stream = Stream(machine, messages, self._config.silence)
+        async for rows in stream.rows(self._context.clock.now_ns):
+            yield rows
 
     def _files(self, paths: Sequence[Path]) -> list[TardisFile]:
         """Return the files whose data type was asked for, and those without data."""
@@ -154,102 +315,18 @@ class TardisSource(DataSource):
         there = {file.dataset.name for file in files if file.dataset is not None}
         if missing := [name for name in wanted if there and name not in there]:
             raise CaptureError(
-                f"{_names(paths)}: {', '.join(missing)} was expected, as 'data.types' says; found only "
+                f"{names(paths)}: {', '.join(missing)} was expected, as 'data.types' says; found only "
                 f"{', '.join(sorted(there))}"
             )
         return [file for file in files if file.dataset is None or file.dataset.name in wanted]
 
-    async def _build(
-        self, instrument: Instrument, files: Sequence[TardisFile], place: Path
-    ) -> Tape:
-        begun = time.perf_counter()
-        stats = FeedStats()
-        chains = _chains(files, stats)
-        try:
-            with closing(Columns(instrument, place)) as columns:
-                for rows in merged(chain.columns(instrument) for chain in chains):
-                    if not len(columns):
-                        columns.add_columns(beginning(rows))
-                    columns.add_columns(rows)
-                    await asyncio.sleep(0)  # so that Ctrl-C is heard
-                if not len(columns):
-                    raise _no_rows(files, chains)
-                self._offset(chains, columns, stats)
-                _note(files, chains, stats)
-                tape = columns.tape(stats)
-                if not columns.on_disk:
-                    kept.keep(tape, place)
-        except OSError as error:
-            raise CaptureError(
-                f"{place}: a tape too long to be kept in memory cannot be written: {error.strerror}; "
-                "make room there, or give 'data.paths' fewer files"
-            ) from error
-        _log.info(
-            "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
-        )
-        return tape
 
-    def _offset(self, chains: Sequence[Chain], columns: Columns, stats: FeedStats) -> None:
-        configured = self._config.clock_offset
-        if isinstance(configured, int):
-            offset = configured
-        else:
-            nearest = min((c.nearest for c in chains if c.nearest is not None), default=0)
-            # A clock that is ahead cannot be told from latency.
-            offset = max(0, -nearest)
-        stats.clock_offset_ns = [offset]
-        if offset:
-            columns.delay(0, len(columns), offset, 0)
-            stats.notes.append(f"{offset} ns were added to the clock of Tardis's recorder")
-
-
-def _chains(files: Sequence[TardisFile], stats: FeedStats) -> list[Chain]:
-    """Return the files by what they hold; of one instant, what comes first is first.
+def _in_order(rows: list[Row], last: int) -> list[Row]:
+    """Return rows that were received after `last`, ns.
 
     Raises:
-        CaptureError: if two data types tell of the same.
+        FeedError: if they were not.
     """
-    by_type: dict[str, list[TardisFile]] = {}
-    by_what: dict[str, Dataset] = {}
-    for file in files:
-        if (dataset := file.dataset) is None:
-            continue
-        other = by_what.setdefault(dataset.what, dataset)
-        if other is not dataset:
-            raise CaptureError(
-                f"{file.path}: one data type that tells of the {dataset.what} was expected; found {other.name} "
-                f"and {dataset.name}; choose with 'data.types', such as 'types: [{other.name}, trades]'"
-            )
-        by_type.setdefault(dataset.name, []).append(file)
-    datasets = sorted(by_what.values(), key=lambda dataset: dataset.rank)
-    no_book = "book" not in by_what
-    return [Chain(by_type[each.name], rows_of(each, stats, is_book=no_book)) for each in datasets]
-
-
-def _note(files: Sequence[TardisFile], chains: Sequence[Chain], stats: FeedStats) -> None:
-    """Add to the notes what only the whole tells."""
-    for chain in chains:
-        if isinstance(chain.rows, BookRows):
-            note_skipped(stats, chain.rows.skipped)
-    for file in files:
-        if file.dataset is None:
-            stats.notes.append(f"{file.path.name}: is empty: there was no data that day")
-    if not stats.snapshots:
-        stats.notes.append("the book is never known: the files hold neither a book nor best prices")
-
-
-def _no_rows(files: Sequence[TardisFile], chains: Sequence[Chain]) -> CaptureError:
-    paths = _names([file.path for file in files])
-    skipped = sum(chain.rows.skipped for chain in chains if isinstance(chain.rows, BookRows))
-    if skipped:
-        return CaptureError(
-            f"{paths}: a snapshot of the book was expected; found none in {skipped} lines: a day's file begins "
-            "with one; was it cut at the front?"
-        )
-    return CaptureError(
-        f"{paths}: lines were expected; found none, which is how Tardis says that there is no data of that day"
-    )
-
-
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(str(path) for path in paths)
+    if rows and rows[0][1] < last:
+        raise FeedError(f"localTimestamp goes back by {last - rows[0][1]} ns")
+    return rows
