@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mmkit.errors import CaptureError, OffGrid
 from mmkit.instruments import Instrument
 from mmkit.tape import SCALE
+from mmkit.tape.cells import decimals, filled, integers, steps
 from mmkit.tape.paths import unreadable
 from mmkit_tardis.datasets import As, Dataset, dataset_of
 from mmkit_tardis.names import EXCHANGES, hint
@@ -233,13 +234,13 @@ class TardisFile:
         times = {}
         for name in ("timestamp", "local_timestamp"):
             column = table.column(name)
-            times[name] = _integers(column)
+            times[name] = integers(column)
             if column.null_count or ((times[name] < 0) | (times[name] > NEVER_US)).any():
                 self._explain(instrument, f"{name} is no time")
         for name, how in self.dataset.used.items():
             column = table.column(name)
             if name in self.dataset.optional:
-                there[name] = column.is_valid().to_numpy(zero_copy_only=False)
+                there[name] = filled(column)
             elif column.null_count:
                 self._explain(instrument, f"{name} is empty")
             if how == "flag":
@@ -250,7 +251,7 @@ class TardisFile:
                     self._explain(instrument, "no side")
                 cells[name] = found.to_numpy(zero_copy_only=False).astype(np.int64)
             elif how == "int":
-                cells[name] = _integers(column)
+                cells[name] = integers(column)
             else:
                 cells[name] = self._numbers(column, how, instrument)
         self._refuse_halves(there, line)
@@ -268,18 +269,14 @@ class TardisFile:
 
     def _numbers(self, column: pa.Array, how: As, instrument: Instrument) -> Ints:
         """Return decimals in whole steps."""
-        low, high = _halves(column)
-        valid = column.is_valid().to_numpy(zero_copy_only=False)
-        step = _step(how, instrument)
-        units = int(step.scaleb(_places(step)))
-        wrong = (high != (low >> 63)) | (low % units != 0)
+        found, wrong = steps(column, _step(how, instrument))
         if how == "price":
-            wrong |= low <= 0
+            wrong |= (found <= 0) & filled(column)
         elif how == "quantity":
-            wrong |= low < 0
-        if (wrong & valid).any():
+            wrong |= found < 0
+        if wrong.any():
             self._explain(instrument, f"a {how} is wrong")
-        return np.where(valid, low // units, 0)
+        return found
 
     def _explain(self, instrument: Instrument | None, reason: str) -> NoReturn:
         """Read the file line by line and say which is wrong, and how.
@@ -381,12 +378,6 @@ def _step(how: As, instrument: Instrument) -> Decimal:
     return instrument.tick if how == "price" else instrument.lot
 
 
-def _places(step: Decimal) -> int:
-    exponent = step.normalize().as_tuple().exponent
-    assert isinstance(exponent, int)
-    return max(0, -exponent)
-
-
 def _types(dataset: Dataset, instrument: Instrument) -> dict[str, Any]:
     """Return how each used column is parsed: decimals with as many places as a step has, so exactly or not at all."""
     import pyarrow as pa
@@ -398,7 +389,7 @@ def _types(dataset: Dataset, instrument: Instrument) -> dict[str, Any]:
             return pa.bool_()
         if how == "side":
             return pa.string()
-        return pa.decimal128(38, _places(_step(how, instrument)))
+        return decimals(_step(how, instrument))
 
     return {name: of(how) for name, how in dataset.used.items()}
 
@@ -407,15 +398,3 @@ def _array(words: tuple[str, ...]) -> Any:
     import pyarrow as pa
 
     return pa.array(words)
-
-
-def _integers(column: pa.Array) -> Ints:
-    return cast("Ints", column.fill_null(0).to_numpy(zero_copy_only=False))
-
-
-def _halves(column: pa.Array) -> tuple[Ints, Ints]:
-    """Return the lower and upper 64 bits of decimals of 128."""
-    values = np.frombuffer(column.buffers()[1], "<i8")
-    first = 2 * column.offset
-    values = values[first : first + 2 * len(column)]
-    return values[::2], values[1::2]

@@ -14,10 +14,11 @@ from mmkit.errors import CaptureError
 from mmkit.instruments import Instrument
 from mmkit.tape import FeedStats, Tape, kept
 from mmkit.tape.columns import Columns
+from mmkit.tape.pieces import beginning, merged
+from mmkit_tardis.chain import Chain
 from mmkit_tardis.datasets import Dataset
 from mmkit_tardis.files import TardisFile
-from mmkit_tardis.merging import Chain, merged, note_skipped
-from mmkit_tardis.rows import BookRows, beginning, rows_of
+from mmkit_tardis.rows import BookRows, rows_of
 
 _log = logging.getLogger("mmkit.tardis")
 
@@ -102,8 +103,10 @@ def _chains(files: Sequence[TardisFile], stats: FeedStats) -> list[Chain]:
 def _note(files: Sequence[TardisFile], chains: Sequence[Chain], stats: FeedStats) -> None:
     """Add to the notes what only the whole tells."""
     for chain in chains:
-        if isinstance(chain.rows, BookRows):
-            note_skipped(stats, chain.rows.skipped)
+        if isinstance(chain.rows, BookRows) and (skipped := chain.rows.skipped):
+            stats.notes.append(
+                f"{skipped} lines of the book before the first snapshot of their file were skipped"
+            )
     for file in files:
         if file.dataset is None:
             stats.notes.append(f"{file.path.name}: is empty: there was no data that day")

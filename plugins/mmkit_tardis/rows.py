@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mmkit.tape import LAST, NAMES, SELL, FeedStats, GapReason, Kind
+from mmkit.tape import LAST, SELL, FeedStats, GapReason, Kind
+from mmkit.tape.pieces import NOTHING, Piece, gap, joined, piece
 from mmkit_tardis.datasets import INCREMENTAL, Dataset
 from mmkit_tardis.files import Block
 
-Columns = dict[str, npt.NDArray[Any]]
-"""The five columns of a tape, by name."""
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -29,7 +28,7 @@ class Rows(Protocol):
     def begin_file(self) -> None:
         """Say that the next block is the first of a file."""
 
-    def take(self, block: Block) -> Columns:
+    def take(self, block: Block) -> Piece:
         """Return the rows of a block, in order of ts_local; whole messages."""
 
 
@@ -71,28 +70,28 @@ class BookRows:
         """Say that the next block is the first of a file."""
         self._begun = self._in_snapshot = False
 
-    def take(self, block: Block) -> Columns:
+    def take(self, block: Block) -> Piece:
         """Return the rows of a block."""
         snapshot = block.cells["is_snapshot"].astype(bool)
         if self._begun:
             return self._rows(block, snapshot, begins_file=False)
-        gap = NOTHING
+        lost = NOTHING
         missing = int(block.ts_local[0]) // _DAY > self._end // _DAY + 1
         if self._known and (missing or not snapshot[0]):
-            gap = self._gap()
+            lost = self._gap()
             self._known = False
         skipped = int(np.argmax(snapshot)) if snapshot.any() else len(block)
         self.skipped += skipped
         if skipped == len(block):
-            return gap
+            return lost
         self._begun = True
-        return joined([gap, self._rows(block.part(skipped), snapshot[skipped:], begins_file=True)])
+        return joined([lost, self._rows(block.part(skipped), snapshot[skipped:], begins_file=True)])
 
-    def _gap(self) -> Columns:
+    def _gap(self) -> Piece:
         self._stats.gaps += 1
-        return _columns([self._time], [self._end], [Kind.GAP | LAST], [GapReason.CONNECTION], [0])
+        return gap(GapReason.CONNECTION, self._time, self._end)
 
-    def _rows(self, block: Block, snapshot: Bools, *, begins_file: bool) -> Columns:
+    def _rows(self, block: Block, snapshot: Bools, *, begins_file: bool) -> Piece:
         begins = snapshot & ~np.concatenate([[self._in_snapshot], snapshot[:-1]])
         message = begins | (np.diff(block.ts_local, prepend=-1) != 0)
         times = _book_times(block.ts_exchange, message, self._time)
@@ -104,7 +103,7 @@ class BookRows:
         nothing, none = np.zeros(told, np.int64), np.zeros(gaps, np.int64)
         # Gap, snapshot and level of one line stand in this order.
         order = np.argsort(np.concatenate([place[lost] * 3, place[begins] * 3 + 1, place * 3 + 2]))
-        made = _columns(
+        made = piece(
             np.concatenate([_before(times, self._time)[lost], times[begins], times])[order],
             np.concatenate([_before(local, self._end)[lost], local[begins], local])[order],
             np.concatenate([none + (Kind.GAP | LAST), nothing + Kind.SNAPSHOT, level])[order],
@@ -130,7 +129,7 @@ class SnapshotRows:
     def begin_file(self) -> None:
         """Nothing of one file has to do with the next."""
 
-    def take(self, block: Block) -> Columns:
+    def take(self, block: Block) -> Piece:
         """Return the rows of a block."""
         times = _book_times(block.ts_exchange, np.ones(len(block), np.bool_), self._time)
         self._time = int(times[-1])
@@ -152,7 +151,7 @@ class BestRows:
     def begin_file(self) -> None:
         """Nothing of one file has to do with the next."""
 
-    def take(self, block: Block) -> Columns:
+    def take(self, block: Block) -> Piece:
         """Return the rows of a block."""
         self._stats.messages += len(block)
         kind = int(Kind.LEVEL if self._is_book else Kind.BEST)
@@ -180,7 +179,7 @@ class TradeRows:
     def begin_file(self) -> None:
         """Nothing of one file has to do with the next."""
 
-    def take(self, block: Block) -> Columns:
+    def take(self, block: Block) -> Piece:
         """Return the rows of a block."""
         side, last = block.cells["side"], np.diff(block.ts_local, append=-1) != 0
         off_book = side == 2
@@ -191,7 +190,7 @@ class TradeRows:
         kind = np.where(off_book, int(Kind.OFF_BOOK), int(Kind.TRADE))
         kind = kind + SELL * (side == 1) + LAST * last
         times = block.ts_exchange - JUST_BEFORE
-        return _columns(times, block.ts_local, kind, block.cells["price"], block.cells["amount"])
+        return piece(times, block.ts_local, kind, block.cells["price"], block.cells["amount"])
 
 
 class DerivativeRows:
@@ -203,7 +202,7 @@ class DerivativeRows:
     def begin_file(self) -> None:
         """Nothing of one file has to do with the next."""
 
-    def take(self, block: Block) -> Columns:
+    def take(self, block: Block) -> Piece:
         """Return the rows of a block."""
         self._stats.messages += len(block)
         cells, there = block.cells, block.there
@@ -237,13 +236,13 @@ class _Part(NamedTuple):
         return cls(np.ones(count, np.bool_), int(kind), nothing, nothing)
 
 
-def _by_line(times: Ints, local: Ints, parts: Sequence[_Part]) -> Columns:
+def _by_line(times: Ints, local: Ints, parts: Sequence[_Part]) -> Piece:
     """Return the rows of lines that make several each; every line is a message."""
     there = np.stack([part.there for part in parts], axis=1)
     line, which = np.nonzero(there)
     kind = np.array([part.kind for part in parts])[which]
     kind += LAST * (np.diff(line, append=-1) != 0)
-    return _columns(
+    return piece(
         times[line],
         local[line],
         kind,
@@ -265,27 +264,3 @@ def _book_times(ts_exchange: Ints, message: Bools, least: int) -> Ints:
 def _before(column: Ints, first: int) -> Ints:
     """Return for each line the value of the one ahead of it."""
     return np.concatenate([[first], column[:-1]])
-
-
-def _columns(ts_exchange: Any, ts_local: Any, kind: Any, price: Any, quantity: Any) -> Columns:
-    return {
-        "ts_exchange": np.asarray(ts_exchange, np.int64),
-        "ts_local": np.asarray(ts_local, np.int64),
-        "kind": np.asarray(kind).astype(np.uint8),
-        "price": np.asarray(price, np.int64),
-        "quantity": np.asarray(quantity, np.int64),
-    }
-
-
-def joined(pieces: Sequence[Columns]) -> Columns:
-    """Return rows one after the other."""
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in NAMES}
-
-
-def beginning(rows: Columns) -> Columns:
-    """Return the first row of every tape, given the first that follow: the book is not known yet."""
-    first, local = rows["ts_exchange"][:1], rows["ts_local"][:1]
-    return _columns(first, local, [Kind.GAP | LAST], [GapReason.START], [0])
-
-
-NOTHING = _columns([], [], [], [], [])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mmkit.instruments import Instrument
 from mmkit.tape.file import TapeWriter
+from mmkit.tape.pieces import Piece
 from mmkit.tape.rows import FeedStats, Row
 from mmkit.tape.tape import NAMES, Tape
 
@@ -21,8 +22,6 @@ _KEPT = 8
 _WAITING = 1 << 16
 """Rows kept as tuples, which take ten times the room."""
 _ORDER = ("ts_exchange", "ts_local", "kind", "price", "quantity")
-
-Piece = dict[str, npt.NDArray[Any]]
 
 
 class Columns:
