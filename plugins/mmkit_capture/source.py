@@ -22,6 +22,7 @@ from mmkit.tape import FeedStats, Tape, kept
 from mmkit.tape.columns import Columns
 from mmkit.tape.paths import listed
 from mmkit.units import Duration
+from mmkit_capture import dumped
 from mmkit_capture.build import VERSION, Built, Source, build
 from mmkit_capture.choice import chosen_streams, clock_offsets, names, refuse_bookless
 from mmkit_capture.files import CaptureFile, is_packed
@@ -51,7 +52,8 @@ class CaptureConfig(PluginConfig):
 
     paths: Names = Field(
         min_length=1,
-        description="Raw capture files, plain, gz or xz; relative to the working folder; * and ~ work.",
+        description="Raw capture files, plain, gz or xz, or dumps of data.binance.vision; relative to the working "
+        "folder; * and ~ work.",
     )
     streams: Names | None = Field(
         None,
@@ -95,6 +97,10 @@ class CaptureSource(DataSource):
         instrument, paths = await self.instrument(), self._paths()
         config = self._config.model_dump(mode="json", include={"streams", "clock_offset"})
         meaning = [VERSION, instrument, config, [path.name for path in paths]]
+        dumps = None
+        if dumped.all_dumps(paths):
+            dumps = dumped.chosen(instrument, paths, self._config.streams)
+            meaning = ["dumps", dumped.VERSION, *meaning[1:]]
         place = kept.place(
             paths[0],
             kept.digest_of_files(paths),
@@ -103,21 +109,23 @@ class CaptureSource(DataSource):
         )
         tape = kept.load(place)
         if tape is None:
-            tape = await self._build_and_keep(instrument, paths, place)
+            tape = await self._build_and_keep(instrument, paths, place, dumps)
         self.stats = tape.stats
         return tape
 
     async def _build_and_keep(
-        self, instrument: Instrument, paths: Sequence[Path], place: Path
+        self,
+        instrument: Instrument,
+        paths: Sequence[Path],
+        place: Path,
+        dumps: dumped.ByKind | None,
     ) -> Tape:
         begun = time.perf_counter()
         try:
-            built = await self._build(instrument, paths, place)
-            with closing(built.columns) as columns:
-                self._finish(built, instrument, paths)
-                tape = columns.tape(built.stats)
-                if not columns.on_disk:
-                    kept.keep(tape, place)
+            if dumps is not None:
+                tape = await dumped.build(instrument, dumps, self._config.clock_offset, place)
+            else:
+                tape = await self._build_of_captures(instrument, paths, place)
         except OSError as error:
             raise CaptureError(
                 f"{place}: a tape too long to be kept in memory cannot be written: {error.strerror}; "
@@ -126,6 +134,17 @@ class CaptureSource(DataSource):
         _log.info(
             "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
         )
+        return tape
+
+    async def _build_of_captures(
+        self, instrument: Instrument, paths: Sequence[Path], place: Path
+    ) -> Tape:
+        built = await self._build(instrument, paths, place)
+        with closing(built.columns) as columns:
+            self._finish(built, instrument, paths)
+            tape = columns.tape(built.stats)
+            if not columns.on_disk:
+                kept.keep(tape, place)
         return tape
 
     async def _build(self, instrument: Instrument, paths: Sequence[Path], place: Path) -> Built:
@@ -204,12 +223,15 @@ class CaptureSource(DataSource):
     async def _propose_grid(self) -> Mistake:
         spec, numbers = self._context.spec, Numbers()
         # Only to ask what messages are about; no row is made on this grid.
-        stand_in = spec.on_grid(Decimal(1), Decimal(1))
-        await self._survey(stand_in, self._paths(), numbers)
+        stand_in, paths = spec.on_grid(Decimal(1), Decimal(1)), self._paths()
+        if dumped.all_dumps(paths):
+            return dumped.proposal(spec, stand_in, paths)
+        await self._survey(stand_in, paths, numbers)
         return spec.missing_grid("a capture", numbers.prices, numbers.quantities)
 
     def _paths(self) -> list[Path]:
-        found = listed(self._config.paths)
+        # A checksum lies beside the dump that it is of, and * finds both.
+        found = [path for path in listed(self._config.paths) if path.suffix != ".CHECKSUM"]
         for path in found:
             if not path.is_file():
                 # Says which of the many ways of not being a file it is.

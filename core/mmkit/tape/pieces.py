@@ -67,3 +67,16 @@ def merged(streams: Iterable[Iterator[Piece]]) -> Iterator[Piece]:
         together = joined(pieces)
         order = np.argsort(together["ts_local"], kind="stable")
         yield {name: column[order] for name, column in together.items()}
+
+
+def by_instant(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the same rows in pieces that end with the last row of an instant, as `merged` needs them."""
+    waiting = NOTHING
+    for each in pieces:
+        whole = joined([waiting, each])
+        cut = int(np.searchsorted(whole["ts_local"], whole["ts_local"][-1]))
+        if cut:
+            yield {name: column[:cut] for name, column in whole.items()}
+        waiting = {name: column[cut:] for name, column in whole.items()}
+    if len(waiting["kind"]):
+        yield waiting
