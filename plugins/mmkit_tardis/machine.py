@@ -7,7 +7,7 @@ HTTP GET ``/replay-normalized?options=`` answers with one JSON message a line; t
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -129,7 +129,7 @@ class Machine:
         scheme = "wss" if parts.scheme == "https" else "ws"
         return urlunsplit((scheme, f"{host}:{port}", parts.path, "", ""))
 
-    async def replay(self, start: str, end: str) -> AsyncIterator[bytes]:
+    async def replay(self, start: str, end: str) -> AsyncGenerator[bytes, None]:
         """Yield the lines of a replay.
 
         Raises:

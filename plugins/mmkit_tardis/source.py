@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr
 
 from mmkit.errors import CaptureError, ConfigError, FeedError, Mistake, OffGrid, UsageError
 from mmkit.instruments import Instrument
@@ -26,6 +26,7 @@ from mmkit_tardis.live import Stream
 from mmkit_tardis.machine import Machine, type_mistakes, url_mistakes
 from mmkit_tardis.names import EXCHANGES, exchange_of, hint, symbol_of
 from mmkit_tardis.normalized import Normalized
+from mmkit_tardis.raw import Ask, nearest, replayed
 from mmkit_tardis.recorded import build, names
 
 _log = logging.getLogger("mmkit.tardis")
@@ -74,8 +75,26 @@ class TardisConfig(PluginConfig):
     ws_url: str | None = Field(
         None, description="Its WebSocket, if it is not one port further than url."
     )
+    raw: bool = Field(
+        False,
+        description="Replay the exchange's own messages through tardis-dev, in place of paths and url.",
+    )
+    channels: Names | None = Field(
+        None,
+        min_length=1,
+        description="Of a raw replay, in the exchange's words; by default depth, trade and, but for spot, "
+        "markPrice.",
+    )
+    api_key: SecretStr = Field(
+        SecretStr(""),
+        description="Of a raw replay: Tardis's key, as ${TARDIS_API_KEY}; the first day of each month needs none.",
+    )
+    endpoint: str = Field(
+        "https://api.tardis.dev/v1", description="Of a raw replay: whom it is asked of."
+    )
     start: Time | None = Field(
-        None, description="What of a tardis-machine a backtest replays: from this time on, UTC."
+        None,
+        description="What a backtest replays, raw or of a tardis-machine: from this time on, UTC.",
     )
     end: Time | None = Field(None, description="Up to this time, UTC; not included.")
     silence: Duration = Field(
@@ -119,13 +138,17 @@ class TardisSource(DataSource):
                 hint(self._exchange, EXCHANGES),
             )
         config = self._config
-        if (config.paths is None) == (config.url is None):
+        ways = [config.paths is not None, config.url is not None, config.raw]
+        if sum(ways) != 1:
             yield Mistake(
                 "",
                 "data",
-                "either 'paths', of CSV datasets, or 'url', of a tardis-machine, was expected; found "
-                + ("neither" if config.url is None else "both"),
+                "either 'paths', of CSV datasets, or 'url', of a tardis-machine, or 'raw: true' was expected; found "
+                + ("several" if any(ways) else "none"),
             )
+        elif config.raw:
+            yield from url_mistakes("data.endpoint", config.endpoint, ("https", "http"))
+            yield from self._time_mistakes()
         elif config.url is None:
             for name in config.types or ():
                 if name not in DATASETS:
@@ -182,8 +205,8 @@ class TardisSource(DataSource):
         """
         spec = self._context.spec
         if spec.tick is None or spec.lot is None:
-            if self._config.url is not None:
-                words = "tardis-machine tells neither tick nor lot"
+            if self._config.paths is None:
+                words = "Tardis's messages tell neither tick nor lot"
                 raise ConfigError(
                     [Mistake("", "instrument", words, "add tick and lot under instrument")]
                 )
@@ -206,7 +229,7 @@ class TardisSource(DataSource):
         """
         instrument = await self.instrument()
         config = self._config
-        if config.url is not None:
+        if config.paths is None:
             tape = await self._replayed(instrument)
         else:
             paths = listed(config.paths or ())
@@ -230,27 +253,42 @@ class TardisSource(DataSource):
             words += "neither" if start is end else "one of them"
             hint = "such as start: 2024-03-01, end: 2024-03-02"
             raise ConfigError([Mistake("", "data", words, hint)])
-        machine = self._machine()
         folder = self._context.userdir / "data" / "tapes"
         folder.mkdir(parents=True, exist_ok=True)
         name = f"tardis-{self._exchange}-{self._symbol}-{start}".replace(":", "-")
-        meaning = kept.digest(msgspec.json.encode([VERSION, instrument]))
-        asked = kept.digest(msgspec.json.encode([self._exchange, machine.types, start, end]))
+        types = ("raw", *self._channels) if self._config.raw else self._types
+        configured = self._config.clock_offset
+        meaning = kept.digest(msgspec.json.encode([VERSION, instrument, configured]))
+        asked = kept.digest(msgspec.json.encode([self._exchange, types, start, end]))
         place = kept.place(folder / name, asked, meaning, self._context.userdir)
-        return kept.load(place) or await self._replay(machine, instrument, (start, end), place)
+        if (tape := kept.load(place)) is not None:
+            return tape
+        begun = time.perf_counter()
+        with closing(Columns(instrument, place)) as columns:
+            if self._config.raw:
+                stats, nearest = await self._replay_raw(instrument, (start, end), columns)
+            else:
+                stats, nearest = await self._replay(instrument, (start, end), columns)
+            # A clock that is ahead cannot be told from latency.
+            offset = configured if isinstance(configured, int) else max(0, -nearest)
+            stats.clock_offset_ns = [offset]
+            columns.delay(0, len(columns), offset, 0)
+            tape = columns.tape(stats)
+            if not columns.on_disk:
+                kept.keep(tape, place)
+        _log.info(
+            "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
+        )
+        return tape
 
     async def _replay(
-        self, machine: Machine, instrument: Instrument, span: tuple[str, str], place: Path
-    ) -> Tape:
-        begun = time.perf_counter()
-        messages, nearest, last, lines = (
-            Normalized(instrument, self._exchange, machine.types),
-            0,
-            0,
-            0,
-        )
-        with closing(Columns(instrument, place)) as columns:
-            async for line in machine.replay(*span):
+        self, instrument: Instrument, span: tuple[str, str], columns: Columns
+    ) -> tuple[FeedStats, int]:
+        """Take in what a tardis-machine replays; return what was found, and the smallest ``local - exchange``."""
+        machine, nearest, last, lines = self._machine(), 0, 0, 0
+        messages = Normalized(instrument, self._exchange, machine.types)
+        async with aclosing(machine.replay(*span)) as replay:
+            async for line in replay:
                 lines += 1
                 try:
                     rows = _in_order(messages.message(line), last)
@@ -262,27 +300,48 @@ class TardisSource(DataSource):
                     last = rows[0][1]
                     nearest = min(nearest, *(row[1] - row[0] for row in rows))
                     columns.add(rows)
-            stats = messages.stats
-            if not len(columns):
-                raise FeedError(
-                    f"{machine.url}: messages of {machine.exchange} {machine.symbol} were expected; found none from "
-                    f"{span[0]} to {span[1]} among {lines} lines; is 'data.symbol' what Tardis calls it?"
-                )
-            if messages.skipped:
-                stats.notes.append(
-                    f"{messages.skipped} changes of the book while it was unknown were skipped"
-                )
-            configured = self._config.clock_offset
-            offset = configured if isinstance(configured, int) else -nearest
-            stats.clock_offset_ns = [offset]
-            columns.delay(0, len(columns), offset, 0)
-            tape = columns.tape(stats)
-            if not columns.on_disk:
-                kept.keep(tape, place)
-        _log.info(
-            "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
+        if not len(columns):
+            raise FeedError(
+                f"{machine.url}: messages of {machine.exchange} {machine.symbol} were expected; found none from "
+                f"{span[0]} to {span[1]} among {lines} lines; is 'data.symbol' what Tardis calls it?"
+            )
+        if messages.skipped:
+            messages.stats.notes.append(
+                f"{messages.skipped} changes of the book while it was unknown were skipped"
+            )
+        return messages.stats, nearest
+
+    @property
+    def _channels(self) -> tuple[str, ...]:
+        """What a raw replay is of."""
+        marks = ("markPrice",) if self._context.spec.market != "spot" else ()
+        return self._config.channels or ("depth", "trade", *marks)
+
+    async def _replay_raw(
+        self, instrument: Instrument, span: tuple[str, str], columns: Columns
+    ) -> tuple[FeedStats, int]:
+        """Take in a raw replay; return what was found, and the smallest ``local - exchange``."""
+        wire, smallest = self._context.wire_formats(instrument, self._channels), 0
+        ask = Ask(
+            self._exchange,
+            self._symbol.lower(),
+            self._channels,
+            *span,
+            self._config.endpoint.rstrip("/"),
+            self._config.api_key.get_secret_value(),
+            self._context.userdir / "data" / "tardis",
         )
-        return tape
+        async with aclosing(replayed(ask, wire)) as replay:
+            async for rows in replay:
+                smallest = min(smallest, nearest(rows))
+                columns.add(rows)
+        if not wire.stats.snapshots:
+            raise FeedError(
+                f"{ask.endpoint}: a snapshot of the book of {ask.exchange} {self._symbol} was expected; found none from "
+                f"{span[0]} to {span[1]} among {wire.stats.messages} messages; Tardis has one at 00:00 UTC and after "
+                "every reconnect: begin there"
+            )
+        return wire.stats, smallest
 
     async def stream(self) -> AsyncIterator[list[Row]]:
         """Yield what a tardis-machine streams, for ever; reconnects by itself.
@@ -296,8 +355,8 @@ class TardisSource(DataSource):
         """
         if self._config.url is None:
             raise UsageError(
-                "'data.paths' names recorded data: 'mmkit backtest' reads it; 'mmkit trade' needs a live source, "
-                "such as 'data: {plugin: tardis, url: http://127.0.0.1:8000}'"
+                "'data.paths' and 'data.raw' are recorded data: 'mmkit backtest' reads it; 'mmkit trade' needs a live "
+                "source, such as 'data: {plugin: tardis, url: http://127.0.0.1:8000}'"
             )
         instrument, machine = await self.instrument(), self._machine()
         messages = Normalized(instrument, self._exchange, machine.types)

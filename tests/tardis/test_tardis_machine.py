@@ -202,8 +202,8 @@ def test_where_nothing_listens_it_is_said_what_to_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({}, "either 'paths', of CSV datasets, or 'url'.* found neither"),
-        ({"url": "http://x:1", "paths": ["x"]}, "found both"),
+        ({}, "either 'paths', of CSV datasets, or 'url'.* found none"),
+        ({"url": "http://x:1", "paths": ["x"]}, "found several"),
         ({"url": "127.0.0.1:8000"}, "data.url: an address such as http://127"),
         (
             {"url": "http://x:1", "types": ["trades", "book_change"]},
