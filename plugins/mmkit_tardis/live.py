@@ -35,7 +35,7 @@ class Stream:
         self._machine, self._messages, self._silence_s = machine, messages, silence_ns / 1e9
         self._url = machine.stream_url(silence_ns)
         self._address = self._url.partition("?")[0]
-        self._proven = False  # a message has been received over any connection
+        self._proven = False  # market data has been received over any connection
         self._failures = 0
 
     async def rows(self, now_ns: Callable[[], int]) -> AsyncIterator[list[Row]]:
@@ -52,35 +52,40 @@ class Stream:
 
         while True:
             socket = await self._connected()
-            reason, gap = "", GapReason.CONNECTION
+            if socket is None:
+                continue
             try:
-                while socket is not None:
-                    async with asyncio.timeout(self._silence_s):
-                        raw = await socket.recv(decode=False)
-                    # From here to the yield nothing is awaited: no timer of the run can come between.
-                    now = now_ns()
-                    try:
-                        rows = self._messages.message(raw, now)
-                    except FeedError as error:
-                        raise FeedError(f"{self._address}: {error}") from error
-                    self._proven, self._failures = True, 0
-                    if rows:
-                        yield rows
-            except TimeoutError:
-                reason, gap = f"nothing arrived for {self._silence_s:g} s", GapReason.SILENCE
-            except ConnectionClosed as error:
-                closed = error.rcvd or error.sent
-                code = f"code {closed.code}" if closed else "no closing handshake"
-                words = f" {closed.reason!r}" if closed and closed.reason else ""
-                reason = f"the connection closed ({code}{words})"
-            finally:
-                if socket is not None:
-                    await socket.close()
-            if socket is not None:
-                self._failures += 1
+                try:
+                    while True:
+                        async with asyncio.timeout(self._silence_s):
+                            raw = await socket.recv(decode=False)
+                        # From here to the yield nothing is awaited: no timer of the run can come between.
+                        if rows := self._taken(raw, now_ns()):
+                            yield rows
+                except TimeoutError:
+                    reason, gap = f"nothing arrived for {self._silence_s:g} s", GapReason.SILENCE
+                except ConnectionClosed as error:
+                    closed = error.rcvd or error.sent
+                    code = f"code {closed.code}" if closed else "no closing handshake"
+                    words = f" {closed.reason!r}" if closed and closed.reason else ""
+                    reason = f"the connection closed ({code}{words})"
+                    gap = GapReason.CONNECTION
+                # Told before the connection is closed, which may take a moment.
                 if rows := self._messages.lost(gap, now_ns()):
                     yield rows
-                await self._wait(reason)
+            finally:
+                await socket.close()
+            self._failures += 1
+            await self._wait(reason)
+
+    def _taken(self, raw: bytes, now: int) -> list[Row]:
+        try:
+            rows = self._messages.message(raw, now)
+        except FeedError as error:
+            raise FeedError(f"{self._address}: {error}") from error
+        if rows:
+            self._proven, self._failures = True, 0
+        return rows
 
     async def _connected(self) -> Any:
         """Return an open connection; `None` if it did not come about, after waiting a while."""
@@ -127,8 +132,6 @@ class Stream:
                 f"{self._address}: market data of '{self._machine.exchange}' '{self._machine.symbol}' was "
                 f"expected; found {reason}, {self._failures} times; {self._machine.advice}"
             )
-        if not self._failures:
-            return
         if self._proven:
             # Half as much again or as little, so that many clients do not come back at once.
             longest = min(_LONGEST_DELAY_S, 0.25 * 2.0 ** min(self._failures, 10))

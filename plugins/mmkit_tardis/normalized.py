@@ -114,6 +114,7 @@ class Normalized:
         self._instrument, self._exchange = instrument, exchange
         self._changes = self.BOOK in types
         self._snapshots = any(name.startswith("book_snapshot") for name in types)
+        self._quotes = any(name.startswith("quote") for name in types)
         self.stats = FeedStats()
         self.skipped = 0
         """Changes of the book while it was unknown."""
@@ -187,7 +188,8 @@ class Normalized:
             case _BookChange():
                 return self._change(found, at, local)
             case _BookSnapshot(depth=depth):
-                if depth == 1 and (self._changes or self._snapshots):
+                # A quote is a book_snapshot of one level.
+                if depth == 1 and self._quotes and (self._changes or self._snapshots):
                     return self._best(found.bids, found.asks, at, local)
                 return self._book(found.bids, found.asks, at, local)
             case _BookTicker():

@@ -32,6 +32,12 @@ L, TR, S, G = int(Kind.LEVEL), int(Kind.TRADE), int(Kind.SNAPSHOT), Kind.GAP | L
 SNAPSHOT = change(10, 15, {100.1: 1.5, 100.0: 1e-3}, {100.3: 2}, True)
 UPDATE = change(20, 26, {100.1: 0}, {100.4: 0.25}, False)
 TRADE = message("trade", 20, 27, id="7", price=100.3, amount=0.5, side="buy")
+ERROR = {
+    **disconnect(20),
+    "type": "error",
+    "details": "fetch failed",
+    "subSequentErrorsCount": 3,
+}
 DAYS = {"start": "2024-03-01", "end": "2024-03-02"}
 
 
@@ -136,6 +142,24 @@ def test_books_of_some_levels_and_best_prices(tmp_path: Path) -> None:
         (L, 1001, 1500),
         (L | SELL | LAST, 1003, 2000),
     ]
+
+
+def test_a_quote_beside_a_book_is_a_best_price_and_a_book_of_one_level_a_book(
+    tmp_path: Path,
+) -> None:
+    one = message(
+        *("book_snapshot", 20, 26),
+        name="-",
+        depth=1,
+        interval=0,
+        asks=[],
+        bids=[{"price": 100.1, "amount": 1.5}],
+    )
+    beside = replayed(machine_with(SNAPSHOT, one), tmp_path, types=["book_change", "quote"])
+    assert rows(beside)[-1][2:] == (Kind.BEST | LAST, 1001, 1500)
+    for types in (["quote"], ["book_snapshot_1_0ms"]):
+        alone = replayed(machine_with(one), tmp_path, types=types)
+        assert [row[2:] for row in rows(alone)[1:]] == [(S, 0, 0), (L | LAST, 1001, 1500)]
 
 
 def test_a_replay_is_kept_and_not_asked_for_again(tmp_path: Path) -> None:
@@ -320,14 +344,8 @@ def test_silence_is_a_loss_and_connects_anew(tmp_path: Path) -> None:
 def test_an_error_message_is_told_in_the_log_and_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    error = {
-        **disconnect(20),
-        "type": "error",
-        "details": "fetch failed",
-        "subSequentErrorsCount": 3,
-    }
     machine = TardisMachine()
-    machine.sessions = [sends(SNAPSHOT, error, UPDATE)]
+    machine.sessions = [sends(SNAPSHOT, ERROR, UPDATE)]
     assert kinds(streamed(machine, tmp_path, 2)[0])[1] == [L, L | SELL | LAST]
     assert "error='fetch failed' in_a_row=3" in caplog.text
 
