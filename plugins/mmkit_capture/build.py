@@ -15,7 +15,7 @@ from mmkit.errors import CaptureError, FeedError, OffGrid
 from mmkit.instruments import Instrument
 from mmkit.interfaces import WireFormat
 from mmkit.tape import KIND, FeedStats, Kind, Row
-from mmkit_capture.columns import Columns
+from mmkit.tape.columns import Columns
 from mmkit_capture.files import GAP, Line
 from mmkit_capture.survey import PAUSE, FileSurvey, requested_book
 

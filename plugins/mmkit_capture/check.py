@@ -17,9 +17,9 @@ from mmkit.instruments import Instrument
 from mmkit.interfaces import MessageInfo, WireFormat
 from mmkit.quality import Notebook, SourceCheck
 from mmkit.tape import FeedStats
+from mmkit.tape.columns import Columns
 from mmkit_capture.build import rows_of
 from mmkit_capture.choice import clock_offsets, names
-from mmkit_capture.columns import Columns
 from mmkit_capture.files import CaptureFile, Line
 from mmkit_capture.repeats import TRADES
 from mmkit_capture.survey import PAUSE, FileSurvey, Numbers, inform

@@ -24,6 +24,7 @@ from mmkit.errors import CaptureError
 from mmkit.recording.frames import DAMAGED, MAGIC, Frames
 from mmkit.recording.marks import MARK, gap_of
 from mmkit.tape import NEVER
+from mmkit.tape.paths import unreadable
 
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, DAMAGED)
@@ -115,23 +116,13 @@ class CaptureFile:
                 for raw in self._zstd_lines(probe) if packing == "zstd" else file:
                     number += 1
                     yield number, raw
-        except FileNotFoundError as error:
-            raise CaptureError(
-                f"{self.path}: there is no such file; check 'data.paths', which is relative to the "
-                "folder mmkit is started in"
-            ) from error
-        except IsADirectoryError as error:
-            raise CaptureError(
-                f"{self.path}: a capture file was expected; found a folder; name its files, such as "
-                f"'{self.path}/*.gz'"
-            ) from error
         except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, DAMAGED) as error:
             raise CaptureError(
                 f"{self.path}: the {packing} data is damaged or cut short after line {number} "
                 f"({error}); check it with '{packing} -t {self.path.name}' and copy it anew"
             ) from error
         except OSError as error:
-            raise CaptureError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+            raise unreadable(self.path, error) from error
 
     def _zstd_lines(self, file: IO[bytes]) -> Iterator[bytes]:
         frames, rest = Frames(file), b""

@@ -71,6 +71,21 @@ def test_a_third_party_wheel_is_discovered_by_name_version_and_what_it_offers(
     assert {("strategy", "bid_only"), ("risk check", "max_lots")} <= offers
 
 
+def test_every_bundled_plugin_is_in_the_wheel(environment: Path, tmp_path: Path) -> None:
+    listed = run(environment / "mmkit", "plugins", "--json", cwd=tmp_path)
+
+    offers = {
+        (offer["kind"], offer["name"])
+        for plugin in json.loads(listed.stdout)
+        for offer in plugin["offers"]
+    }
+    sources = {name for kind, name in offers if kind == "data source"}
+    assert {"binance", "capture", "tardis"} <= sources
+    site = next(environment.parent.glob("lib/python*/site-packages"))
+    packages = {path.parent.name for path in site.glob("mmkit*/py.typed")}
+    assert packages >= {path.parent.name for path in ROOT.glob("*/mmkit*/py.typed")}
+
+
 def test_a_broken_wheel_is_named_with_its_reason_and_the_others_live_on(
     environment: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
-from mmkit.tape import LAST, FeedStats, GapReason, Tape, gaps_of, unknown_ns
+from mmkit.tape import KIND, LAST, FeedStats, GapReason, Kind, Tape, gaps_of, unknown_ns
 from mmkit.units import format_time
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _log = logging.getLogger("mmkit.backtest")
 
 EngineChoice = Literal["auto", "compiled", "reference"]
 
+_AT_ONCE = 1 << 20
+"""Rows that are looked through at a time."""
 _SMALL = 1_000_000
 """Rows, with three for each time the strategy is asked: three seconds on the reference engine, which is
 less than the compiled one takes to be compiled, once."""
@@ -194,13 +196,31 @@ def backtest(
 
 
 def check_covered(config: Config, tapes: Tapes) -> None:
-    """Refuse a recorded latency that does not cover the tapes.
+    """Refuse tapes without a book, and a recorded latency that does not cover them.
 
     Raises:
-        DataError: if one does not.
+        DataError: if there is one.
     """
+    for name, tape in tapes.items():
+        with told_of(name):
+            _refuse_bookless(tape)
     for name, market in config.markets.items():
         check_covers(market.sim.latency, *span_of(tapes), section_of(name))
+
+
+def _refuse_bookless(tape: Tape) -> None:
+    """Refuse a tape on which no strategy would ever be asked."""
+    if tape.stats.snapshots:
+        return
+    for start in range(0, len(tape), _AT_ONCE):
+        if (tape.kind[start : start + _AT_ONCE] & KIND == Kind.SNAPSHOT).any():
+            return
+    raise DataError(
+        f"{tape.instrument.symbol}: recorded data with a book, or at least best prices, was expected, as a strategy is "
+        "asked only while the book is known; found none in it, such as trades alone; add what holds the book of that "
+        "time to 'data.paths' (a capture with depth, incremental_book_L2 or book_ticker of Tardis, bookTicker of "
+        "data.binance.vision)"
+    )
 
 
 def files_of(config: Config) -> dict[str, str]:

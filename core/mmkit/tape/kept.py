@@ -10,9 +10,9 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from mmkit.errors import CaptureError, DataError
-from mmkit.tape import Tape
+from mmkit.tape.tape import Tape
 
-_log = logging.getLogger("mmkit.capture")
+_log = logging.getLogger("mmkit.tape")
 
 
 def digest_of_files(paths: Sequence[Path]) -> str:
