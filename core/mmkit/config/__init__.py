@@ -9,7 +9,7 @@ from typing import Any
 
 from mmkit.config.check import Chosen, Parts, check_all
 from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
-from mmkit.config.sections import Level, Mode
+from mmkit.config.sections import Level, Mode, NotifySection
 from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
@@ -18,6 +18,7 @@ from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import Provider
 from mmkit.plugins import Plugins
 from mmkit.settings import SimSettings
+from mmkit.watch import WatchSettings
 
 __all__ = [
     "Chosen",
@@ -42,6 +43,7 @@ class MarketConfig:
         venue: Where orders go.
         sim: How a simulated venue behaves.
         risk: What forbids orders.
+        watch: What is watched.
     """
 
     spec: InstrumentSpec
@@ -49,6 +51,7 @@ class MarketConfig:
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Config:
         venue: Where orders go.
         sim: How a simulated venue behaves.
         risk: What forbids orders, in the order of the file.
+        watch: What is watched.
+        notify: Where the watch's events are sent.
         log_level: The least important that is logged.
         files: What was read, in order.
         userdir: The user's folder.
@@ -82,6 +87,8 @@ class Config:
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
+    notify: NotifySection
     log_level: Level
     files: tuple[Path, ...]
     userdir: Path
@@ -91,7 +98,7 @@ class Config:
     @property
     def markets(self) -> dict[str, MarketConfig]:
         """Every market by name, the main one first."""
-        main = MarketConfig(self.spec, self.data, self.venue, self.sim, self.risk)
+        main = MarketConfig(self.spec, self.data, self.venue, self.sim, self.risk, self.watch)
         return {MAIN: main, **self.others}
 
 
@@ -250,13 +257,17 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         services=parts.services,
         data=parts.data,
         others={
-            name: MarketConfig(one.instrument.spec(), one.data, one.venue, one.sim, one.risk)
+            name: MarketConfig(
+                one.instrument.spec(), one.data, one.venue, one.sim, one.risk, one.watch
+            )
             for name, one in parts.markets.items()
         },
         strategy=parts.strategy,
         venue=parts.venue,
         sim=parts.sim,
         risk=parts.risk,
+        watch=parts.watch,
+        notify=parts.notify,
         log_level=parts.logging.level,
         files=files,
         userdir=userdir,

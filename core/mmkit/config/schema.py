@@ -8,11 +8,18 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from mmkit.config.check import LIMIT, MARKET_NAME
-from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.config.sections import (
+    InstrumentSection,
+    LoggingSection,
+    Mode,
+    NotifySection,
+    PluginsSection,
+)
 from mmkit.events import MAIN
 from mmkit.interfaces import Provider
 from mmkit.plugins import Kind, Plugins
 from mmkit.settings import SimSettings
+from mmkit.watch import WatchSettings
 
 Schema = dict[str, Any]
 
@@ -37,6 +44,8 @@ class _Building:
         models: list[type[BaseModel]] = [
             InstrumentSection,
             SimSettings,
+            WatchSettings,
+            NotifySection,
             PluginsSection,
             LoggingSection,
         ]
@@ -62,6 +71,8 @@ class _Building:
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
+            "watch": self._ref(WatchSettings),
+            "notify": self._ref(NotifySection),
             "plugins": self._ref(PluginsSection),
             "logging": self._ref(LoggingSection),
         }
@@ -83,6 +94,7 @@ class _Building:
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
+            "watch": self._ref(WatchSettings),
         }
         return {
             "type": "object",
