@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from mmkit.instruments import InstrumentSpec
 from mmkit.units import Duration, Exact
@@ -71,10 +71,23 @@ class LoggingSection(_Section):
     level: Level = Field("info", description="The least important that is shown; -v shows more.")
 
 
+def _address(url: SecretStr) -> SecretStr:
+    if not re.match(r"[A-Za-z][A-Za-z0-9]*://.", url.get_secret_value()):
+        # Whatever it is, it may be a password; so it is not repeated.
+        raise ValueError(
+            "an address of apprise that begins with a service, such as json:// or tgram://, was expected; found another"
+        )
+    return url
+
+
+Address = Annotated[SecretStr, AfterValidator(_address)]
+"""Where apprise sends to; it holds passwords, so that it is never shown."""
+
+
 class NotifySection(_Section):
     """Where the market watch's events are sent, by way of `apprise`."""
 
-    urls: tuple[SecretStr, ...] = Field(
+    urls: tuple[Address, ...] = Field(
         (),
         description='Addresses as apprise has them, such as ["${CHAT_URL}"]; they hold passwords, so that '
         "they are never shown.",
@@ -87,15 +100,3 @@ class NotifySection(_Section):
         ge=0,
         description="At most one message in so long; what comes in between is gathered in the next.",
     )
-
-    @field_validator("urls")
-    @classmethod
-    def _are_addresses(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for number, url in enumerate(urls, 1):
-            if not re.match(r"[A-Za-z][A-Za-z0-9]*://", url.get_secret_value()):
-                # Whatever it is, it may be a password; so it is not repeated.
-                raise ValueError(
-                    f"addresses that begin with a service, such as json:// or tgram://, were expected; the "
-                    f"{number}. one does not"
-                )
-        return urls

@@ -128,7 +128,7 @@ async def trade(
     for name, one in config.markets.items():
         refuse_recorded(one.sim.latency, clock.now_ns(), section_of(name))
     async with contextlib.AsyncExitStack() as stack:
-        endpoints = await stack.enter_async_context(_services(config, clock))
+        endpoints = await stack.enter_async_context(running_services(config, clock))
         sources: dict[str, DataSource] = {}
         for market in config.markets:
             with told_of(market):
@@ -320,8 +320,8 @@ class _Loop:
 
 
 @contextlib.asynccontextmanager
-async def _services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]]:
-    """Start the configured services in order; stop those that started in reverse order."""
+async def running_services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]]:
+    """Start the configured services in order, and yield their addresses; stop them in reverse order."""
     endpoints: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
         for chosen in config.services:

@@ -24,11 +24,11 @@ _LOTS = frozenset({"quantity", "bought", "sold", "flow_bought", "flow_sold", "fl
 
 
 def plain(event: WatchEvent, instrument: Instrument) -> dict[str, Any]:
-    """Return an event as JSON may hold it.
+    """Return an event as plain data.
 
-    Times in ns since the epoch. What is counted exactly, prices in quote currency and quantities in base currency
-    (contracts if inverse), is text with a decimal; ``mean`` and ``deviation``, in quote currency, ``z``, ``volatility``
-    in basis points and the shares are numbers.
+    Times in ns since the epoch. Prices in quote currency and quantities in base currency (contracts if inverse) are
+    decimals; ``mean`` and ``deviation``, in quote currency, ``z``, ``volatility`` in basis points and the shares are
+    floats.
     """
     values = {
         "type": type(event).__name__,
@@ -47,17 +47,15 @@ def plain(event: WatchEvent, instrument: Instrument) -> dict[str, Any]:
 
 def _plain(name: str, value: Any, instrument: Instrument) -> Any:
     if name in _TICKS and value is not None:
-        # Not a multiplication by the tick: in binary that would add digits that nobody measured.
-        return (
-            f"{instrument.price(value):f}" if isinstance(value, int) else money(value, instrument)
-        )
+        return instrument.price(value) if isinstance(value, int) else money(value, instrument)
     if name in _LOTS:
-        return f"{instrument.quantity(value):f}"
+        return instrument.quantity(value)
     return value
 
 
 def money(ticks: float, instrument: Instrument) -> float:
     """Return an average or a deviation in quote currency."""
+    # Not a multiplication by the tick as a float: a tenth is none, and 0.30000000000000004 no price.
     numerator, denominator = instrument.tick.as_integer_ratio()
     return ticks * numerator / denominator
 
