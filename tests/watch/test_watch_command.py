@@ -116,7 +116,7 @@ def test_events_of_the_sandbox_are_sent_on_and_the_address_is_nowhere_to_be_seen
     arrived = "\n".join(message["message"] for message in chat.messages).splitlines()
     assert all(" LargeTrade side=" in one or one.startswith("and ") for one in arrived)
     assert shown.returncode == 0, printed
-    assert "urls: '***'" in printed
+    assert "urls:\n  - '***'\n" in printed
     for secret in chat.secrets:
         assert secret not in stdout + stderr + printed
     for path in tmp_path.rglob("*"):
