@@ -38,6 +38,7 @@ CORE = {
     "trade": Core("trade", "Quote on a live feed with simulated money", _RUN),
     "record": Core("record", "Keep what a live feed says, for backtests", _RUN),
     "backtest": Core("backtest", "Run a strategy over recorded order books", _RUN),
+    "watch": Core("watch", "Show what stands out in the market, and send it on", _RUN),
     "parity": Core("parity", "Replay a recorded run as a backtest and compare", _RUN),
     "calibrate": Core("calibrate", "Measure a market for the parameters of a strategy", _RUN),
     "data": Core("data", "Check recorded market data, list it, convert it", _DATA),

@@ -36,6 +36,7 @@ from mmkit.units import Duration
 
 if TYPE_CHECKING:
     from mmkit.book import Depth
+    from mmkit.watch import Statistics
 
 C = TypeVar("C", bound="PluginConfig")
 P = TypeVar("P", covariant=True)
@@ -533,6 +534,14 @@ class MarketView(Protocol):
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
 
+    @property
+    def watch(self) -> Statistics:
+        """The market watch's statistics of the trades received so far, as the section ``watch`` asks for them.
+
+        Raises:
+            StrategyError: if the strategy does not declare `Strategy.watches`.
+        """
+
 
 class Wake(msgspec.Struct, frozen=True, kw_only=True):
     """When a strategy wants to be asked.
@@ -573,6 +582,9 @@ class Strategy(ABC):
     depth: int = 0
     """How many levels a side of the book `quote` looks at (``view.book``); 0 for the best prices alone,
     which a backtest has without following the rest."""
+
+    watches: bool = False
+    """Whether `quote` looks at ``view.watch``. Such a strategy's backtests run on the reference engine."""
 
     decision: ClassVar[str] = ""
     """The same decision as `quote`, compiled (`mmkit.decision`), as ``module:name``; empty for none."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmkit.config.check import Chosen, Parts, check_all
 from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
-from mmkit.config.sections import Gaps, Level, Mode
+from mmkit.config.sections import Gaps, Level, Mode, NotifySection
 from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
@@ -18,6 +18,7 @@ from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import Provider
 from mmkit.plugins import Plugins
 from mmkit.settings import SimSettings
+from mmkit.watch import WatchSettings
 
 __all__ = [
     "Chosen",
@@ -43,6 +44,7 @@ class MarketConfig:
         venue: Where orders go.
         sim: How a simulated venue behaves.
         risk: What forbids orders.
+        watch: What is watched.
     """
 
     spec: InstrumentSpec
@@ -51,6 +53,7 @@ class MarketConfig:
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Config:
         venue: Where orders go.
         sim: How a simulated venue behaves.
         risk: What forbids orders, in the order of the file.
+        watch: What is watched.
+        notify: Where the watch's events are sent.
         log_level: The least important that is logged.
         files: What was read, in order.
         userdir: The user's folder.
@@ -86,6 +91,8 @@ class Config:
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
+    notify: NotifySection
     log_level: Level
     files: tuple[Path, ...]
     userdir: Path
@@ -95,7 +102,9 @@ class Config:
     @property
     def markets(self) -> dict[str, MarketConfig]:
         """Every market by name, the main one first."""
-        main = MarketConfig(self.spec, self.data, self.gaps, self.venue, self.sim, self.risk)
+        main = MarketConfig(
+            self.spec, self.data, self.gaps, self.venue, self.sim, self.risk, self.watch
+        )
         return {MAIN: main, **self.others}
 
 
@@ -256,7 +265,7 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         gaps=parts.gaps,
         others={
             name: MarketConfig(
-                one.instrument.spec(), one.data, one.gaps, one.venue, one.sim, one.risk
+                one.instrument.spec(), one.data, one.gaps, one.venue, one.sim, one.risk, one.watch
             )
             for name, one in parts.markets.items()
         },
@@ -264,6 +273,8 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         venue=parts.venue,
         sim=parts.sim,
         risk=parts.risk,
+        watch=parts.watch,
+        notify=parts.notify,
         log_level=parts.logging.level,
         files=files,
         userdir=userdir,

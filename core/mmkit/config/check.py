@@ -15,6 +15,7 @@ from mmkit.config.sections import (
     InstrumentSection,
     LoggingSection,
     Mode,
+    NotifySection,
     PluginsSection,
 )
 from mmkit.config.shown import shown
@@ -25,6 +26,7 @@ from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Provider
 from mmkit.plugins import Kind, Plugins, build
 from mmkit.settings import SimSettings
+from mmkit.watch import WatchSettings
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -38,11 +40,13 @@ SECTIONS = (
     "venue",
     "sim",
     "risk",
+    "watch",
+    "notify",
     "plugins",
     "logging",
 )
 MARKET_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_OF_A_MARKET = ("instrument", "data", "venue", "sim", "risk")
+_OF_A_MARKET = ("instrument", "data", "venue", "sim", "risk", "watch")
 _NOT_BUILT = ("signals", "advisors", "fusion")
 _EXAMPLES = {
     "instrument": 'such as instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}',
@@ -88,6 +92,7 @@ class MarketParts:
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ class Parts:
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
+    notify: NotifySection
     plugins: PluginsSection
     logging: LoggingSection
     resolved: dict[str, Any]
@@ -177,8 +184,11 @@ class _Sections:
         venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
         sim = self._section("sim", SimSettings)
         risk = self._risk()
+        watch = self._section("watch", WatchSettings)
+        # Where messages go is a secret, which a recorded run has not kept, and its replay sends none.
+        notify = NotifySection() if recorded else self._section("notify", NotifySection)
         main = instrument.spec() if instrument is not None else None
-        markets, shown_markets = self._markets(main, venue, sim, risk, recorded=recorded)
+        markets, shown_markets = self._markets(main, venue, sim, risk, watch, recorded=recorded)
         plugins = self._section("plugins", PluginsSection)
         if plugins is not None and not recorded:
             self._check_disabled(plugins)
@@ -186,6 +196,8 @@ class _Sections:
         if instrument is None or data is None or strategy is None or venue is None:
             return None
         if sim is None or plugins is None or logging is None:
+            return None
+        if watch is None or notify is None:
             return None
         resolved = {
             "mode": mode,
@@ -197,6 +209,8 @@ class _Sections:
             "venue": self._shown_plugin(venue, "venue"),
             "sim": self._shown("sim", sim),
             "risk": self._shown_risk(risk),
+            "watch": self._shown("watch", watch),
+            "notify": self._shown("notify", notify),
             "plugins": self._shown("plugins", plugins),
             "logging": self._shown("logging", logging),
         }
@@ -211,6 +225,8 @@ class _Sections:
             venue=venue,
             sim=sim,
             risk=tuple(risk),
+            watch=watch,
+            notify=notify,
             plugins=plugins,
             logging=logging,
             resolved=resolved,
@@ -224,6 +240,7 @@ class _Sections:
         venue: Chosen | None,
         sim: SimSettings | None,
         risk: list[Chosen],
+        watch: WatchSettings | None,
         *,
         recorded: bool,
     ) -> tuple[dict[str, MarketParts], dict[str, Any]]:
@@ -257,12 +274,12 @@ class _Sections:
                 # What a market does not say of itself holds for it as for the main one.
                 above = {
                     key: self._root.value[key].merged(child.value[key])
-                    for key in ("sim", "risk")
+                    for key in ("sim", "risk", "watch")
                     if key in child.value and key in self._root.value
                 }
                 root = Written({**child.value, **above}, child.where, child.key_where)
                 market = _Sections(root, self._plugins, [], child.where, place=("markets", name))
-                made = market.market_parts(venue, sim, risk, recorded=recorded)
+                made = market.market_parts(venue, sim, risk, watch, recorded=recorded)
                 self._take_over(market.mistakes, dotted(("markets", name, "")))
                 if made is not None:
                     self._check_twice(name, child, made.instrument.spec(), traded)
@@ -299,6 +316,7 @@ class _Sections:
         venue: Chosen | None,
         sim: SimSettings | None,
         risk: list[Chosen],
+        watch: WatchSettings | None,
         *,
         recorded: bool,
     ) -> MarketParts | None:
@@ -316,9 +334,11 @@ class _Sections:
             sim = self._own_sim(sim)
         if self._written("risk") is not None:
             risk = self._risk()
-        if instrument is None or data is None or venue is None or sim is None:
+        if self._written("watch") is not None:
+            watch = self._section("watch", WatchSettings)
+        if instrument is None or data is None or venue is None or sim is None or watch is None:
             return None
-        return MarketParts(instrument, data, gaps, venue, sim, tuple(risk))
+        return MarketParts(instrument, data, gaps, venue, sim, tuple(risk), watch)
 
     def _own_sim(self, main: SimSettings | None) -> SimSettings | None:
         """Return the section of a market that has one."""
@@ -351,6 +371,8 @@ class _Sections:
             # What was taken away is said, or it would come back with the main market's.
             taken_away: dict[str, Any] = dict.fromkeys(one.name for one in main_risk)
             plain["risk"] = taken_away | self._shown_risk(parts.risk)
+        if self._written("watch") is not None:
+            plain["watch"] = self._shown("watch", parts.watch)
         return plain
 
     def _shown_data(self, data: Chosen, gaps: Gaps, *, recorded: bool) -> Any:

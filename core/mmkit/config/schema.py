@@ -13,12 +13,14 @@ from mmkit.config.sections import (
     InstrumentSection,
     LoggingSection,
     Mode,
+    NotifySection,
     PluginsSection,
 )
 from mmkit.events import MAIN
 from mmkit.interfaces import Provider
 from mmkit.plugins import Kind, Plugins
 from mmkit.settings import SimSettings
+from mmkit.watch import WatchSettings
 
 Schema = dict[str, Any]
 
@@ -43,6 +45,8 @@ class _Building:
         models: list[type[BaseModel]] = [
             InstrumentSection,
             SimSettings,
+            WatchSettings,
+            NotifySection,
             PluginsSection,
             LoggingSection,
         ]
@@ -68,6 +72,8 @@ class _Building:
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
+            "watch": self._ref(WatchSettings),
+            "notify": self._ref(NotifySection),
             "plugins": self._ref(PluginsSection),
             "logging": self._ref(LoggingSection),
         }
@@ -89,6 +95,7 @@ class _Building:
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
+            "watch": self._ref(WatchSettings),
         }
         return {
             "type": "object",

@@ -29,6 +29,7 @@ from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.session import Market, Session
 from mmkit.settings import FillReports
+from mmkit.watch import Watch
 
 if TYPE_CHECKING:
     from mmkit.config import Chosen, Config
@@ -139,7 +140,14 @@ def assemble(
     for name, chosen in config.markets.items():
         context = contexts[name]
         checks = [(check.name, cast(RiskCheck, check.build(context))) for check in chosen.risk]
-        engine = Engine(context.instrument, strategy, RiskGate(checks), start_ns, market=name)
+        watch: Watch | None = None
+        if strategy.watches:
+            # What a strategy asks for when it wants it, it need not be told at an interval.
+            settings = chosen.watch.model_copy(update={"every": None})
+            watch = Watch(context.instrument, settings, name)
+        engine = Engine(
+            context.instrument, strategy, RiskGate(checks), start_ns, market=name, watch=watch
+        )
         venue = cast(ExecutionVenue, chosen.venue.build(context))
         if not venue.simulated:
             place = f"{section_of(name)}venue.plugin"
