@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,9 @@ from typing import Any, NamedTuple
 from mmkit.errors import FeedError, OffGrid
 from mmkit.interfaces import RawTap
 from mmkit.tape import GapReason, Row
+from mmkit_binance import messages
 from mmkit_binance.endpoints import Addresses, Route
+from mmkit_binance.messages import decode
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.sockets import Connection, Item, What
 from mmkit_binance.wire import BinanceWire
@@ -74,6 +77,7 @@ class Feed:
         self._doubted = 0.0
         self._refused = 0  # snapshots that the log knows of
         self._synchronised = False
+        self._candidates: list[bytes] = []  # snapshots received while the book was unknown
         self._told_loss = True  # before the first message there is nothing to lose
         self._heard = asyncio.get_running_loop().time()
 
@@ -107,7 +111,10 @@ class Feed:
             now = now_ns()
             if self._tap is not None:
                 self._hand_over(item, now, self._tap)
+            known = self._synchronised
             rows = self._take(item, now + offset)
+            if self._tap is not None and self._synchronised and not known:
+                self._hand_over_opening(now, self._tap)
             if offset:
                 rows = [(row[0] - offset, now, *row[2:]) for row in rows]
             self._ask_for_snapshot()
@@ -123,8 +130,25 @@ class Feed:
         if item.what is What.MESSAGE:
             tap(item.content, now)
         elif item.what is What.SNAPSHOT and item.content.generation == self._generation:
-            query = f"symbol={self._native}&limit={self._snapshot_limit}"
-            tap(item.content.raw, now, f"{self._rest.root}/depth?{query}")
+            if self._synchronised:
+                self._tell_snapshot(item.content.raw, now, tap)
+            else:
+                # One of them will be the book; whoever reads them back trusts the first there is.
+                self._candidates = [*self._candidates[-1:], item.content.raw]
+
+    def _hand_over_opening(self, now: int, tap: RawTap) -> None:
+        """Hand over the snapshot that the book has just been built from."""
+        for raw in self._candidates:
+            with contextlib.suppress(FeedError):  # one that cannot be read is not it
+                found = decode(messages.depth_snapshot, raw, "the book")
+                if found.last == self._wire.sync.opened:
+                    self._tell_snapshot(raw, now, tap)
+                    break
+        self._candidates.clear()
+
+    def _tell_snapshot(self, raw: bytes, now: int, tap: RawTap) -> None:
+        query = f"symbol={self._native}&limit={self._snapshot_limit}"
+        tap(raw, now, f"{self._rest.root}/depth?{query}")
 
     def _take(self, item: Item, ts_local: int) -> list[Row]:
         wire = self._wire
@@ -180,6 +204,7 @@ class Feed:
 
     def _lose(self, reason: int, ts_local: int) -> list[Row]:
         self._generation += 1
+        self._candidates.clear()
         self._told_loss = True
         self._snapshots_asked = 0
         if self._snapshot_task is not None:

@@ -111,6 +111,8 @@ class BookSync:
         self.started = False
         self.seen = 0
         """Largest ts_exchange of any message so far, ns; whoever reads other streams raises it."""
+        self.opened = 0
+        """The update id of the snapshot that the book was last built from."""
         self.dated = False
         """Whether a snapshot without a time took `seen` for it, or ``ts_local``."""
 
@@ -251,6 +253,7 @@ class BookSync:
 
     def _synchronise(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
         self._stats.snapshots += 1
+        self.opened = snapshot.last
         kept = [u for u in self._buffer if not self._rules.covered(u, snapshot.last)]
         self._buffer.clear()
         self._spare = None
