@@ -585,3 +585,37 @@ def test_while_a_side_is_empty_there_is_no_mid_for_a_price_band_and_both_refuse_
     tape = Tape.from_rows(BTCUSDT, rows)
     reference = compare(tape, SimSettings(), {"every": "100ms"}, {"price_band": limit}, BothSides)
     assert reference.engine.risk.vetoes["price_band"] > 50
+
+
+class Patient(Strategy):
+    """Waits at the best prices until it is filled."""
+
+    def quote(self, view: MarketView) -> Quotes:
+        return Quotes(bid=(600_000, 7), ask=(600_001, 7))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "queue", [{"model": "power", "exponent": 2}, {"model": "risk_averse"}, {"model": "log"}]
+)
+def test_a_book_that_is_told_whole_each_time_moves_our_place_in_the_queue_alike_in_both(
+    seed: int, queue: dict[str, Any]
+) -> None:
+    dice = random.Random(seed)
+    rows: list[Row] = []
+    for n in range(400):
+        at = S + n * 100_000_000
+        sides = [
+            [(price, dice.randrange(1, 60)) for price in prices]
+            for prices in ((600_000, 599_999, 599_998), (600_001, 600_002, 600_003))
+        ]
+        rows += snapshot_rows(*sides, at, at)
+        side, price = dice.choice([(SELL, 600_000), (0, 600_001)])
+        later = at + 50_000_000
+        rows.append((later, later, Kind.TRADE | side | LAST, price, dice.randrange(1, 15)))
+    tape = Tape.from_rows(BTCUSDT, rows)
+    sim = SimSettings.model_validate(
+        {"queue": queue, "latency": {"entry": "1ms", "response": "1ms"}}
+    )
+    reference = compare(tape, sim, {"every": "100ms"}, {}, Patient)
+    assert reference.engine.counts["fills"] > 20
