@@ -122,16 +122,11 @@ class CaptureSource(DataSource):
         dumps: dumped.ByKind | None,
     ) -> Tape:
         begun = time.perf_counter()
-        try:
+        with kept.building(place):
             if dumps is not None:
                 tape = await dumped.build(instrument, dumps, self._config.clock_offset, place)
             else:
                 tape = await self._build_of_captures(instrument, paths, place)
-        except OSError as error:
-            raise CaptureError(
-                f"{place}: a tape too long to be kept in memory cannot be written: {error.strerror}; "
-                "make room there, or give 'data.paths' fewer files"
-            ) from error
         _log.info(
             "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
         )

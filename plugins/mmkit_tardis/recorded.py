@@ -37,25 +37,19 @@ async def build(
     begun = time.perf_counter()
     stats = FeedStats()
     chains = _chains(files, stats)
-    try:
-        with closing(Columns(instrument, place)) as columns:
-            for rows in merged(chain.columns(instrument) for chain in chains):
-                if not len(columns):
-                    columns.add_columns(beginning(rows))
-                columns.add_columns(rows)
-                await asyncio.sleep(0)  # so that Ctrl-C is heard
+    with kept.building(place), closing(Columns(instrument, place)) as columns:
+        for rows in merged(chain.columns(instrument) for chain in chains):
             if not len(columns):
-                raise _no_rows(files, chains)
-            _offset(clock_offset, chains, columns, stats)
-            _note(files, chains, stats)
-            tape = columns.tape(stats)
-            if not columns.on_disk:
-                kept.keep(tape, place)
-    except OSError as error:
-        raise CaptureError(
-            f"{place}: a tape too long to be kept in memory cannot be written: {error.strerror}; "
-            "make room there, or give 'data.paths' fewer files"
-        ) from error
+                columns.add_columns(beginning(rows))
+            columns.add_columns(rows)
+            await asyncio.sleep(0)  # so that Ctrl-C is heard
+        if not len(columns):
+            raise _no_rows(files, chains)
+        _offset(clock_offset, chains, columns, stats)
+        _note(files, chains, stats)
+        tape = columns.tape(stats)
+        if not columns.on_disk:
+            kept.keep(tape, place)
     _log.info(
         "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
     )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmkit.quality.findings import Notebook
-from mmkit.tape import KIND, LAST, GapReason, Kind, Tape, gaps_of
+from mmkit.tape import KIND, LAST, GapReason, Kind, Tape
 from mmkit.tape.index import NONE
 from mmkit.units import format_time
 
@@ -82,7 +82,7 @@ class TapeCheck:
             GapReason.CONNECTION: "connection_lost",
             GapReason.SILENCE: "silence",
         }
-        for gap in gaps_of(tape):
+        for gap in tape.gaps:
             words = f"the book is unknown for {_seconds(gap.end - gap.begin)}"
             words += ", to the end" if gap.end == end else ""
             self._add(codes[gap.reason], gap.row, words)

@@ -27,7 +27,7 @@ from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
-from mmkit.tape import KIND, LAST, FeedStats, GapReason, Kind, Tape, gaps_of, unknown_ns
+from mmkit.tape import KIND, LAST, FeedStats, GapReason, Kind, Tape, unknown_ns
 from mmkit.units import format_time
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def load_tape(config: Config, market: str = MAIN) -> Tape:
 
 def _gaps_in_words(tape: Tape) -> str:
     """Return how often and how long the book is unknown, but for the start; empty for never."""
-    gaps = [gap for gap in gaps_of(tape) if gap.reason != GapReason.START]
+    gaps = [gap for gap in tape.gaps if gap.reason != GapReason.START]
     if not gaps:
         return ""
     count = f"{len(gaps)} gap{'' if len(gaps) == 1 else 's'}"

@@ -18,7 +18,7 @@ from mmkit.quality.picture import Picture
 from mmkit.quality.tape import TapeCheck
 from mmkit.run.assembly import told_of
 from mmkit.run.sources import configured_sources, source_of_paths
-from mmkit.tape import KIND, LAST, Gap, Kind, Tape, gaps_of, unknown_ns
+from mmkit.tape import KIND, LAST, Gap, Kind, Tape, unknown_ns
 from mmkit.units import format_time
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def looked_at(found: SourceCheck, market: str, symbol: str, venue: str) -> Looke
     """Add to what a source says of its data what the tape tells."""
     tape, notes = found.tape, found.notes
     rows = updates = trades = start = end = usual = longest = compared = 0
-    gaps: list[Gap] = []
+    gaps: tuple[Gap, ...] = ()
     if tape is not None and len(tape):
         check = TapeCheck(tape, notes, found.where, found.remarks)
         check.run()
@@ -159,7 +159,7 @@ def looked_at(found: SourceCheck, market: str, symbol: str, venue: str) -> Looke
         rows, updates = len(tape), int(told.sum())
         trades = int((what == Kind.TRADE).sum())
         start, end = int(tape.ts_local[0]), int(tape.ts_local[-1])
-        gaps = gaps_of(tape)
+        gaps = tape.gaps
         _, after = check.intervals()
         if len(after):
             usual, longest = int(np.median(after)), int(after.max())

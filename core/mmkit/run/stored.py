@@ -10,7 +10,7 @@ import msgspec
 from mmkit.errors import DataError
 from mmkit.report import format_span
 from mmkit.run.sources import Named
-from mmkit.tape import GapReason, Tape, gaps_of
+from mmkit.tape import GapReason, Tape
 from mmkit.units import format_time
 
 FOLDER = "data"
@@ -141,7 +141,7 @@ def _entry(path: Path, kind: str, kept: Path | None) -> Stored:
         start_ns=int(tape.ts_local[0]) if len(tape) else None,
         end_ns=int(tape.ts_local[-1]) if len(tape) else None,
         rows=len(tape),
-        gaps=sum(gap.reason != GapReason.START for gap in gaps_of(tape)),
+        gaps=sum(gap.reason != GapReason.START for gap in tape.gaps),
     )
 
 

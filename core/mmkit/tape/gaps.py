@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ class Gap(NamedTuple):
 
 
 def gaps_of(tape: Tape) -> list[Gap]:
-    """Return every gap of a tape, the one it begins with among them."""
+    """Return every gap of a tape, the one it begins with among them; `Tape.gaps` remembers them."""
     found: list[Gap] = []
     waiting: list[tuple[int, int]] = []
     for row, what in _special(tape):
@@ -43,7 +44,7 @@ def gaps_of(tape: Tape) -> list[Gap]:
     return found
 
 
-def unknown_ns(gaps: list[Gap]) -> int:
+def unknown_ns(gaps: Sequence[Gap]) -> int:
     """Return for how long the book is unknown in at least one of the gaps, ns."""
     total, until = 0, 0
     for gap in gaps:
