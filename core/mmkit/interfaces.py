@@ -717,7 +717,10 @@ class RiskCheck(ABC):
         return None
 
     def next_ns(self, view: RiskView) -> int:
-        """Return when `pull` may change its mind by time alone; `NEVER` if it will not."""
+        """Return when `pull` may change its mind by time alone; `NEVER` if it will not.
+
+        A time that has passed is not waited for: by then `pull` has been asked.
+        """
         return NEVER
 
 
