@@ -2,66 +2,82 @@
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush, nsmallest
+from collections.abc import Sequence
+from heapq import nsmallest
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mmkit.tape import KIND, LAST, SELL, Kind, Row
+from mmkit.tape import KIND, LAST, NEVER, SELL, Kind, Row
+
+# As numbers: a member of an enumeration takes as long to look up as the rest of a row to take in.
+_LEVEL, _SNAPSHOT, _GAP = int(Kind.LEVEL), int(Kind.SNAPSHOT), int(Kind.GAP)
+
+_NO_PRICE = NEVER  # as an ask worse than every price; negative, as a bid
+_NEAR = 32  # ticks
 
 
 class Ladder:
     """One side of the book: quantity by price, and the best price.
 
-    Best is highest for bids, lowest for asks. A heap with late deletion keeps it: a price is pushed
-    when it appears and popped once it is on top and gone, so a change costs O(log n).
+    Best is highest for bids, lowest for asks. No level is better than `bound`, which is the best price itself
+    until that level goes; the next best is then looked for from there on, tick by tick as levels are close
+    together, and among all of them if nothing is near.
     """
 
-    __slots__ = ("_heap", "_sign", "levels")
+    __slots__ = ("_sign", "bound", "levels")
 
     def __init__(self, sign: int) -> None:
         self.levels: dict[int, int] = {}
         """Lots by price in ticks. Every quantity is above zero."""
         self._sign = sign
-        self._heap: list[int] = []
+        self.bound = _NO_PRICE * sign
+        """No level is better."""
 
     def set(self, price: int, quantity: int) -> int:
         """Make `quantity` the total at `price`, 0 to remove it; return the total before."""
         levels = self.levels
-        if quantity:
-            before = levels.get(price, 0)
-            levels[price] = quantity
-            if not before:
-                heappush(self._heap, self._sign * price)
-                if len(self._heap) > 4 * len(levels) + 64:
-                    # Dead entries deep in the heap: a level that flickers leaves one each time.
-                    self._heap = [self._sign * alive for alive in levels]
-                    heapify(self._heap)
-            return before
-        return levels.pop(price, 0)
+        if not quantity:
+            return levels.pop(price, 0)
+        before = levels.get(price, 0)
+        levels[price] = quantity
+        if price < self.bound if self._sign > 0 else price > self.bound:
+            self.bound = price
+        return before
 
     def fill(self, prices: npt.NDArray[np.int64], quantities: npt.NDArray[np.int64]) -> None:
         """Take in the levels of an empty side, in order of price; every quantity is above zero."""
         self.levels = dict(zip(prices.tolist(), quantities.tolist(), strict=True))
-        # What is sorted is a heap.
-        self._heap = (self._sign * prices)[:: self._sign].tolist()
+        if self.levels:
+            self.bound = int(prices[0 if self._sign > 0 else -1])
 
     @property
     def best(self) -> int | None:
         """The best price in ticks, or `None` if the side is empty."""
-        heap, levels, sign = self._heap, self.levels, self._sign
-        while heap:
-            price = sign * heap[0]
+        if self.bound in self.levels:
+            return self.bound
+        return self._next_best()
+
+    def _next_best(self) -> int | None:
+        levels, sign = self.levels, self._sign
+        if not levels:
+            self.bound = _NO_PRICE * sign
+            return None
+        first = self.bound + sign
+        for price in range(first, first + sign * _NEAR, sign):
             if price in levels:
-                return price
-            heappop(heap)
-        return None
+                break
+        else:
+            price = min(levels) if sign > 0 else max(levels)
+        self.bound = price
+        return price
 
     def clear(self) -> None:
         """Forget every level."""
         self.levels.clear()
-        self._heap.clear()
+        self.bound = _NO_PRICE * self._sign
 
     def top(self, count: int) -> list[tuple[int, int]]:
         """Return the best `count` levels as ``(price, quantity)``, best first."""
@@ -96,13 +112,13 @@ class Book:
         kind = row[2]
         what = kind & KIND
         before = 0
-        if what == Kind.LEVEL:
+        if what == _LEVEL:
             before = (self.asks if kind & SELL else self.bids).set(row[3], row[4])
-        elif what == Kind.SNAPSHOT:
+        elif what == _SNAPSHOT:
             self.bids.clear()
             self.asks.clear()
             self._filling = True
-        elif what == Kind.GAP:
+        elif what == _GAP:
             self.bids.clear()
             self.asks.clear()
             self.known = self._filling = False
@@ -110,6 +126,37 @@ class Book:
             self._filling = False
             self.known = True
         return before
+
+    def take(self, rows: Sequence[Row], stop: int) -> int:
+        """Take in LEVEL rows, as `apply` does one by one, before `stop` and before the first of another kind.
+
+        Returns:
+            How many.
+        """
+        if self._filling:
+            return 0
+        bids, asks = self.bids.levels, self.asks.levels
+        best_bid, best_ask = self.bids.bound, self.asks.bound
+        taken = 0
+        for _, _, kind, price, quantity in islice(rows, stop):
+            if kind & KIND != _LEVEL:
+                break
+            taken += 1
+            if kind & SELL:
+                if quantity:
+                    asks[price] = quantity
+                    if price < best_ask:  # noqa: PLR1730 - in half the time
+                        best_ask = price
+                else:
+                    asks.pop(price, None)
+            elif quantity:
+                bids[price] = quantity
+                if price > best_bid:  # noqa: PLR1730
+                    best_bid = price
+            else:
+                bids.pop(price, None)
+        self.bids.bound, self.asks.bound = best_bid, best_ask
+        return taken
 
     @property
     def best_bid(self) -> int | None:

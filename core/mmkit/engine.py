@@ -32,6 +32,9 @@ from mmkit.quoter import Quoter, wanted_by_market
 from mmkit.risk import RiskGate
 from mmkit.tape import KIND, LAST, NEVER, GapReason, Kind, Row
 
+# As numbers, which are looked up in a fraction of the time.
+_TRADE, _GAP = int(Kind.TRADE), int(Kind.GAP)
+
 if TYPE_CHECKING:
     from mmkit.desk import Desk
     from mmkit.watch import Statistics, Watch
@@ -140,12 +143,12 @@ class Engine:
         kind = row[2]
         what = kind & KIND
         self.now = self.last_data_ns = row[1]
-        if what == Kind.TRADE:
+        if what == _TRADE:
             self._trade_in_message = True
             self.counts["trades"] += 1
             if self.watch is not None:
                 self.watch.on_row(row)
-        elif what == Kind.GAP:
+        elif what == _GAP:
             if self.watch is not None:
                 self.watch.on_row(row)
             self._feed_lost(row)
@@ -155,6 +158,17 @@ class Engine:
             if not was_known and self.book.known:
                 self._tell(FeedRestored(ts_exchange=row[0], ts_local=row[1], market=self.market))
             self._on_message()
+
+    def on_levels(self, message: Sequence[Row]) -> int:
+        """Take in the LEVEL rows with which a message begins, but for its last row, as `on_row` does.
+
+        Returns:
+            How many; the rest is for `on_row`.
+        """
+        taken = self.book.take(message, len(message) - 1)
+        if taken:
+            self.now = self.last_data_ns = message[taken - 1][1]
+        return taken
 
     def on_event(self, event: VenueEvent) -> None:
         """Take in what the venue reports, at its ``ts_local``."""

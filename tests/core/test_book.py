@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkit.book import Book, Ladder
-from mmkit.tape import LAST, SELL, GapReason, Kind, Row
+from mmkit.tape import KIND, LAST, SELL, GapReason, Kind, Row
 from mmkit.testing import snapshot_rows
 
-changes = st.lists(st.tuples(st.integers(1, 12), st.sampled_from((0, 0, 1, 2, 3))), max_size=80)
+# Close together, and so far apart that the next best is nowhere near.
+prices = st.one_of(st.integers(1, 12), st.integers(1, 500), st.sampled_from([1, 2**40, 2**62]))
+changes = st.lists(st.tuples(prices, st.sampled_from((0, 0, 1, 2, 3))), max_size=80)
 
 
 @given(sign=st.sampled_from((-1, 1)), changes=changes)
@@ -28,21 +30,33 @@ def test_a_ladder_equals_a_plain_dictionary_after_every_change(
             assert ladder.top(count) == [(price, slow[price]) for price in prices[:count]]
 
 
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_levels_that_flicker_a_million_times_do_not_grow_the_ladder(sign: int) -> None:
-    ladder = Ladder(sign)
-    best = 500
-    ladder.set(best, 1)
-    for step in range(20_000):
-        # Behind the best, so that nothing pops the dead entries.
-        price = best + sign * (1 + step % 7)
-        ladder.set(price, 5)
-        ladder.set(price, 0)
-        assert len(ladder._heap) < 200
-    assert (ladder.best, ladder.levels) == (best, {best: 1})
-    ladder.set(best + sign * 3, 2)
-    ladder.set(best, 0)
-    assert ladder.best == best + sign * 3
+kinds = st.sampled_from([Kind.LEVEL, Kind.LEVEL, Kind.LEVEL, Kind.TRADE, Kind.SNAPSHOT, Kind.GAP])
+some_rows = st.lists(
+    st.builds(
+        lambda kind, side, last, price, quantity: (0, 0, kind | side | last, price, quantity),
+        *(kinds, st.sampled_from([0, SELL]), st.sampled_from([0, 0, LAST])),
+        *(st.integers(1, 9), st.integers(0, 3)),
+    ),
+    max_size=40,
+)
+
+
+@given(before=some_rows, rows=some_rows, stop=st.integers(0, 40))
+def test_levels_taken_in_together_are_those_taken_in_one_by_one(
+    before: list[Row], rows: list[Row], stop: int
+) -> None:
+    one_by_one, together = applied(*before), applied(*before)
+    taken = together.take(rows, stop)
+    assert taken <= min(stop, len(rows))
+    assert all(row[2] & KIND == Kind.LEVEL for row in rows[:taken])
+    for row in rows:
+        one_by_one.apply(row)
+    for row in rows[taken:]:
+        together.apply(row)
+    for side in ("bids", "asks"):
+        assert getattr(together, side).levels == getattr(one_by_one, side).levels
+    assert together.known == one_by_one.known
+    assert (together.best_bid, together.best_ask) == (one_by_one.best_bid, one_by_one.best_ask)
 
 
 def test_an_empty_side_has_no_best_price() -> None:

@@ -85,8 +85,10 @@ class Session:
                 "the data source stamps or orders its rows wrongly"
             )
         self.advance(ts_local)
-        self.markets[market].venue.market(message, ts_local)
-        for row in message:
+        engine, venue = self.markets[market]
+        venue.market(message, ts_local)
+        # Of the rows of a depth message nobody is asked before the last.
+        for row in message[engine.on_levels(message) :]:
             self.on_row(row, market)
 
     def on_row(self, row: Row, market: str = MAIN) -> None:
