@@ -719,7 +719,7 @@ class RiskCheck(ABC):
     def next_ns(self, view: RiskView) -> int:
         """Return when `pull` may change its mind by time alone; `NEVER` if it will not.
 
-        A time that has passed is not waited for: by then `pull` has been asked.
+        Of a time up to that at which was decided last nothing comes: `pull` has been asked since.
         """
         return NEVER
 
