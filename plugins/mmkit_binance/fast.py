@@ -140,7 +140,7 @@ class BinanceReader(FastReader):
 
     def __init__(self, wire: BinanceWire, check: CompiledCheck) -> None:
         self._wire, self._check = wire, check
-        instrument, usdm = wire.instrument, wire.usdm
+        instrument, usdm = wire.instrument, wire.futures
         tick, lot = wire.tick_grid, wire.lot_grid
         self._state = check.state
         self._state[k.USDM] = usdm

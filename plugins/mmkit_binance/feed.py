@@ -1,22 +1,21 @@
-"""What arrives over a run's connections, taken in one after the other."""
+"""What arrives over a run's connections about one instrument, taken in one after the other."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple
 
 from mmkit.errors import FeedError
 from mmkit.tape import GapReason, Row
-from mmkit_binance.endpoints import Addresses, Route
 from mmkit_binance.rest import RequestError, Rest, patiently
-from mmkit_binance.sockets import Connection, Item, What
+from mmkit_binance.sockets import Item, What
+from mmkit_binance.streams import Streams
 from mmkit_binance.wire import BinanceWire
 
 _log = logging.getLogger("mmkit.binance")
 
-_WAITING = 10_000  # messages received and not yet taken; then the reading waits
 _SNAPSHOT_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -28,14 +27,13 @@ class _Snapshot(NamedTuple):
 
 
 class Feed:
-    """The connections of one stream and the order in which what they bring is taken in.
+    """The order in which what the streams and the snapshots bring is taken in.
 
     Args:
         wire: New; takes every message in.
         rest: Asked for snapshots.
         native: The venue's own name of the instrument.
-        routes: What to connect to.
-        silence_s: Connect anew when nothing has arrived for so long.
+        streams: Of this instrument; not started yet.
         snapshot_limit: Levels a side in a snapshot.
     """
 
@@ -44,40 +42,28 @@ class Feed:
         wire: BinanceWire,
         rest: Rest,
         native: str,
-        routes: Sequence[Route],
+        streams: Streams,
         *,
-        silence_s: float,
         snapshot_limit: int,
     ) -> None:
         self._wire, self._rest, self._native = wire, rest, native
-        self._silence_s, self._snapshot_limit = silence_s, snapshot_limit
-        self._routes = routes
-        self._queue: asyncio.Queue[Item] = asyncio.Queue(_WAITING)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._connections: list[Connection] = []
-        self._closed = {route.name for route in routes}
-        # Streams that have delivered nothing since they were opened.
-        self._missing: set[str] = set()
+        self._streams, self._snapshot_limit = streams, snapshot_limit
         self._generation = 0  # losses so far
         self._snapshot_task: asyncio.Task[None] | None = None
         self._snapshots_asked = 0  # since the book was last known
         self._synchronised = False
         self._told_loss = True  # before the first message there is nothing to lose
-        self._heard = asyncio.get_running_loop().time()
 
-    def start(self, addresses: Addresses) -> None:
+    def start(self) -> None:
         """Open the connections."""
-        for route in self._routes:
-            connection = Connection(route, addresses, self._queue.put)
-            self._connections.append(connection)
-            self._spawn(connection.run())
-        self._spawn(self._watch())
+        self._streams.start()
 
     async def stop(self) -> None:
         """Close the connections; return when everything that was started has ended."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._snapshot_task is not None:
+            self._snapshot_task.cancel()
+            await asyncio.gather(self._snapshot_task, return_exceptions=True)
+        await self._streams.stop()
 
     async def rows(self, now_ns: Callable[[], int], offset: int) -> AsyncIterator[list[Row]]:
         """Yield what arrives as rows.
@@ -87,10 +73,10 @@ class Feed:
             offset: How far the venue's clock is ahead of it; taken off the venue's times.
 
         Raises:
-            FeedError: if a first contact failed, or a message cannot be read.
+            FeedError: if a first contact failed, a message cannot be read, or a stream that must speak
+                never has.
         """
-        while True:
-            item = await self._queue.get()
+        async for item in self._streams:
             # From here to the yield nothing is awaited: no timer of the run can come between.
             now = now_ns()
             rows = self._take(item, now + offset)
@@ -101,39 +87,26 @@ class Feed:
                 yield rows
 
     def _take(self, item: Item, ts_local: int) -> list[Row]:
-        wire = self._wire
-        if item.what is What.MESSAGE:
-            self._heard = asyncio.get_running_loop().time()
-            self._told_loss = False
-            if self._missing:
-                self._note_stream(item.content)
-            try:
-                rows = wire.message(item.content, ts_local)
-            except FeedError as error:
-                assert item.route is not None
-                raise FeedError(f"{item.route.url}: {error}") from error
-        elif item.what is What.SNAPSHOT:
-            rows = self._take_snapshot(item.content, ts_local)
-        elif item.what is What.LOST:
-            assert item.route is not None
-            _log.warning("lost route=%s reason=%s", item.route.name, item.content)
-            self._closed.add(item.route.name)
-            # Once is enough when nothing has arrived since, as when silence made us hang up.
-            rows = [] if self._told_loss else self._lose(GapReason.CONNECTION, ts_local)
-        elif item.what is What.SILENCE:
-            _log.warning("silence: nothing arrived seconds=%.1f, connecting anew", self._silence_s)
-            rows = self._lose(GapReason.SILENCE, ts_local)
-        elif item.what is What.OPENED:
-            assert item.route is not None
-            _log.info("connected route=%s url=%s", item.route.name, item.route.url)
-            self._closed.discard(item.route.name)
-            self._missing.update(item.route.streams)
-            loop = asyncio.get_running_loop()
-            self._heard = loop.time()
-            loop.call_later(self._silence_s, self._warn_of_missing)
-            rows = []
-        else:
-            raise item.content
+        rows: list[Row] = []
+        match item.what:
+            case What.MESSAGE:
+                self._told_loss = False
+                try:
+                    rows = self._wire.message(item.content, ts_local)
+                except FeedError as error:
+                    assert item.route is not None
+                    raise FeedError(f"{item.route.url}: {error}") from error
+            case What.SNAPSHOT:
+                rows = self._take_snapshot(item.content, ts_local)
+            case What.LOST:
+                # Once is enough when nothing has arrived since, as when silence made us hang up.
+                rows = [] if self._told_loss else self._lose(GapReason.CONNECTION, ts_local)
+            case What.SILENCE | What.STALLED:
+                rows = self._lose(GapReason.SILENCE, ts_local)
+            case What.OPENED:
+                pass
+            case _:
+                raise item.content
         self._note_state()
         return rows
 
@@ -168,13 +141,13 @@ class Feed:
     def _ask_for_snapshot(self) -> None:
         # Not before the first update: a snapshot tells nothing of a stream that stays silent.
         waiting = self._wire.wants_snapshot and self._wire.buffering
-        if self._snapshot_task is not None or self._closed or not waiting:
+        if self._snapshot_task is not None or self._streams.closed or not waiting:
             return
         delay = 0.0
         if self._snapshots_asked:
             delay = _SNAPSHOT_DELAYS_S[min(self._snapshots_asked, len(_SNAPSHOT_DELAYS_S)) - 1]
         self._snapshots_asked += 1
-        self._snapshot_task = self._spawn(self._fetch_snapshot(self._generation, delay))
+        self._snapshot_task = self._streams.spawn(self._fetch_snapshot(self._generation, delay))
 
     async def _fetch_snapshot(self, generation: int, delay: float) -> None:
         await asyncio.sleep(delay)
@@ -188,45 +161,8 @@ class Feed:
                 break
             except RequestError as error:
                 if not self._wire.stats.snapshots:
-                    await self._queue.put(Item(What.FAILED, None, error))
+                    await self._streams.put(Item(What.FAILED, None, error))
                     return
                 _log.warning("no snapshot, trying on reason=%s", error)
                 await asyncio.sleep(max(error.retry_after_s, _SNAPSHOT_DELAYS_S[-1]))
-        await self._queue.put(Item(What.SNAPSHOT, None, _Snapshot(generation, raw)))
-
-    async def _watch(self) -> None:
-        """Tell when nothing has arrived for too long, and name streams that deliver nothing."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(max(0.01, self._heard + self._silence_s - loop.time()))
-            if self._closed or loop.time() - self._heard < self._silence_s:
-                if self._closed:
-                    self._heard = loop.time()  # a lost connection is told by itself
-                continue
-            self._heard = loop.time()
-            await self._queue.put(Item(What.SILENCE))
-            for connection in self._connections:
-                await connection.drop()
-
-    def _warn_of_missing(self) -> None:
-        if self._missing:
-            _log.warning(
-                "streams that have delivered nothing: %s", ", ".join(sorted(self._missing))
-            )
-
-    def _note_stream(self, raw: str | bytes) -> None:
-        text = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
-        self._missing = {name for name in self._missing if f'"{name}"' not in text[:200]}
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._guard(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let a fault of ours end the stream rather than silence it."""
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - told to whoever reads the rows
-            await self._queue.put(Item(What.FAILED, None, error))
+        await self._streams.put(Item(What.SNAPSHOT, None, _Snapshot(generation, raw)))

@@ -86,6 +86,43 @@ class MarkPrice(msgspec.Struct):
     next_funding: int = msgspec.field(default=0, name="T")
 
 
+class ForcedOrder(msgspec.Struct):
+    """What is inside a ``forceOrder``. Its side is the liquidation's: SELL closes a long position."""
+
+    symbol: str = msgspec.field(name="s")
+    side: str = msgspec.field(name="S")
+    quantity: str = msgspec.field(name="q")
+    price: str = msgspec.field(name="p")
+    time: int = msgspec.field(name="T")
+
+
+class Liquidation(msgspec.Struct):
+    """``forceOrder``."""
+
+    event_time: int = msgspec.field(name="E")
+    order: ForcedOrder = msgspec.field(name="o")
+
+
+class Candle(msgspec.Struct):
+    """What is inside a ``kline``."""
+
+    start: int = msgspec.field(name="t")
+    interval: str = msgspec.field(name="i")
+    open: str = msgspec.field(name="o")
+    high: str = msgspec.field(name="h")
+    low: str = msgspec.field(name="l")
+    close: str = msgspec.field(name="c")
+    volume: str = msgspec.field(name="v")
+    closed: bool = msgspec.field(name="x")
+
+
+class Kline(msgspec.Struct):
+    """``kline``."""
+
+    event_time: int = msgspec.field(name="E")
+    candle: Candle = msgspec.field(name="k")
+
+
 class Times(msgspec.Struct):
     """Only the times of any payload, and the ids of an update of the book."""
 
@@ -109,6 +146,8 @@ depth_snapshot = msgspec.json.Decoder(DepthSnapshot)
 trade = msgspec.json.Decoder(TradeMessage)
 book_ticker = msgspec.json.Decoder(BookTicker)
 mark_price = msgspec.json.Decoder(MarkPrice)
+liquidation = msgspec.json.Decoder(Liquidation)
+kline = msgspec.json.Decoder(Kline)
 times = msgspec.json.Decoder(Times)
 trade_times = msgspec.json.Decoder(TradeTimes)
 

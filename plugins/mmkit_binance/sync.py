@@ -59,8 +59,8 @@ class SpotRules:
         return update.last <= snapshot
 
 
-class UsdmRules:
-    """Binance USD-M: ids jump, and each update names the one before it."""
+class FuturesRules:
+    """Binance USD-M and COIN-M: ids jump, and each update names the one before it."""
 
     @staticmethod
     def continues(update: Update, last: int) -> bool:
@@ -89,11 +89,11 @@ class BookSync:
     moves what comes out together with a snapshot.
 
     Args:
-        rules: `SpotRules` or `UsdmRules`.
+        rules: `SpotRules` or `FuturesRules`.
         stats: Counted into: gaps, snapshots, stale_snapshots, ignored.
     """
 
-    def __init__(self, rules: type[SpotRules | UsdmRules], stats: FeedStats) -> None:
+    def __init__(self, rules: type[SpotRules | FuturesRules], stats: FeedStats) -> None:
         self._rules, self._stats = rules, stats
         self._buffer: deque[Update] = deque(maxlen=BUFFERED_UPDATES)
         # Those without an underscore are shared with the fast reader of recordings.

@@ -1,4 +1,4 @@
-"""Binance's messages about one instrument as rows of the tape, spot and USD-M."""
+"""Binance's messages about one instrument as rows of the tape: spot, USD-M and COIN-M."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
 from mmkit_binance import messages
 from mmkit_binance.lots import SpotLots, remembered
 from mmkit_binance.messages import Head, Times, TradeTimes, decode, nanoseconds
-from mmkit_binance.sync import BookSync, LevelRow, Snapshot, SpotRules, Step, Update, UsdmRules
+from mmkit_binance.sync import BookSync, FuturesRules, LevelRow, Snapshot, SpotRules, Step, Update
 from mmkit_binance.tickers import Best, TickerCheck
 
 if TYPE_CHECKING:
@@ -27,6 +27,27 @@ BOOK = ("depth", *PARTIAL)
 TRADES = ("trade", "aggTrade")
 STREAMS = (*BOOK, *TRADES, "bookTicker", "markPrice")
 """Streams that can become rows."""
+INTERVALS = (
+    "1s",
+    "1m",
+    "3m",
+    "5m",
+    "15m",
+    "30m",
+    "1h",
+    "2h",
+    "4h",
+    "6h",
+    "8h",
+    "12h",
+    "1d",
+    "3d",
+    "1w",
+    "1M",
+)
+"""Of klines; ``1s`` on spot only."""
+CHECKED = ("forceOrder", *(f"kline_{interval}" for interval in INTERVALS))
+"""Streams that are decoded and checked, and become no rows: a tape has no kind for them."""
 
 _EVENTS = {
     "depthUpdate": "depth",
@@ -34,6 +55,7 @@ _EVENTS = {
     "aggTrade": "aggTrade",
     "bookTicker": "bookTicker",
     "markPriceUpdate": "markPrice",
+    "forceOrder": "forceOrder",
 }
 _MOST_PLACES = 12  # of a grid; beyond, an ordinary number may not fit the compiled reader's 64 bits
 _ON_BOOK = "MARKET"  # a USD-M trade's X; others are INSURANCE_FUND, ADL, NA
@@ -46,7 +68,7 @@ class BinanceConfig(PluginConfig):
 class BinanceWire(WireFormat):
     """Decodes, synchronises and cross-checks one instrument's messages.
 
-    ``ts_exchange`` is ``T`` where a message has one (USD-M depth, trades), else ``E``; spot's partial
+    ``ts_exchange`` is ``T`` where a message has one (futures' depth, trades), else ``E``; spot's partial
     depth and spot's ``bookTicker`` have neither and take ``ts_local``.
 
     Raises:
@@ -54,10 +76,10 @@ class BinanceWire(WireFormat):
 
     Attributes, which `mmkit_binance.fast` shares:
         instrument, streams: As in the context.
-        usdm: Whether it is USD-M.
+        futures: Whether it is USD-M or COIN-M.
         sync: The state of the local book.
         tick_grid, lot_grid: What prices and quantities must be multiples of.
-        spot_lots: Reads spot's quantities; `None` on USD-M.
+        spot_lots: Reads spot's quantities; `None` on futures.
         local_times: Whether a row has taken ``ts_local`` for its ``ts_exchange``.
     """
 
@@ -69,13 +91,14 @@ class BinanceWire(WireFormat):
         self.instrument = instrument
         self.streams = frozenset(streams)
         self._partial = next((name for name in streams if name in PARTIAL), None)
-        self.usdm = instrument.market == "usdm"
-        self.sync = BookSync(UsdmRules if self.usdm else SpotRules, self.stats)
+        self.futures = instrument.market != "spot"
+        self.sync = BookSync(FuturesRules if self.futures else SpotRules, self.stats)
         self._check: TickerCheck | CompiledCheck = TickerCheck(self.stats)
         self.tick_grid = GridParser(instrument.tick, "price", instrument.symbol)
         self.lot_grid = GridParser(instrument.lot, "quantity", instrument.symbol)
-        self.spot_lots = None if self.usdm else SpotLots(instrument, self.stats)
+        self.spot_lots = None if self.futures else SpotLots(instrument, self.stats)
         self.local_times = False
+        self._checked = bool(self.streams.intersection(CHECKED))
         self._ticks = remembered(self.tick_grid)
         self._lots = self.spot_lots or remembered(self.lot_grid)
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes | str, int], list[Row]]] = {
@@ -85,6 +108,8 @@ class BinanceWire(WireFormat):
             "aggTrade": self._trade,
             "bookTicker": self._ticker,
             "markPrice": self._mark,
+            "forceOrder": self._liquidation,
+            **dict.fromkeys(CHECKED[1:], self._kline),
             **dict.fromkeys(PARTIAL, self._partial_depth),
         }
 
@@ -135,7 +160,7 @@ class BinanceWire(WireFormat):
         quantities: tuple[str, ...] = ()
         time: int | None = None
         ids: tuple[int, int] | None = None
-        if stream in self._handlers:
+        if stream in self._handlers and stream not in CHECKED:
             what = f"a {stream} message"
             found = (
                 decode(messages.trade_times, payload, what)
@@ -158,7 +183,7 @@ class BinanceWire(WireFormat):
 
     def fast_reader(self) -> FastReader | None:
         """Return the compiled reader; it takes over the cross-check."""
-        if max(self.tick_grid.places, self.lot_grid.places) > _MOST_PLACES:
+        if max(self.tick_grid.places, self.lot_grid.places) > _MOST_PLACES or self._checked:
             return None
         from mmkit_binance.fast import BinanceReader, CompiledCheck
 
@@ -183,6 +208,8 @@ class BinanceWire(WireFormat):
         symbol = head.symbol or ""
         if head.event is not None:
             stream = _EVENTS.get(head.event, head.event)
+            if stream in ("forceOrder", "kline") and self._checked:
+                symbol, stream = _inside(stream, symbol, raw)
             if stream == "depth" and "depth" not in self.streams and self._partial:
                 stream = self._partial  # USD-M: both are depthUpdate, and no envelope tells
             return symbol, "" if stream == "serverShutdown" else stream, raw
@@ -199,8 +226,8 @@ class BinanceWire(WireFormat):
         first: Any = None
         last: Any = None
         if stream == "depth":
-            last, first = found.last, found.previous if self.usdm else found.first
-            if self.usdm and type(first) is int:
+            last, first = found.last, found.previous if self.futures else found.first
+            if self.futures and type(first) is int:
                 first += 1
         elif isinstance(found, TradeTimes):
             first = last = found.trade if stream == "trade" else found.aggregate
@@ -229,13 +256,13 @@ class BinanceWire(WireFormat):
 
     def _depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.depth_update, payload, "a depth update")
-        if self.usdm and found.previous is None:
+        if self.futures and found.previous is None:
             raise FeedError(
-                "Binance USD-M: a depth update with 'pu' was expected; found one without, as spot "
+                "Binance futures: a depth update with 'pu' was expected; found one without, as spot "
                 "sends them; is 'instrument.market' right?"
             )
         time = nanoseconds(found.time if found.time is not None else found.event_time)
-        before = found.previous if self.usdm and found.previous is not None else found.first - 1
+        before = found.previous if self.futures and found.previous is not None else found.first - 1
         rows = self._started(time, ts_local)
         update = Update(before, found.last, time, self._levels(found.bids, found.asks))
         return self._followed(rows, self.sync.update(update, ts_local))
@@ -250,7 +277,7 @@ class BinanceWire(WireFormat):
 
     def _partial_depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         what = "a partial depth"
-        if self.usdm:
+        if self.futures:
             update = decode(messages.depth_update, payload, what)
             time = nanoseconds(update.time if update.time is not None else update.event_time)
             last, bids, asks = update.last, update.bids, update.asks
@@ -293,6 +320,28 @@ class BinanceWire(WireFormat):
         rows.append((time, ts_local, Kind.BEST | SELL | LAST, best.ask, best.ask_quantity))
         return rows
 
+    def _liquidation(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        found = decode(messages.liquidation, payload, "a forceOrder").order
+        if found.side not in ("BUY", "SELL"):
+            words = "Binance: a forceOrder's side 'BUY' or 'SELL' was expected"
+            raise FeedError(f"{words}; found {found.side!r}")
+        self._lots(found.quantity)
+        self._ticks(found.price)
+        return []
+
+    def _kline(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        candle = decode(messages.kline, payload, "a kline").candle
+        ticks = self._ticks
+        low, high = ticks(candle.low), ticks(candle.high)
+        if not low <= min(ticks(candle.open), ticks(candle.close)) or not (
+            max(ticks(candle.open), ticks(candle.close)) <= high
+        ):
+            raise FeedError(
+                "Binance: a kline whose open and close lie between low and high was expected; found "
+                f"open {candle.open}, high {candle.high}, low {candle.low}, close {candle.close}"
+            )
+        return []
+
     def _mark(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.mark_price, payload, "a mark price")
         time = nanoseconds(found.event_time)
@@ -307,24 +356,31 @@ class BinanceWire(WireFormat):
         return rows
 
 
+def _inside(event: str, symbol: str, raw: bytes | str) -> tuple[str, str]:
+    """Return symbol and stream of a payload that tells one of them one level further in."""
+    if event == "forceOrder":
+        return decode(messages.liquidation, raw, "a forceOrder").order.symbol, event
+    return symbol, f"kline_{decode(messages.kline, raw, 'a kline').candle.interval}"
+
+
 def stream_mistakes(venue: str, market: str, streams: tuple[str, ...]) -> list[Mistake]:
     """Return what is wrong with the choice of market and streams."""
     mistakes = []
-    if market not in ("spot", "usdm"):
+    if market not in ("spot", "usdm", "coinm"):
         mistakes.append(
             Mistake(
                 "",
                 "instrument.market",
-                f"'spot' or 'usdm' was expected of '{venue}'; found '{market}'",
+                f"'spot', 'usdm' or 'coinm' was expected of '{venue}'; found '{market}'",
             )
         )
-    if unknown := [name for name in streams if name not in STREAMS]:
+    if unknown := [name for name in streams if name not in (*STREAMS, *CHECKED)]:
         mistakes.append(
             Mistake(
                 "",
                 "data.streams",
                 f"unknown: {', '.join(map(repr, unknown))}",
-                f"there are {', '.join(STREAMS)}",
+                f"there are {', '.join(STREAMS)}, forceOrder, kline_1m and other intervals",
             )
         )
     for group, what in ((BOOK, "the book"), (TRADES, "trades")):

@@ -18,6 +18,7 @@ from mmkit_sandbox.connection import CLOSE_WITHIN_S, Connection
 from mmkit_sandbox.exchange import Exchange, Message
 from mmkit_sandbox.listing import SPOT, USDM
 from mmkit_sandbox.pace import Pace
+from mmkit_sandbox.payload import in_microseconds
 from mmkit_sandbox.session import MAX_STREAMS, Session
 
 _log = logging.getLogger(__name__)
@@ -137,6 +138,11 @@ class SandboxServer:
             now_ms = self._pace.now_ns() // 1_000_000
             query = rest.Request(self._exchange, market, request.query, now_ms)
             answer = rest.answer(query, name)
+            if (
+                market == SPOT
+                and request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
+            ):
+                answer = answer._replace(body=in_microseconds(answer.body))
             return self._respond(answer)
 
         return handle
@@ -180,7 +186,10 @@ class SandboxServer:
                     {"code": -5000, "msg": f"{request.path} is a WebSocket address"}, status=400
                 )
             await response.prepare(request)
-            session = Session(route, combined, names)
+            unit = request.query.get("timeUnit", "").upper()
+            session = Session(
+                route, combined, names, micro=route is Route.SPOT and unit == "MICROSECOND"
+            )
             await self._serve(Connection(session, response, request.transport))
             return response
 
@@ -200,6 +209,18 @@ class SandboxServer:
             self._index()
         await connection.say_farewell()
         self._serving.discard(serving)
+
+    def announce_shutdown(self, close_after_s: float) -> None:
+        """Tell the clients there are that the server shuts down, and end their connections after so long.
+
+        Others may connect meanwhile, as to Binance's other servers behind the same address.
+        """
+        loop = asyncio.get_running_loop()
+        for connection in self._connections:
+            connection.put(connection.session.shutdown(self._pace.now_ns() // 1_000_000))
+            loop.call_later(
+                close_after_s, connection.end, WSCloseCode.GOING_AWAY, "Server shutdown"
+            )
 
     def _index(self) -> None:
         """Work out who gets which channel."""
