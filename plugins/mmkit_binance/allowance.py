@@ -15,9 +15,26 @@ _log = logging.getLogger("mmkit.binance")
 
 WEIGHT = {"/api/v3": 6000, "/fapi/v1": 2400, "/dapi/v1": 2400}
 """A minute, by the end of the REST root."""
+TRADES_WEIGHT = {"spot": 25, "usdm": 5, "coinm": 5}
+TICKER_WEIGHT = {"spot": 2, "usdm": 2, "coinm": 2}
+_DEPTH_WEIGHT = {
+    "spot": ((100, 5), (500, 25), (1000, 50), (5000, 250)),
+    "usdm": ((50, 2), (100, 5), (500, 10), (1000, 20)),
+    "coinm": ((50, 2), (100, 5), (500, 10), (1000, 20)),
+}
 _MINUTE_S = 60.0
 _SHARE = 0.9
 """Of the weight that is used: others may ask from the same address."""
+
+
+def depth_weight(market: str, limit: int) -> int:
+    """Return what a request for the book of so many levels a side weighs."""
+    return next(weight for most, weight in _DEPTH_WEIGHT[market] if limit <= most)
+
+
+def minute_weight(market: str) -> int:
+    """Return the weight that mmkit uses in a minute at most."""
+    return int((WEIGHT["/api/v3"] if market == "spot" else WEIGHT["/fapi/v1"]) * _SHARE)
 
 
 class Allowance:

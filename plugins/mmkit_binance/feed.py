@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mmkit.errors import FeedError
 from mmkit.tape import GapReason, Row
+from mmkit_binance.allowance import depth_weight
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.sockets import Item, What
 from mmkit_binance.streams import Streams
@@ -153,7 +154,9 @@ class Feed:
         await asyncio.sleep(delay)
 
         def ask() -> Coroutine[Any, Any, bytes]:
-            return self._rest.get("depth", symbol=self._native, limit=self._snapshot_limit)
+            limit = self._snapshot_limit
+            weight = depth_weight(self._wire.instrument.market, limit)
+            return self._rest.get("depth", weight=weight, symbol=self._native, limit=limit)
 
         while True:
             try:

@@ -25,6 +25,7 @@ from mmkit_binance.endpoints import (
 from mmkit_binance.feed import Feed
 from mmkit_binance.listing import not_listed, parse_listing
 from mmkit_binance.messages import decode, nanoseconds
+from mmkit_binance.poll import Poll, poll_mistakes
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.streams import Streams
 from mmkit_binance.wire import BinanceConfig, BinanceWire, stream_mistakes
@@ -48,6 +49,15 @@ class BinanceSourceConfig(PluginConfig):
         None,
         description="Which streams are listened to; by default depth and trade, on USD-M and COIN-M "
         "depth and aggTrade, as trade is not documented there.",
+    )
+    mode: Literal["stream", "rest"] = Field(
+        "stream",
+        description="stream: over websockets; rest: asked for again and again, every so often.",
+    )
+    every: Duration = Field(
+        1_000_000_000,
+        gt=0,
+        description="How often to ask, with mode: rest; within the venue's limits.",
     )
     speed: Speed = Field("100ms", description="How often depth is told.")
     snapshot_limit: int = Field(
@@ -90,7 +100,7 @@ _server_time = msgspec.json.Decoder(_ServerTime)
 
 
 class BinanceSource(DataSource):
-    """Streams over websockets, snapshots over REST, synchronised anew after every loss."""
+    """Streams over websockets, snapshots over REST, synchronised anew after every loss; or REST alone."""
 
     def __init__(self, config: BinanceSourceConfig, context: SourceContext) -> None:
         spec = context.spec
@@ -105,7 +115,8 @@ class BinanceSource(DataSource):
         )
         self._streams = config.streams or (
             "depth",
-            "trade" if spec.market == "spot" else "aggTrade",
+            # REST has single trades on every market.
+            "trade" if spec.market == "spot" or config.mode == "rest" else "aggTrade",
         )
         mistakes = [
             *stream_mistakes(spec.venue, spec.market, self._streams),
@@ -121,6 +132,10 @@ class BinanceSource(DataSource):
             found = f"'microsecond' is not offered on {spec.venue} {spec.market}"
             mistakes.append(Mistake("", "data.time_unit", found, "leave it out"))
         self._micro = offered and config.time_unit != "millisecond"
+        if config.mode == "rest" and not mistakes:
+            mistakes += poll_mistakes(
+                spec.market, self._streams, config.every, config.snapshot_limit
+            )
         if mistakes:
             raise ConfigError(mistakes)
         self._instrument: Instrument | None = None
@@ -141,7 +156,9 @@ class BinanceSource(DataSource):
             )
             async with Rest(self._addresses) as rest:
                 try:
-                    raw = await patiently("exchangeInfo", lambda: rest.get("exchangeInfo", **only))
+                    raw = await patiently(
+                        "exchangeInfo", lambda: rest.get("exchangeInfo", weight=20, **only)
+                    )
                 except RequestError as error:
                     if _INVALID_SYMBOL in str(error).encode():
                         raise ConfigError([not_listed(spec, [])]) from error
@@ -167,6 +184,22 @@ class BinanceSource(DataSource):
             self.stats = wire.stats
             self.stats.clock_offset_ns = [offset]
             config = self._config
+            if config.mode == "rest":
+                poll = Poll(
+                    wire,
+                    rest,
+                    instrument,
+                    self._streams,
+                    every_s=config.every / 1e9,
+                    limit=config.snapshot_limit,
+                )
+                try:
+                    poll.start()
+                    async for rows in poll.rows(self._context.clock.now_ns, offset):
+                        yield rows
+                finally:
+                    await poll.stop()
+                return
             streams = Streams(
                 self._addresses,
                 instrument.market,

@@ -123,6 +123,35 @@ class Kline(msgspec.Struct):
     candle: Candle = msgspec.field(name="k")
 
 
+class RestTrade(msgspec.Struct):
+    """One of the REST answer of ``trades``."""
+
+    number: int = msgspec.field(name="id")
+    price: str
+    quantity: str = msgspec.field(name="qty")
+    time: int
+    buyer_is_maker: bool = msgspec.field(name="isBuyerMaker")
+
+
+class RestTicker(msgspec.Struct):
+    """The REST answer of ``ticker/bookTicker``; spot's has neither time nor id."""
+
+    bid: str = msgspec.field(name="bidPrice")
+    bid_quantity: str = msgspec.field(name="bidQty")
+    ask: str = msgspec.field(name="askPrice")
+    ask_quantity: str = msgspec.field(name="askQty")
+    time: int | None = None
+
+
+class PremiumIndex(msgspec.Struct):
+    """The REST answer of ``premiumIndex``."""
+
+    price: str = msgspec.field(name="markPrice")
+    time: int
+    rate: str = msgspec.field(default="", name="lastFundingRate")
+    next_funding: int = msgspec.field(default=0, name="nextFundingTime")
+
+
 class Times(msgspec.Struct):
     """Only the times of any payload, and the ids of an update of the book."""
 
@@ -148,6 +177,9 @@ book_ticker = msgspec.json.Decoder(BookTicker)
 mark_price = msgspec.json.Decoder(MarkPrice)
 liquidation = msgspec.json.Decoder(Liquidation)
 kline = msgspec.json.Decoder(Kline)
+rest_trades = msgspec.json.Decoder(list[RestTrade])
+rest_ticker = msgspec.json.Decoder(RestTicker)
+premium_index = msgspec.json.Decoder(PremiumIndex)
 times = msgspec.json.Decoder(Times)
 trade_times = msgspec.json.Decoder(TradeTimes)
 

@@ -145,6 +145,28 @@ class BinanceWire(WireFormat):
         self.stats.messages += 1
         return self._snapshot(raw, ts_local)
 
+    def polled(self, raw: bytes, ts_local: int) -> list[Row]:
+        """Take in the REST answer of ``depth`` as the whole book, not as one that updates follow.
+
+        Returns nothing if it is the book that is known already, or, from another of the venue's servers, an
+        older one.
+        """
+        found = decode(messages.depth_snapshot, raw, "the book")
+        self.stats.messages += 1
+        known = self.sync.book
+        if known is not None and found.last <= known:
+            if found.last < known:
+                self.stats.stale_snapshots += 1
+            return []
+        time = ts_local if found.time is None else nanoseconds(found.time)
+        rows = self.started(time, ts_local)
+        snapshot = Snapshot(found.last, time, self._levels(found.bids, found.asks))
+        return self._followed(rows, self.sync.replace(snapshot, ts_local))
+
+    def grid(self, price: str, quantity: str) -> tuple[int, int]:
+        """Return a price in ticks and a quantity in lots."""
+        return self._ticks(price), self._lots(quantity)
+
     def lost(self, reason: int, ts_local: int) -> list[Row]:
         """Say that messages may have been missed; the book is unknown until a snapshot fits."""
         rows = self.sync.lost(reason, ts_local)
@@ -235,7 +257,8 @@ class BinanceWire(WireFormat):
             first = last = found.event_time
         return (first, last) if type(first) is type(last) is int else None
 
-    def _started(self, ts_exchange: int, ts_local: int) -> list[Row]:
+    def started(self, ts_exchange: int, ts_local: int) -> list[Row]:
+        """Say that a message has arrived; return the rows that come before its own: the first GAP."""
         rows = self.sync.start(ts_exchange, ts_local)
         if rows:
             self._check.applied(None, rows)
@@ -263,7 +286,7 @@ class BinanceWire(WireFormat):
             )
         time = nanoseconds(found.time if found.time is not None else found.event_time)
         before = found.previous if self.futures and found.previous is not None else found.first - 1
-        rows = self._started(time, ts_local)
+        rows = self.started(time, ts_local)
         update = Update(before, found.last, time, self._levels(found.bids, found.asks))
         return self._followed(rows, self.sync.update(update, ts_local))
 
@@ -271,7 +294,7 @@ class BinanceWire(WireFormat):
         found = decode(messages.depth_snapshot, payload, "a snapshot of the book")
         time = found.time if found.time is not None else found.event_time
         at = nanoseconds(time) if time is not None else None
-        rows = self._started(ts_local if at is None else at, ts_local)
+        rows = self.started(ts_local if at is None else at, ts_local)
         snapshot = Snapshot(found.last, at, self._levels(found.bids, found.asks))
         return self._followed(rows, self.sync.snapshot(snapshot, ts_local))
 
@@ -285,7 +308,7 @@ class BinanceWire(WireFormat):
             partial = decode(messages.depth_snapshot, payload, what)
             time, last, bids, asks = ts_local, partial.last, partial.bids, partial.asks
             self.local_times = True
-        rows = self._started(time, ts_local)
+        rows = self.started(time, ts_local)
         snapshot = Snapshot(last, time, self._levels(bids, asks))
         return self._followed(rows, self.sync.replace(snapshot, ts_local))
 
@@ -297,7 +320,7 @@ class BinanceWire(WireFormat):
             kind = int(Kind.OFF_BOOK)
             self.stats.off_book += 1
         kind |= LAST | (SELL if found.buyer_is_maker else 0)
-        rows = self._started(time, ts_local)
+        rows = self.started(time, ts_local)
         rows.append((time, ts_local, kind, self._ticks(found.price), self._lots(found.quantity)))
         return rows
 
@@ -315,7 +338,7 @@ class BinanceWire(WireFormat):
         sent = found.time if found.time is not None else found.event_time
         self.local_times |= sent is None
         time = ts_local if sent is None else nanoseconds(sent)
-        rows = self._started(time, ts_local)
+        rows = self.started(time, ts_local)
         rows.append((time, ts_local, int(Kind.BEST), best.bid, best.bid_quantity))
         rows.append((time, ts_local, Kind.BEST | SELL | LAST, best.ask, best.ask_quantity))
         return rows
@@ -344,15 +367,21 @@ class BinanceWire(WireFormat):
 
     def _mark(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.mark_price, payload, "a mark price")
-        time = nanoseconds(found.event_time)
-        rows = self._started(time, ts_local)
-        price = _scaled(found.price)
-        if not found.rate:  # a contract without funding
+        return self.marked(found.event_time, found.price, found.rate, found.next_funding, ts_local)
+
+    def marked(
+        self, time_told: int, price_text: str, rate: str, next_funding: int, ts_local: int
+    ) -> list[Row]:
+        """Return the rows of a mark price and, unless `rate` is empty, the funding rate."""
+        time = nanoseconds(time_told)
+        rows = self.started(time, ts_local)
+        price = _scaled(price_text)
+        if not rate:  # a contract without funding
             rows.append((time, ts_local, Kind.MARK | LAST, 0, price))
             return rows
-        due = nanoseconds(found.next_funding) // 1_000_000_000
+        due = nanoseconds(next_funding) // 1_000_000_000
         rows.append((time, ts_local, int(Kind.MARK), 0, price))
-        rows.append((time, ts_local, Kind.FUNDING | LAST, due, _scaled(found.rate)))
+        rows.append((time, ts_local, Kind.FUNDING | LAST, due, _scaled(rate)))
         return rows
 
 

@@ -115,6 +115,30 @@ def test_usdm_connects_to_each_route_for_its_streams() -> None:
     assert next(row[2] & SELL for row in rows if row[2] & KIND == Kind.TRADE) == SELL
 
 
+def test_coinm_is_inverse_and_counts_contracts() -> None:
+    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
+        await venue.flow(socket)
+
+    venue = Venue(script, "coinm")
+
+    async def inside() -> list[Row]:
+        async with venue.open():
+            live = venue.source()
+            found = await live.instrument()
+            assert (found.native, found.kind, found.settle) == ("BTCUSD_PERP", "inverse", "BTC")
+            assert found.contract_size == 100
+            return await collect(live, known_again(0))
+
+    check_book(venue, asyncio.run(inside()))
+    assert venue.connected == [
+        "/stream?streams=btcusd_perp@depth@100ms/btcusd_perp@aggTrade",
+    ]
+    assert venue.asked[0] == "/dapi/v1/exchangeInfo"
+    assert venue.asked[-1] == "/dapi/v1/depth?symbol=BTCUSD_PERP&limit=1000"
+    words = instrument_refusal(Venue(script, "coinm"), "coinm", contract_size=Decimal(10))
+    assert words == "instrument.contract_size: the venue's is 100; found 10; remove it"
+
+
 def test_rows_are_stamped_when_they_are_taken_so_that_time_never_goes_back() -> None:
     async def inside() -> None:
         clock = SystemClock()
@@ -551,6 +575,24 @@ def test_live_usdm_streams_go_by_the_routes_of_2026() -> None:
         "wss://fstream.binance.com/market/stream?streams=btcusdt@aggTrade/btcusdt@markPrice@1s",
     ]
     assert not at.loopback
+
+
+def test_live_coinm_streams_have_no_route() -> None:
+    at = addresses("binance", "coinm", "live", {})
+    assert at.rest == "https://dapi.binance.com/dapi/v1"
+    names = stream_names("coinm", "BTCUSD_PERP", ("depth", "markPrice", "kline_1m"), "250ms")
+    assert [route.url for route in routes(at, "coinm", names)] == [
+        "wss://dstream.binance.com/stream?streams=btcusd_perp@depth/btcusd_perp@markPrice@1s"
+        "/btcusd_perp@kline_1m"
+    ]
+
+
+def test_every_usdm_stream_goes_by_its_own_route() -> None:
+    at = addresses("binance", "usdm", "live", {})
+    public = ["btcusdt@depth20@100ms", "btcusdt@trade", "!bookTicker"]
+    market = ["btcusdt@kline_1m", "btcusdt@forceOrder", "!forceOrder@arr", "!markPrice@arr@1s"]
+    found = {route.name: list(route.streams) for route in routes(at, "usdm", [*public, *market])}
+    assert found == {"public": public, "market": market}
 
 
 def test_live_spot_streams_share_a_connection() -> None:

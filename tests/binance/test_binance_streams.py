@@ -107,6 +107,8 @@ def test_through_several_connections_the_book_stays_known_and_is_the_exchanges()
             assert live.stats.tickers_compared > 10
             assert live.stats.tickers_different == 0
             assert book_of(rows).known
+            # In microseconds: read as milliseconds they would be of another century.
+            assert all(abs(row[1] - row[0]) < 10**9 for row in rows)
 
     asyncio.run(inside())
 
