@@ -179,7 +179,9 @@ liquidation = msgspec.json.Decoder(Liquidation)
 kline = msgspec.json.Decoder(Kline)
 rest_trades = msgspec.json.Decoder(list[RestTrade])
 rest_ticker = msgspec.json.Decoder(RestTicker)
+rest_tickers = msgspec.json.Decoder(list[RestTicker])
 premium_index = msgspec.json.Decoder(PremiumIndex)
+premium_indexes = msgspec.json.Decoder(list[PremiumIndex])
 times = msgspec.json.Decoder(Times)
 trade_times = msgspec.json.Decoder(TradeTimes)
 
@@ -200,6 +202,22 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes | str | msgspec.Raw, wha
         raise FeedError(
             f"Binance: {what} as JSON was expected; found {excerpt(raw)} ({_lower(str(error))})"
         ) from error
+
+
+def decode_one(
+    one: msgspec.json.Decoder[T], many: msgspec.json.Decoder[list[T]], raw: bytes, what: str
+) -> T:
+    """Return the one object that `raw` holds, alone or, as COIN-M answers, in a list.
+
+    Raises:
+        FeedError: as `decode`, and if there are several or none.
+    """
+    if not raw.lstrip().startswith(b"["):
+        return decode(one, raw, what)
+    found = decode(many, raw, what)
+    if len(found) != 1:
+        raise FeedError(f"Binance: {what} of one symbol was expected; found {len(found)}")
+    return found[0]
 
 
 def excerpt(raw: Any, limit: int = 100) -> str:

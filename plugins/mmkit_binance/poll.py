@@ -14,7 +14,7 @@ from mmkit.tape import LAST, SELL, GapReason, Kind, Row
 from mmkit.units import format_duration
 from mmkit_binance import messages
 from mmkit_binance.allowance import TICKER_WEIGHT, TRADES_WEIGHT, depth_weight, minute_weight
-from mmkit_binance.messages import decode, nanoseconds
+from mmkit_binance.messages import decode, decode_one, nanoseconds
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.wire import BinanceWire
 
@@ -143,7 +143,7 @@ class Poll:
 
     def _best(self, raw: bytes, ts_local: int) -> list[Row]:
         wire = self._wire
-        found = decode(messages.rest_ticker, raw, "the best prices")
+        found = decode_one(messages.rest_ticker, messages.rest_tickers, raw, "the best prices")
         wire.stats.messages += 1
         time = ts_local if found.time is None else nanoseconds(found.time)
         bid, ask = int(Kind.BEST), Kind.BEST | SELL | LAST
@@ -154,7 +154,7 @@ class Poll:
         ]
 
     def _mark(self, raw: bytes, ts_local: int) -> list[Row]:
-        found = decode(messages.premium_index, raw, "the mark price")
+        found = decode_one(messages.premium_index, messages.premium_indexes, raw, "the mark price")
         self._wire.stats.messages += 1
         return self._wire.marked(found.time, found.price, found.rate, found.next_funding, ts_local)
 

@@ -28,6 +28,7 @@ class Venue:
 
     Attributes:
         last: The book's update id.
+        asked_at: When each of them came, by the loop's clock.
         asked: Paths and queries of the REST requests, in order.
         connected: Paths of the connections, in order.
         answers: Answers to take the place of the next ones, by the end of the path.
@@ -39,6 +40,7 @@ class Venue:
         self._script, self.market = script, market
         self.last = 100
         self.asked: list[str] = []
+        self.asked_at: list[float] = []
         self.connected: list[str] = []
         self.answers: dict[str, list[web.Response]] = {}
         self.ahead_ms = 0
@@ -97,6 +99,7 @@ class Venue:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path_qs)
+        self.asked_at.append(asyncio.get_running_loop().time())
         name = request.path.rpartition("/")[2]
         if waiting := self.answers.get(name):
             return waiting.pop(0)
