@@ -53,6 +53,7 @@ class Feed:
         self._snapshot_task: asyncio.Task[None] | None = None
         self._snapshots_asked = 0  # since the book was last known
         self._synchronised = False
+        self._left: set[str] = set()  # routes that we hang up, which has been told
         self._told_loss = True  # before the first message there is nothing to lose
 
     def start(self) -> None:
@@ -100,9 +101,16 @@ class Feed:
             case What.SNAPSHOT:
                 rows = self._take_snapshot(item.content, ts_local)
             case What.LOST:
-                # Once is enough when nothing has arrived since, as when silence made us hang up.
-                rows = [] if self._told_loss else self._lose(GapReason.CONNECTION, ts_local)
+                assert item.route is not None
+                # Once is enough when nothing has arrived since, as when silence made us hang up, or only
+                # streams that went on while we did.
+                ours = item.route.name in self._left and not self._synchronised
+                self._left.discard(item.route.name)
+                if not (self._told_loss or ours):
+                    rows = self._lose(GapReason.CONNECTION, ts_local)
             case What.SILENCE | What.STALLED:
+                if item.route is not None:
+                    self._left.add(item.route.name)
                 rows = self._lose(GapReason.SILENCE, ts_local)
             case What.OPENED:
                 pass
