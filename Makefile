@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test lint bench-backtest clean
+.PHONY: help trade test lint bench-backtest bench-feed clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test                   install everything and run the tests"
 	@echo "make lint                   ruff, mypy, import-linter"
 	@echo "make bench-backtest         the backtest beside its peers; ARGS='--only convert' for one figure"
+	@echo "make bench-feed             depth updates a second over loopback, their delay, and ccxt beside them"
 	@echo "make clean                  remove the virtual environment"
 
 trade: $(VENV)/.installed
@@ -30,6 +31,9 @@ lint: $(VENV)/.installed-all
 # BENCH_DIR, FEED_DIR, BENCH_PEER_PYTHON: docs/benchmarks.md
 bench-backtest: $(VENV)/.installed-all
 	@$(BIN)/python -m benchmarks.backtest $(ARGS)
+
+bench-feed: $(VENV)/.installed-all
+	@$(BIN)/python -m benchmarks.feed $(ARGS)
 
 clean:
 	rm -rf $(VENV)

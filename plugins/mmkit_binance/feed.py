@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from mmkit.errors import FeedError
 from mmkit.tape import GapReason, Row
 from mmkit_binance.allowance import depth_weight
+from mmkit_binance.burst import Burst
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.sockets import Item, What
 from mmkit_binance.streams import Streams
@@ -17,6 +18,7 @@ from mmkit_binance.wire import BinanceWire
 
 _log = logging.getLogger("mmkit.binance")
 
+_AT_ONCE = 1000  # messages; then others of the run have their turn
 _SNAPSHOT_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -49,6 +51,7 @@ class Feed:
     ) -> None:
         self._wire, self._rest, self._native = wire, rest, native
         self._streams, self._snapshot_limit = streams, snapshot_limit
+        self._burst = Burst(wire)
         self._generation = 0  # losses so far
         self._snapshot_task: asyncio.Task[None] | None = None
         self._snapshots_asked = 0  # since the book was last known
@@ -93,8 +96,10 @@ class Feed:
         match item.what:
             case What.MESSAGE:
                 self._told_loss = False
+                # What has piled up is taken in together: nothing is gained by doing it later.
+                more = [one.content for one in self._streams.more(_AT_ONCE)]
                 try:
-                    rows = self._wire.message(item.content, ts_local)
+                    rows = self._burst.take([item.content, *more], ts_local)
                 except FeedError as error:
                     assert item.route is not None
                     raise FeedError(f"{item.route.url}: {error}") from error

@@ -16,6 +16,7 @@ from mmkit_binance.pace import Pace, attempts
 
 _OPEN_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 0.5  # Ctrl-C is to end a run within a second
+_PONG_WITHIN_S = 60.0  # an answer waits behind everything that a busy run has not read yet
 _MOST_BYTES = 2**24  # a message; websockets' own limit of 1 MiB is less than a large snapshot
 _ANSWER_WITHIN_S = 10.0
 _NAMES_AT_ONCE = 100  # in one request; the venue's own limit on its length is not documented
@@ -72,6 +73,7 @@ class Line:
                 open_timeout=_OPEN_TIMEOUT_S,
                 max_size=_MOST_BYTES,
                 close_timeout=_CLOSE_TIMEOUT_S,
+                ping_timeout=_PONG_WITHIN_S,
                 **options,
             )
         except InvalidStatus as error:

@@ -70,6 +70,7 @@ class Streams:
         self._routes = routes(addresses, market, list(names), query, self._most)
         self.closed = {route.name for route in self._routes}
         self.heard = 0.0
+        self._next: Item | None = None  # taken from the queue and not told yet
 
     async def __aenter__(self) -> Streams:
         self.start()
@@ -162,13 +163,14 @@ class Streams:
         return self
 
     async def __anext__(self) -> Item:
-        item = await self._queue.get()
+        if self._next is not None:
+            item, self._next = self._next, None
+        else:
+            item = await self._queue.get()
         what = item.what
         if what is What.MESSAGE:
-            now = self.heard = asyncio.get_running_loop().time()
-            heard = self._watch.heard
-            if item.stream in heard:
-                heard[item.stream] = now
+            self.heard = asyncio.get_running_loop().time()
+            self._watch.hear(item.stream, self.heard)
         elif what is What.OPENED:
             self._opened(item)
         elif what is What.LOST:
@@ -177,6 +179,19 @@ class Streams:
             self.closed.add(item.route.name)
             self._watch.closed(item.route.streams, asyncio.get_running_loop().time())
         return item
+
+    def more(self, most: int) -> list[Item]:
+        """Return messages that have arrived as well, after the one just taken and before anything else."""
+        items: list[Item] = []
+        queue, hear, now = self._queue, self._watch.hear, self.heard
+        while len(items) < most and not queue.empty():
+            item = queue.get_nowait()
+            if item.what is not What.MESSAGE:
+                self._next = item
+                break
+            hear(item.stream, now)
+            items.append(item)
+        return items
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start `work`; a fault of ours in it ends the streams rather than silence them."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmkit.book import Book
-from mmkit.tape import FeedStats, Row
+from mmkit.tape import SELL, FeedStats, Kind, Row
+
+if TYPE_CHECKING:
+    from mmkit_binance.fast import CompiledCheck
 
 WAITING = 20_000
 """Tickers kept that are ahead of the book. BTCUSDT sends about 200 a second, so 100 s of them."""
@@ -56,6 +59,16 @@ class TickerCheck:
             self._waiting.append((update_id, best))
         elif update_id == self._at:
             self._compare(best)
+
+    def hand_over(self, check: CompiledCheck) -> None:
+        """Put another, new, in the place of this one."""
+        if self._at is not None:
+            bids, asks = self._book.bids.levels, self._book.asks.levels
+            levels = [(int(Kind.LEVEL), *level) for level in bids.items()]
+            levels += [(Kind.LEVEL | SELL, *level) for level in asks.items()]
+            check.applied(self._at, [(0, 0, *row) for row in ((int(Kind.SNAPSHOT), 0, 0), *levels)])
+        for update_id, best in self._waiting:
+            check.ticker(update_id, best)
 
     def _compare(self, best: Best) -> None:
         self._stats.tickers_compared += 1

@@ -58,7 +58,7 @@ class Watch:
         within_s: A stream that must speak does so within this time of being asked for.
 
     Attributes:
-        heard: When each stream that is asked for was last heard; 0 for never. Written by whoever hears.
+        heard: When each stream that is asked for was last heard; 0 for never.
     """
 
     def __init__(self, silence_s: float, within_s: float) -> None:
@@ -69,6 +69,11 @@ class Watch:
         self._closed: dict[str, float] = {}
         self._suspected: dict[str, float] = {}
         self._told: dict[str, float] = {}
+
+    def hear(self, name: str, now: float) -> None:
+        """Say that a stream has spoken."""
+        if name in self.heard:
+            self.heard[name] = now
 
     def ask(self, names: Iterable[str], now: float) -> None:
         """Begin to expect streams."""

@@ -204,12 +204,15 @@ class BinanceWire(WireFormat):
         )
 
     def fast_reader(self) -> FastReader | None:
-        """Return the compiled reader; it takes over the cross-check."""
+        """Return the compiled reader; it takes over the cross-check, with the book as it is."""
         if max(self.tick_grid.places, self.lot_grid.places) > _MOST_PLACES or self._checked:
             return None
         from mmkit_binance.fast import BinanceReader, CompiledCheck
 
-        self._check = check = CompiledCheck(self.stats)
+        check = CompiledCheck(self.stats)
+        if isinstance(self._check, TickerCheck):
+            self._check.hand_over(check)
+        self._check = check
         return BinanceReader(self, check)
 
     def _identify(self, raw: bytes | str) -> tuple[str, str, msgspec.Raw | bytes | str]:
