@@ -16,7 +16,6 @@ from mmkit.interfaces import WireFormatContext
 from mmkit_binance.burst import Burst, _load
 from mmkit_binance.wire import BinanceConfig, BinanceWire
 
-_NUMBER = 50_000
 _TURNS = 5
 _AT_ONCE = 200  # about what piles up at full speed: 64 kB of the socket
 _INSTRUMENT = Instrument(
@@ -98,10 +97,10 @@ def _theirs(messages: list[bytes]) -> float:
     return (time.process_time() - begun) / len(messages) * 1e6
 
 
-def beside_ccxt(levels: int) -> Figures:
-    """Measure the three in turns."""
+def beside_ccxt(number: int, levels: int) -> Figures:
+    """Measure the three in turns, each with so many updates."""
     _load()
-    messages = [head + b"1700000000000000" + tail for head, tail in updates(_NUMBER, levels)]
+    messages = [head + b"1700000000000000" + tail for head, tail in updates(number, levels)]
     turns = [
         (_ours(messages, _AT_ONCE), _ours(messages, 1), _theirs(messages)) for _ in range(_TURNS)
     ]
