@@ -115,6 +115,7 @@ class Streams:
 
         They go to connections that have room, and to new ones. Returns when the venue has acknowledged
         them, which does not prove that they exist: a stream that does not stays silent, and is named.
+        Somebody must take what happens meanwhile: the answer comes behind the messages.
 
         Raises:
             FeedError: if the venue refuses.
