@@ -5,13 +5,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test lint bench-backtest bench-feed clean
+.PHONY: help trade test lint faults bench-backtest bench-feed clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
 	@echo "make trade DURATION=30s     the same, ends by itself"
 	@echo "make test                   install everything and run the tests"
 	@echo "make lint                   ruff, mypy, import-linter"
+	@echo "make faults                 10,000 seeded schedules of faults, the client's book against the exchange's; SEEDS=N"
 	@echo "make bench-backtest         the backtest beside its peers; ARGS='--only convert' for one figure"
 	@echo "make bench-feed             depth updates a second over loopback, their delay, and ccxt beside them"
 	@echo "make clean                  remove the virtual environment"
@@ -27,6 +28,10 @@ lint: $(VENV)/.installed-all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# ARGS="--first 4711 --verbose" and SEEDS=1 tell what happened in one of them.
+faults: $(VENV)/.installed-all
+	$(BIN)/python tests/sandbox/fault_schedules.py --seeds $(or $(SEEDS),10000) $(ARGS)
 
 # BENCH_DIR, FEED_DIR, BENCH_PEER_PYTHON: docs/benchmarks.md
 bench-backtest: $(VENV)/.installed-all

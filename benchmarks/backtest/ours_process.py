@@ -1,6 +1,6 @@
 """One run of mmkit from start to end: ``python -m benchmarks.backtest.ours_process EVENTS SNAPSHOT TAPES``.
 
-Maps the kept tape, or builds and keeps it; runs the compiled decision if there is one, else plain Python.
+Maps the kept tape, or builds and keeps it; runs the compiled decision.
 """
 
 from __future__ import annotations
@@ -13,18 +13,14 @@ from mmkit.tape import Tape
 
 from . import ours
 from .feed import kept_tape
-from .mm_strategy import SIM, mid_quoter
-from .outcome import NotYetError
+from .mm_strategy import SIM
 
 
 def _main() -> None:
     events, snapshot, tapes = map(Path, sys.argv[1:4])
     tape = Tape.load(kept_tape(events, snapshot, tapes))
-    try:
-        form, outcome = "compiled", ours.run_compiled(tape, (5.0, 10.0), SIM)
-    except NotYetError:
-        form, outcome = "plain Python", ours.run(tape, mid_quoter(), SIM)
-    print(json.dumps({"form": form, **outcome.figures()}))
+    outcome = ours.run_compiled(tape, (5.0, 10.0), SIM)
+    print(json.dumps({"form": "compiled", **outcome.figures()}))
 
 
 if __name__ == "__main__":

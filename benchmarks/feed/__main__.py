@@ -30,7 +30,7 @@ from mmkit.tape import Row
 CONFIG = """
 mode: dry_run
 instrument: {{venue: binance, market: spot, symbol: BTC/USDT}}
-data: {{plugin: binance, endpoint: sandbox, url: "ws{rest}", rest_url: "http{rest}", streams: [depth]}}
+data: {{plugin: binance, endpoint: sandbox, url: "ws{rest}", rest_url: "http{rest}", streams: [depth], confirm: false}}
 strategy: {{plugin: skewed, every: 100ms, half_spread: 5bps, skew: 1bps, size: "0.01", max_position: "0.05"}}
 venue: {{plugin: paper}}
 """

@@ -28,7 +28,7 @@ class Core(NamedTuple):
     section: str
 
 
-_BEGIN, _RUN, _PLUGINS = "Begin", "Run", "From plugins"
+_BEGIN, _RUN, _DATA, _PLUGINS = "Begin", "Run", "Data", "From plugins"
 CORE = {
     "init": Core("init", "Create a folder with a configuration that works", _BEGIN),
     "new": Core("new", "Write a strategy or a plugin to start from", _BEGIN),
@@ -36,9 +36,12 @@ CORE = {
     "config": Core("config", "Check or show the configuration, or print its JSON Schema", _BEGIN),
     "doctor": Core("doctor", "Check that everything is in place for a run", _BEGIN),
     "trade": Core("trade", "Quote on a live feed with simulated money", _RUN),
+    "record": Core("record", "Keep what a live feed says, for backtests", _RUN),
     "backtest": Core("backtest", "Run a strategy over recorded order books", _RUN),
+    "watch": Core("watch", "Show what stands out in the market, and send it on", _RUN),
     "parity": Core("parity", "Replay a recorded run as a backtest and compare", _RUN),
     "calibrate": Core("calibrate", "Measure a market for the parameters of a strategy", _RUN),
+    "data": Core("data", "Check recorded market data, list it, convert it", _DATA),
 }
 
 
@@ -79,7 +82,7 @@ class Cli(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table without importing a command of the core."""
-        sections: dict[str, list[tuple[str, str]]] = {_BEGIN: [], _RUN: [], _PLUGINS: []}
+        sections: dict[str, list[tuple[str, str]]] = {_BEGIN: [], _RUN: [], _DATA: [], _PLUGINS: []}
         for name in self.list_commands(ctx):
             if name in CORE:
                 sections[CORE[name].section].append((name, CORE[name].summary))

@@ -34,6 +34,7 @@ from mmkit.tape import KIND, LAST, NEVER, GapReason, Kind, Row
 
 if TYPE_CHECKING:
     from mmkit.desk import Desk
+    from mmkit.watch import Statistics, Watch
 
 
 class Engine:
@@ -51,6 +52,7 @@ class Engine:
         risk: Every order passes it.
         start_ns: When the run begins; the first regular wake is one interval later.
         market: Its name; only the main one is woken at an interval.
+        watch: Is told the market's trades, if the strategy looks at their statistics.
     """
 
     def __init__(
@@ -60,8 +62,11 @@ class Engine:
         risk: RiskGate,
         start_ns: int,
         market: str = MAIN,
+        watch: Watch | None = None,
     ) -> None:
         self.instrument = instrument
+        self.watch = watch
+        """Statistics of the market's trades; `None` if the strategy does not look at them."""
         self.market = market
         self.desk: Desk | None = None
         """Decides for several markets together; `None` if there is only this one."""
@@ -137,7 +142,11 @@ class Engine:
         if what == Kind.TRADE:
             self._trade_in_message = True
             self.counts["trades"] += 1
+            if self.watch is not None:
+                self.watch.on_row(row)
         elif what == Kind.GAP:
+            if self.watch is not None:
+                self.watch.on_row(row)
             self._feed_lost(row)
         was_known = self.book.known
         self.book.apply(row)
@@ -332,6 +341,13 @@ class Engine:
             f"such as 'depth = 5' in class {name}, or use view.best_bid and view.best_ask"
         )
 
+    def undeclared_watch(self) -> StrategyError:
+        """Return the error of a strategy that looks at the market watch without having said so."""
+        name = type(self.strategy).__name__
+        return StrategyError(
+            f"{name} looks at view.watch, but does not declare it; say 'watches = True' in class {name}"
+        )
+
     def strategy_failed(self, method: str, error: Exception) -> StrategyError:
         """Return the error that says what the user's code raised."""
         name = type(self.strategy).__name__
@@ -390,3 +406,16 @@ class View:
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off, in the settlement currency."""
         return self._engine.equity
+
+    @property
+    def watch(self) -> Statistics:
+        """Statistics of the trades received so far.
+
+        Raises:
+            StrategyError: if the strategy does not declare that it looks at them.
+        """
+        watch = self._engine.watch
+        if watch is None:
+            raise self._engine.undeclared_watch()
+        watch.advance(self._engine.now)
+        return watch.statistics()

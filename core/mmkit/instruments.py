@@ -5,14 +5,17 @@ The only place where decimals become integers and integers become decimals.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Context, Decimal, InvalidOperation
 from enum import StrEnum
 from fractions import Fraction
+from math import gcd
 
 import msgspec
 
-from mmkit.errors import OffGrid
+from mmkit.errors import Mistake, OffGrid
 
+_MOST_STEPS = 2**63  # what a tape holds
 _DIGITS = 60
 """More than any price or quantity has."""
 # Not the caller's context, whose precision anyone may have changed.
@@ -66,6 +69,60 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True):
         if not settle:
             return ContractKind.SPOT
         return ContractKind.INVERSE if settle == self.base else ContractKind.LINEAR
+
+    def on_grid(self, tick: Decimal, lot: Decimal, native: str = "") -> Instrument:
+        """Return the instrument of recorded data, which tells no grid; `native` is base and quote unless given."""
+        return Instrument(
+            venue=self.venue,
+            market=self.market,
+            symbol=self.symbol,
+            native=native or self.base + self.quote,
+            base=self.base,
+            quote=self.quote,
+            kind=self.kind,
+            tick=tick,
+            lot=lot,
+            contract_size=self.contract_size or Decimal(1),
+        )
+
+    def missing_grid(self, what: str, prices: Iterable[str], quantities: Iterable[str]) -> Mistake:
+        """Return the mistake of having told no tick or no lot, with a proposal: the largest that fit.
+
+        Args:
+            what: The data that does not carry them, such as ``a capture``.
+            prices: Every price in it, as decimals; may be left empty if the tick was told.
+            quantities: Every quantity in it, likewise.
+        """
+        words, keys = [], []
+        for key, given, name, texts in (
+            ("tick", self.tick, "price", prices),
+            ("lot", self.lot, "quantity", quantities),
+        ):
+            step = common_step(texts)
+            if given is None and step is not None:
+                words.append(f"every {name} in it is a multiple of {step:f}")
+                keys.append(f'{key}: "{step:f}"')
+        return Mistake(
+            "",
+            "instrument",
+            f"{what} does not carry tick and lot; {' and '.join(words)}",
+            f"add {', '.join(keys)} under instrument",
+        )
+
+
+def common_step(texts: Iterable[str]) -> Decimal | None:
+    """Return the largest step that every decimal is a multiple of; `None` if all are zero."""
+    numbers = [Decimal(text) for text in texts]
+    places = max((_places(number) for number in numbers), default=0)
+    step = 0
+    for number in numbers:
+        step = gcd(step, int(number.scaleb(places, _EXACT)))
+    return Decimal(step).scaleb(-places) if step else None
+
+
+def _places(number: Decimal) -> int:
+    exponent = number.normalize(_EXACT).as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,8 +253,8 @@ def _floor(value: Fraction) -> int:
 class GridParser:
     """Turns one venue's decimal strings into whole ticks or lots, exactly and quickly.
 
-    Equal to ``Decimal(text) / step`` for every text that is a whole number of steps; other texts
-    raise. Holds no state but the step.
+    Equal to ``Decimal(text) / step`` for every text that is a whole number of steps, of which 64 bits hold the
+    number; other texts raise. Holds no state but the step.
 
     Attributes:
         places: Decimal places of the step.
@@ -215,7 +272,7 @@ class GridParser:
         """Return `text` in whole steps.
 
         Raises:
-            OffGrid: if `text` is no plain decimal number or no whole number of steps.
+            OffGrid: if `text` is no plain decimal number, no whole number of steps, or too many.
         """
         whole, _, fraction = text.partition(".")
         places = self.places
@@ -231,5 +288,10 @@ class GridParser:
         if rest or fraction[places:].strip("0"):
             raise OffGrid(
                 f"{self._symbol}: {self._what} {text} is not a multiple of {self._decimal_step}"
+            )
+        if abs(steps) >= _MOST_STEPS:
+            raise OffGrid(
+                f"{self._symbol}: {self._what} {text} is {steps:,} steps of {self._decimal_step}; less than "
+                f"{_MOST_STEPS:,} were expected"
             )
         return steps

@@ -29,12 +29,14 @@ from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import UnknownMarket, UsageError
 from mmkit.events import AnyEvent, Side, VenueEvent
 from mmkit.instruments import Instrument, InstrumentSpec
+from mmkit.quality import SourceCheck, of_stats
 from mmkit.settings import SimSettings
 from mmkit.tape import NEVER, FeedStats, Row, Tape
 from mmkit.units import Duration
 
 if TYPE_CHECKING:
     from mmkit.book import Depth
+    from mmkit.watch import Statistics
 
 C = TypeVar("C", bound="PluginConfig")
 P = TypeVar("P", covariant=True)
@@ -163,6 +165,7 @@ class MessageInfo(msgspec.Struct, frozen=True, kw_only=True):
             remembered, so a stream that has them all the time has `None`.
         prices: The decimals in it that are prices; empty unless asked for.
         quantities: The decimals in it that are quantities; empty unless asked for.
+        off_book: Of a print that did not meet the book, why, in the venue's words, such as ``INSURANCE_FUND``.
     """
 
     symbol: str
@@ -171,6 +174,7 @@ class MessageInfo(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[int, int] | None = None
     prices: tuple[str, ...] = ()
     quantities: tuple[str, ...] = ()
+    off_book: str = ""
 
 
 class Messages(NamedTuple):
@@ -310,6 +314,19 @@ class WireFormatContext:
     streams: tuple[str, ...]
 
 
+class RawTap(Protocol):
+    """Takes the messages of a live source as they were received, before anything is made of them."""
+
+    def __call__(self, raw: bytes, ts_local: int, url: str = "") -> None:
+        """Take one message.
+
+        Args:
+            raw: As it was received.
+            ts_local: The run's clock, as its rows will have it.
+            url: Of a REST answer, the request; empty for a streamed message.
+        """
+
+
 class DataSource(ABC):
     """Where market data of one instrument comes from: live (`stream`), recorded (`tape`), or both."""
 
@@ -350,6 +367,40 @@ class DataSource(ABC):
             "the configured data source is live: 'mmkit trade' listens to it; 'mmkit backtest' needs "
             "recorded data, such as 'data: {plugin: capture, paths: [day.gz]}'"
         )
+
+    def files(self) -> list[Path]:
+        """Return the files it reads, for ``mmkit data list``; none for a live source.
+
+        Raises:
+            DataError: if a pattern matches none.
+        """
+        return []
+
+    async def check(self) -> SourceCheck:
+        """Return what there is, with what is wrong with it; ``mmkit data check`` calls it in place of `tape`.
+
+        It looks on where `tape` would refuse, and knows places where a tape knows only times. By default what
+        `stats` counted; what any tape tells (`mmkit.quality.tape`) is looked at besides.
+
+        Raises:
+            DataError: if there is nothing to be looked at.
+        """
+        tape = await self.tape()
+        return SourceCheck(tape, of_stats(tape.stats))
+
+    def tap(self, tap: RawTap) -> bool:
+        """Hand to `tap` every message that rows are made of, in that order; return whether there are any.
+
+        Called once, before `stream`. What is told twice, such as by two connections that overlap, is
+        handed over once: the messages given to the venue's wire format again make the same rows.
+        """
+        return False
+
+    def ask_snapshot(self) -> None:
+        """Request a snapshot of the book for the tap, although the book is known.
+
+        A recording asks where a new file begins, so that the file can be read by itself.
+        """
 
     async def close(self) -> None:
         """Let go of connections and files."""
@@ -483,6 +534,14 @@ class MarketView(Protocol):
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
 
+    @property
+    def watch(self) -> Statistics:
+        """The market watch's statistics of the trades received so far, as the section ``watch`` asks for them.
+
+        Raises:
+            StrategyError: if the strategy does not declare `Strategy.watches`.
+        """
+
 
 class Wake(msgspec.Struct, frozen=True, kw_only=True):
     """When a strategy wants to be asked.
@@ -523,6 +582,9 @@ class Strategy(ABC):
     depth: int = 0
     """How many levels a side of the book `quote` looks at (``view.book``); 0 for the best prices alone,
     which a backtest has without following the rest."""
+
+    watches: bool = False
+    """Whether `quote` looks at ``view.watch``. Such a strategy's backtests run on the reference engine."""
 
     decision: ClassVar[str] = ""
     """The same decision as `quote`, compiled (`mmkit.decision`), as ``module:name``; empty for none."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +30,7 @@ from mmkit.events import MAIN, AnyEvent
 from mmkit.instruments import Instrument
 from mmkit.interfaces import RunInfo
 from mmkit.recorder import Detail, Recorder
+from mmkit.recording.append import FULL, append
 from mmkit.tape import (
     FeedStats,
     Row,
@@ -105,10 +105,10 @@ class Journal(Recorder):
         with self._writing():
             if self._rows:
                 assert self._market is not None  # noted only by a journal that was opened for it
-                _append(self._market, records(self._rows))
+                append(self._market, records(self._rows))
                 self._rows.clear()
             if self._lines:
-                _append(self._journal, b"\n".join(self._lines) + b"\n")
+                append(self._journal, b"\n".join(self._lines) + b"\n")
                 self._lines.clear()
 
     def write(self, name: str, content: bytes) -> None:
@@ -156,27 +156,13 @@ class Journal(Recorder):
             return (self.folder / name).open("wb", buffering=0)
 
 
-def _append(file: IO[bytes], content: bytes) -> None:
-    """Write all of `content` at the end of an unbuffered file, or nothing: half a line cannot be read back."""
-    end = file.tell()
-    rest = memoryview(content)
-    try:
-        while rest:
-            # On a disk that is nearly full the system takes a part, and says so by its size alone.
-            rest = rest[file.write(rest) :]
-    except OSError:
-        with contextlib.suppress(OSError):
-            file.truncate(end)
-        raise
-
-
 @contextlib.contextmanager
 def _explained(folder: Path) -> Iterator[None]:
     """Turn an `OSError` into words."""
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        if error.errno in FULL:
             raise RunError(
                 f"{folder}: the disk is full ({error.strerror}); quotes were pulled and what was "
                 "written before is intact. Free some space, or put 'results' on another disk"

@@ -10,6 +10,10 @@ import time
 _LIBRARIES = ("aiohttp", "asyncio", "ccxt", "numba", "urllib3", "websockets")
 
 
+SILENT_THREADS = "silent-"
+"""How the names of threads begin whose work may make a library log a secret."""
+
+
 def set_up_log(verbose: int = 0, level: str = "info") -> None:
     """Send the log to stderr.
 
@@ -23,6 +27,7 @@ def set_up_log(verbose: int = 0, level: str = "info") -> None:
     )
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
+    handler.addFilter(lambda record: not (record.threadName or "").startswith(SILENT_THREADS))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else level.upper())

@@ -8,6 +8,7 @@ import datetime
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from decimal import Decimal
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mmkit.clock import Clock
 from mmkit.engine import Engine
 from mmkit.events import MAIN, Side
 from mmkit.report import format_span
@@ -25,13 +27,24 @@ _REFRESH_S = 0.25
 _LINE_EVERY_S = 10.0
 
 
-class _Rate:
+class Shown(Protocol):
+    """What can be shown while it goes on."""
+
+    clock: Clock
+    messages: int
+
+    def remember(self, ts_local: int, line: str) -> None:
+        """Keep `line` among the last few."""
+
+
+class Rate:
     """Messages a second over the last few looks."""
 
-    def __init__(self, live: LiveRun) -> None:
+    def __init__(self, live: Shown) -> None:
         self._seen = [(live.clock.now_ns(), live.messages)]
 
     def at(self, now_ns: int, messages: int) -> float:
+        """Return the rate, now that there have been so many."""
         self._seen.append((now_ns, messages))
         del self._seen[:-20]
         (start, before), (end, after) = self._seen[0], self._seen[-1]
@@ -100,7 +113,7 @@ def render(live: LiveRun, rate: float) -> RenderableType:
     standing = _state(live)
     columns = Table.grid(padding=(0, 6))
     columns.add_row(book, facts)
-    recent = Text("\n".join(f"{_clock(at)}  {line}" for at, line in live.recent) or "nothing yet")
+    recent = Text("\n".join(f"{clock_of(at)}  {line}" for at, line in live.recent) or "nothing yet")
     return Group(
         title,
         standing,
@@ -128,16 +141,17 @@ def _money(amount: Decimal, currency: str) -> str:
     return f"{amount:,.4f} {currency}"
 
 
-def _clock(ts_ns: int) -> str:
+def clock_of(ts_ns: int) -> str:
+    """Return the time of day, UTC."""
     return f"{datetime.datetime.fromtimestamp(ts_ns / 1e9, tz=datetime.UTC):%H:%M:%S}"
 
 
 @contextlib.asynccontextmanager
 async def on_terminal(live: LiveRun) -> AsyncIterator[None]:
     """Refresh one screen until the run ends."""
-    rate = _Rate(live)
+    rate = Rate(live)
     console = Console()
-    with _log_into(live), Live(console=console, auto_refresh=False, screen=True) as display:
+    with log_into(live), Live(console=console, auto_refresh=False, screen=True) as display:
 
         async def refresh() -> None:
             while True:
@@ -145,12 +159,12 @@ async def on_terminal(live: LiveRun) -> AsyncIterator[None]:
                 display.update(render(live, rate.at(now, live.messages)), refresh=True)
                 await asyncio.sleep(_REFRESH_S)
 
-        async with _task(refresh()):
+        async with beside(refresh()):
             yield
 
 
 class _Recent(logging.Handler):
-    def __init__(self, live: LiveRun) -> None:
+    def __init__(self, live: Shown) -> None:
         super().__init__(logging.INFO)
         self._live = live
 
@@ -159,7 +173,7 @@ class _Recent(logging.Handler):
 
 
 @contextlib.contextmanager
-def _log_into(live: LiveRun) -> Iterator[None]:
+def log_into(live: Shown) -> Iterator[None]:
     """Show what is logged among the last events: on the terminal it would tear the screen."""
     root = logging.getLogger()
     handlers = root.handlers[:]
@@ -185,7 +199,7 @@ def _figures(engine: Engine) -> str:
 @contextlib.asynccontextmanager
 async def in_lines(live: LiveRun) -> AsyncIterator[None]:
     """Log a line now and then until the run ends."""
-    rate = _Rate(live)
+    rate = Rate(live)
 
     async def tell() -> None:
         while True:
@@ -200,12 +214,13 @@ async def in_lines(live: LiveRun) -> AsyncIterator[None]:
                 live.feed_latency_ns / 1e6,
             )
 
-    async with _task(tell()):
+    async with beside(tell()):
         yield
 
 
 @contextlib.asynccontextmanager
-async def _task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do `work` until the block ends."""
     task = asyncio.get_running_loop().create_task(work)
     try:
         yield

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mmkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from mmkit.interfaces import DataSource, Provider, WireFormat
 
 
@@ -36,3 +38,11 @@ def register_data_sources() -> list[Provider[Any, DataSource]]:
             summary="Binance spot and USD-M, live; or the local sandbox",
         )
     ]
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """Add ``mmkit compare-feeds``."""
+    from mmkit_binance.compare_command import compare_feeds
+
+    cli.add_command(compare_feeds)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple
 
-from mmkit.errors import FeedError
+from mmkit.errors import FeedError, OffGrid
+from mmkit.interfaces import RawTap
 from mmkit.tape import GapReason, Row
+from mmkit_binance import messages
 from mmkit_binance.allowance import depth_weight
 from mmkit_binance.burst import Burst
+from mmkit_binance.messages import decode, excerpt
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.sockets import Item, What
 from mmkit_binance.streams import Streams
@@ -20,6 +24,10 @@ _log = logging.getLogger("mmkit.binance")
 
 _AT_ONCE = 1000  # messages; then others of the run have their turn
 _SNAPSHOT_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+_CONFIRM_DELAY_S = 0.1  # to the second snapshot: the book has moved on by then
+_FIRST_SNAPSHOTS = 5  # so many that cannot be read, before any that can, are an error
+_SHOWN = 300  # bytes of what made a book wrong, in the log
+_DOUBTED_S = 60.0  # for so long, books that cannot be right slow the asking for snapshots
 
 
 class _Snapshot(NamedTuple):
@@ -38,6 +46,7 @@ class Feed:
         native: The venue's own name of the instrument.
         streams: Of this instrument; not started yet.
         snapshot_limit: Levels a side in a snapshot.
+        tap: Handed every message that rows are made of, and the snapshots, when they are taken in.
     """
 
     def __init__(
@@ -48,14 +57,19 @@ class Feed:
         streams: Streams,
         *,
         snapshot_limit: int,
+        tap: RawTap | None = None,
     ) -> None:
         self._wire, self._rest, self._native = wire, rest, native
-        self._streams, self._snapshot_limit = streams, snapshot_limit
+        self._streams, self._snapshot_limit, self._tap = streams, snapshot_limit, tap
         self._burst = Burst(wire)
         self._generation = 0  # losses so far
         self._snapshot_task: asyncio.Task[None] | None = None
         self._snapshots_asked = 0  # since the book was last known
+        self._doubts = 0  # books of late that could not be right
+        self._doubted_at = 0.0
+        self._refused = 0  # snapshots that the log knows of
         self._synchronised = False
+        self._candidates: list[bytes] = []  # snapshots received while the book was unknown
         self._left: set[str] = set()  # routes that we hang up, which has been told
         self._told_loss = True  # before the first message there is nothing to lose
 
@@ -82,29 +96,36 @@ class Feed:
                 never has.
         """
         async for item in self._streams:
-            # From here to the yield nothing is awaited: no timer of the run can come between.
-            now = now_ns()
-            rows = self._take(item, now + offset)
-            if offset:
-                rows = [(row[0] - offset, now, *row[2:]) for row in rows]
-            self._ask_for_snapshot()
-            if rows:
-                yield rows
+            items = [item]
+            if item.what is What.MESSAGE and self._synchronised:
+                # What has piled up is taken in together: nothing is gained by doing it later. While the book is
+                # unknown one by one, so that a recording has the snapshot where the book became known.
+                items += self._streams.more(_AT_ONCE)
+            while items:
+                # From here to the yield nothing is awaited: no timer of the run can come between.
+                now = now_ns()
+                rows = self._take(items, now, now + offset)
+                if offset:
+                    rows = [(row[0] - offset, now, *row[2:]) for row in rows]
+                self._ask_for_snapshot()
+                if rows:
+                    yield rows
 
-    def _take(self, item: Item, ts_local: int) -> list[Row]:
+    def ask_snapshot(self) -> None:
+        """Request a snapshot, unless one is on its way or will be asked for anyway."""
+        if self._snapshot_task is None and self._synchronised:
+            self._snapshot_task = self._streams.spawn(self._fetch_snapshot(self._generation, 0.0))
+
+    def _take(self, items: list[Item], now: int, ts_local: int) -> list[Row]:
+        """Take in the first of what has happened, and the messages behind it that belong to it; remove them."""
+        item = items[0]
         rows: list[Row] = []
         match item.what:
             case What.MESSAGE:
                 self._told_loss = False
-                # What has piled up is taken in together: nothing is gained by doing it later.
-                more = [one.content for one in self._streams.more(_AT_ONCE)]
-                try:
-                    rows = self._burst.take([item.content, *more], ts_local)
-                except FeedError as error:
-                    assert item.route is not None
-                    raise FeedError(f"{item.route.url}: {error}") from error
+                rows = self._take_messages(items, now, ts_local)
             case What.SNAPSHOT:
-                rows = self._take_snapshot(item.content, ts_local)
+                rows = self._take_snapshot(item.content, now, ts_local)
             case What.LOST:
                 assert item.route is not None
                 # Once is enough when nothing has arrived since, as when silence made us hang up, or only
@@ -121,11 +142,62 @@ class Feed:
                 pass
             case _:
                 raise item.content
+        if item.what is not What.MESSAGE:
+            del items[0]
+        known = self._synchronised
         self._note_state()
+        if self._tap is not None and self._synchronised and not known:
+            self._hand_over_opening(now, self._tap)
         return rows
+
+    def _take_messages(self, items: list[Item], now: int, ts_local: int) -> list[Row]:
+        tap = self._tap
+        try:
+            number, rows = self._burst.take([item.content for item in items], ts_local)
+        except FeedError as error:
+            if tap is not None:
+                tap(items[0].content, now)
+            assert items[0].route is not None
+            raise FeedError(f"{items[0].route.url}: {error}") from error
+        taken = items[:number]
+        del items[:number]
+        doubtful = taken.pop().content if self._wire.doubt else b""
+        if tap is not None:
+            # All but what makes the book wrong: it makes no rows here, and whoever reads it back would make some.
+            for item in taken:
+                tap(item.content, now)
+        return [*rows, *self._doubted(doubtful, ts_local)]
+
+    def _doubted(self, raw: bytes, ts_local: int) -> list[Row]:
+        """Return the loss of a book that cannot be right since `raw`; nothing while nothing speaks against it."""
+        if not (doubt := self._wire.doubt):
+            return []
+        _log.warning(
+            "the book cannot be right symbol=%s: %s; since %s",
+            self._native,
+            doubt,
+            excerpt(raw, _SHOWN),
+        )
+        self._doubts, self._doubted_at = self._doubts + 1, asyncio.get_running_loop().time()
+        return self._lose(GapReason.CHECK, ts_local)
+
+    def _hand_over_opening(self, now: int, tap: RawTap) -> None:
+        """Hand over the snapshot that the book has just been built from."""
+        for raw in self._candidates:
+            with contextlib.suppress(FeedError):  # one that cannot be read is not it
+                found = decode(messages.depth_snapshot, raw, "the book")
+                if found.last == self._wire.sync.opened:
+                    self._tell_snapshot(raw, now, tap)
+                    break
+        self._candidates.clear()
+
+    def _tell_snapshot(self, raw: bytes, now: int, tap: RawTap) -> None:
+        query = f"symbol={self._native}&limit={self._snapshot_limit}"
+        tap(raw, now, f"{self._rest.root}/depth?{query}")
 
     def _lose(self, reason: int, ts_local: int) -> list[Row]:
         self._generation += 1
+        self._candidates.clear()
         self._told_loss = True
         self._snapshots_asked = 0
         if self._snapshot_task is not None:
@@ -134,6 +206,10 @@ class Feed:
         return self._wire.lost(reason, ts_local)
 
     def _note_state(self) -> None:
+        if (refused := self._wire.stats.refused_snapshots) > self._refused:
+            # Found out by the updates between them, which may have come later.
+            self._refused = refused
+            _log.warning("two snapshots disagree, asking again symbol=%s", self._native)
         known = not self._wire.wants_snapshot
         if known and not self._synchronised:
             self._snapshots_asked = 0
@@ -142,15 +218,30 @@ class Feed:
             _log.warning("gap: the book is unknown symbol=%s", self._native)
         self._synchronised = known
 
-    def _take_snapshot(self, snapshot: _Snapshot, ts_local: int) -> list[Row]:
+    def _take_snapshot(self, snapshot: _Snapshot, now: int, ts_local: int) -> list[Row]:
         if snapshot.generation != self._generation:
             return []  # asked for before the connection was lost
         self._snapshot_task = None
+        if self._tap is not None:
+            if self._synchronised:
+                self._tell_snapshot(snapshot.raw, now, self._tap)
+            else:
+                # One of them will be the book; whoever reads them back trusts the first there is.
+                self._candidates = [*self._candidates[-1:], snapshot.raw]
         stale = self._wire.stats.stale_snapshots
-        rows = self._wire.snapshot(snapshot.raw, ts_local)
+        try:
+            rows = self._wire.snapshot(snapshot.raw, ts_local)
+        except (FeedError, OffGrid) as error:
+            # An answer cut short, or of another symbol; the next one may be right.
+            if not self._wire.stats.snapshots and self._snapshots_asked > _FIRST_SNAPSHOTS:
+                raise
+            self._wire.stats.refused_snapshots += 1
+            self._refused += 1
+            _log.warning("snapshot refused, asking again symbol=%s reason=%s", self._native, error)
+            return []
         if self._wire.stats.stale_snapshots > stale:
             _log.warning("stale snapshot, asking again symbol=%s", self._native)
-        return rows
+        return self._doubted(snapshot.raw, ts_local) or rows
 
     def _ask_for_snapshot(self) -> None:
         # Not before the first update: a snapshot tells nothing of a stream that stays silent.
@@ -158,8 +249,12 @@ class Feed:
         if self._snapshot_task is not None or self._streams.closed or not waiting:
             return
         delay = 0.0
-        if self._snapshots_asked:
-            delay = _SNAPSHOT_DELAYS_S[min(self._snapshots_asked, len(_SNAPSHOT_DELAYS_S)) - 1]
+        if asyncio.get_running_loop().time() - self._doubted_at > _DOUBTED_S:
+            self._doubts = 0
+        if tries := max(self._snapshots_asked, self._doubts):
+            delay = _SNAPSHOT_DELAYS_S[min(tries, len(_SNAPSHOT_DELAYS_S)) - 1]
+        if self._wire.sync.confirming and tries == 1:
+            delay = _CONFIRM_DELAY_S
         self._snapshots_asked += 1
         self._snapshot_task = self._streams.spawn(self._fetch_snapshot(self._generation, delay))
 

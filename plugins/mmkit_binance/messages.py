@@ -15,6 +15,9 @@ from mmkit.errors import FeedError
 
 T = TypeVar("T")
 
+ON_BOOK = "MARKET"
+"""A USD-M trade's ``X``; others are INSURANCE_FUND, ADL, NA."""
+
 
 class Head(msgspec.Struct):
     """What tells messages apart: the combined-stream envelope, or a payload's own first fields."""
@@ -61,8 +64,8 @@ class TradeMessage(msgspec.Struct):
     quantity: str = msgspec.field(name="q")
     time: int = msgspec.field(name="T")
     buyer_is_maker: bool = msgspec.field(name="m")
-    reason: str = msgspec.field(default="MARKET", name="X")
-    """USD-M ``trade`` only: ``MARKET``, or why the print did not meet the book."""
+    reason: str = msgspec.field(default=ON_BOOK, name="X")
+    """USD-M ``trade`` only: `ON_BOOK`, or why the print did not meet the book."""
 
 
 class BookTicker(msgspec.Struct):
@@ -163,10 +166,11 @@ class Times(msgspec.Struct):
 
 
 class TradeTimes(Times):
-    """Only the times of a trade, and its id: one of the two."""
+    """Only the times of a trade, its id, one of the two, and why it did not meet the book."""
 
     trade: Any = msgspec.field(default=None, name="t")
     aggregate: Any = msgspec.field(default=None, name="a")
+    reason: Any = msgspec.field(default=ON_BOOK, name="X")
 
 
 head = msgspec.json.Decoder(Head)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from mmkit_binance.endpoints import kind_of
+from mmkit_binance.messages import ON_BOOK as _ON_BOOK
 from mmkit_binance.messages import decode
 
 
@@ -44,6 +46,7 @@ class _Named(msgspec.Struct):
     stream: str = ""
 
 
+_REASON = re.compile(rb'"X"\s*:\s*"([^"]*)"')
 _ENVELOPE = b'{"stream":"'
 _named = msgspec.json.Decoder(_Named)
 _decoder = msgspec.json.Decoder(_Message)
@@ -100,6 +103,12 @@ def place_of(raw: bytes) -> Place | None:
     elif kind in ("trade", "aggTrade"):
         after = number - 1
     return Place(found.stream, number, after if type(after) is int else None)
+
+
+def on_book(raw: bytes) -> bool:
+    """Return whether a message is none of a trade that did not meet the book, as only the futures tell them."""
+    found = _REASON.search(raw)
+    return found is None or found[1].decode() == _ON_BOOK
 
 
 class Seam:

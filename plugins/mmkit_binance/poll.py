@@ -44,7 +44,8 @@ class Poll:
 
     The book is told whole whenever its update id has changed. Of trades, those since the first answer are
     told, each once; if more were made between two answers than one holds, a note says so. A request that
-    fails is a GAP row (`GapReason.CONNECTION`), told once, until the book is there again.
+    fails is a GAP row (`GapReason.CONNECTION`), told once, until the book is there again; so is a book that
+    cannot be right (`GapReason.CHECK`), in the place of its rows.
 
     Args:
         wire: New; knows the grid and the book.
@@ -114,9 +115,14 @@ class Poll:
             "markPrice": self._mark,
         }[stream]
         try:
-            return take(content, ts_local)
+            rows = take(content, ts_local)
         except FeedError as error:
             raise FeedError(f"{self._asks[stream].path}: {error}") from error
+        if doubt := self._wire.doubt:
+            _log.warning("the book cannot be right path=%s: %s", self._asks[stream].path, doubt)
+            # What made it so is not told.
+            return self._wire.lost(GapReason.CHECK, ts_local)
+        return rows
 
     def _trades(self, raw: bytes, ts_local: int) -> list[Row]:
         wire = self._wire

@@ -55,7 +55,7 @@ class Rest:
     """
 
     def __init__(self, addresses: Addresses, micro: bool = False) -> None:
-        self._root, self._advice = addresses.rest, addresses.advice
+        self.root, self._advice = addresses.rest, addresses.advice
         self._allowance = allowance(addresses.rest)
         self._headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if micro else {}
         self._environment = not addresses.loopback
@@ -94,7 +94,7 @@ class Rest:
         import aiohttp
 
         assert self._session is not None  # used inside `async with`
-        url = f"{self._root}/{path}"
+        url = f"{self.root}/{path}"
         left = self._allowance.banned_s()
         if left > _LONGEST_BAN_S:
             raise RequestError(

@@ -35,7 +35,7 @@ class What(Enum):
     STALLED = "stalled"
     """A stream says nothing although another proves that it should; `Item.content` says which."""
     NEVER = "never"
-    """A stream that should have spoken by now never has; `Item.content` is the error."""
+    """A stream that should have spoken by now never has, or was refused; `Item.content` is the error."""
 
 
 class Item(NamedTuple):
@@ -206,9 +206,7 @@ class Connection:
         self._dropped = False
         self._later(self._lifetime_s)
         rest = self.route.streams[self.route.held :]
-        asking = asyncio.ensure_future(line.ask("SUBSCRIBE", rest)) if rest else None
-        if asking is not None:
-            asking.add_done_callback(_note_refusal)
+        asking = asyncio.ensure_future(self._ask_for(line, rest)) if rest else None
         tell, route, last = self._tell, self.route, self._last
         try:
             while True:
@@ -227,6 +225,15 @@ class Connection:
         finally:
             if asking is not None:
                 asking.cancel()
+
+    async def _ask_for(self, line: Line, names: Sequence[str]) -> None:
+        """Subscribe to what the address could not hold; tell if the venue refuses."""
+        try:
+            await line.ask("SUBSCRIBE", names)
+        except Closed:
+            pass  # told by whoever reads it
+        except FeedError as error:
+            await self._tell(Item(What.NEVER, self.route, error))
 
     async def _take_over(self) -> Line | None:
         """Go on with the new socket if nothing was lost between the two; tell what is new."""
@@ -269,11 +276,6 @@ class Connection:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(delay_s, self.renew, "it has been open for long enough")
-
-
-def _note_refusal(asking: asyncio.Future[None]) -> None:
-    if not asking.cancelled() and (error := asking.exception()) and not isinstance(error, Closed):
-        _log.error("not subscribed reason=%s", error)
 
 
 def _times(number: int) -> str:

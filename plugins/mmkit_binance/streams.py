@@ -9,8 +9,9 @@ from typing import Any
 
 from mmkit.errors import FeedError
 from mmkit_binance.endpoints import LIMITS, Addresses, Route, kind_of, root_of, route_of, routes
+from mmkit_binance.order import on_book
 from mmkit_binance.sockets import Connection, Item, What
-from mmkit_binance.watch import Finding, Found, Watch
+from mmkit_binance.watch import BEHIND_S, Finding, Found, Watch
 
 _log = logging.getLogger("mmkit.binance")
 
@@ -39,6 +40,7 @@ class Streams:
         lifetime_s: A connection is replaced before it is as old as the venue lets it be.
         silence_s: Connect anew when nothing at all has arrived for so long.
         deliver_within_s: A stream that must speak and has not within this time is an error.
+        behind_s: Connect a book anew that trades have passed by for so long (`mmkit_binance.watch`).
 
     Attributes:
         closed: Names of the routes that have no connection at the moment.
@@ -56,13 +58,14 @@ class Streams:
         lifetime_s: float = LIFETIME_S,
         silence_s: float = SILENCE_S,
         deliver_within_s: float = DELIVER_WITHIN_S,
+        behind_s: float = BEHIND_S,
     ) -> None:
         self._addresses, self._market, self._query = addresses, market, query
         self._limits = LIMITS[market]
         self._most = min(most or self._limits.streams, self._limits.streams)
         self._lifetime_s, self._silence_s = lifetime_s, silence_s
-        self._watch = Watch(silence_s, deliver_within_s)
-        self._look_s = min(1.0, silence_s / 4, deliver_within_s / 4)
+        self._watch = Watch(silence_s, deliver_within_s, behind_s)
+        self._look_s = min(1.0, silence_s / 4, deliver_within_s / 4, behind_s / 8)
         self._queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._watching: asyncio.Task[None] | None = None
@@ -171,7 +174,7 @@ class Streams:
         what = item.what
         if what is What.MESSAGE:
             self.heard = asyncio.get_running_loop().time()
-            self._watch.hear(item.stream, self.heard)
+            self._hear(item)
         elif what is What.OPENED:
             self._opened(item)
         elif what is What.LOST:
@@ -184,19 +187,23 @@ class Streams:
     def more(self, most: int) -> list[Item]:
         """Return messages that have arrived as well, after the one just taken and before anything else."""
         items: list[Item] = []
-        queue, hear, now = self._queue, self._watch.hear, self.heard
+        queue, hear = self._queue, self._hear
         while len(items) < most and not queue.empty():
             item = queue.get_nowait()
             if item.what is not What.MESSAGE:
                 self._next = item
                 break
-            hear(item.stream, now)
+            hear(item)
             items.append(item)
         return items
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start `work`; a fault of ours in it ends the streams rather than silence them."""
         return asyncio.get_running_loop().create_task(self._guard(work))
+
+    def _hear(self, item: Item) -> None:
+        told = not item.stream.endswith("@trade") or on_book(item.content)
+        self._watch.hear(item.stream, self.heard, on_book=told)
 
     def _parts(self) -> tuple[str, ...]:
         return ("public", "market") if self._market == "usdm" else ("",)
@@ -265,9 +272,10 @@ class Streams:
             )
         elif finding is Finding.STALLED:
             _log.warning(
-                "stream has stopped while others go on: %s seconds=%.1f, connecting anew",
+                "stream has stopped while others go on: %s seconds=%.1f trades=%d, connecting anew",
                 name,
                 seconds,
+                self._watch.trades_passed(name),
             )
             await self._queue.put(Item(What.STALLED, connection.route, name))
             await connection.drop()

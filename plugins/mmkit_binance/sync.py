@@ -11,9 +11,10 @@ at `Snapshot.last`.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import NamedTuple, TypeAlias
 
-from mmkit.tape import LAST, FeedStats, GapReason, Kind, Row
+from mmkit.tape import LAST, SELL, FeedStats, GapReason, Kind, Row
 
 LevelRow: TypeAlias = tuple[int, int, int]
 """``(kind, price, quantity)``: a row without its times."""
@@ -90,11 +91,16 @@ class BookSync:
 
     Args:
         rules: `SpotRules` or `FuturesRules`.
-        stats: Counted into: gaps, snapshots, stale_snapshots, ignored.
+        stats: Counted into: gaps, snapshots, stale_snapshots, refused_snapshots, ignored.
+        confirm: Whether a snapshot is used only once another one agrees with it. Ids tell a snapshot that
+            is too old, but not one of another symbol or with wrong quantities.
     """
 
-    def __init__(self, rules: type[SpotRules | FuturesRules], stats: FeedStats) -> None:
-        self._rules, self._stats = rules, stats
+    def __init__(
+        self, rules: type[SpotRules | FuturesRules], stats: FeedStats, confirm: bool = False
+    ) -> None:
+        self._rules, self._stats, self._confirm = rules, stats, confirm
+        self._held: list[Snapshot] = []  # one that waits for another, or two that wait for updates
         self._buffer: deque[Update] = deque(maxlen=BUFFERED_UPDATES)
         # Those without an underscore are shared with the fast reader of recordings.
         self.chain: int | None = None  # last id of the newest update seen, applied or not
@@ -105,6 +111,8 @@ class BookSync:
         self.started = False
         self.seen = 0
         """Largest ts_exchange of any message so far, ns; whoever reads other streams raises it."""
+        self.opened = 0
+        """The update id of the snapshot that the book was last built from."""
         self.dated = False
         """Whether a snapshot without a time took `seen` for it, or ``ts_local``."""
 
@@ -115,8 +123,13 @@ class BookSync:
 
     @property
     def buffering(self) -> bool:
-        """Whether updates are waiting for a snapshot."""
-        return bool(self._buffer)
+        """Whether updates are waiting for a snapshot, and not the snapshots for updates."""
+        return bool(self._buffer) and len(self._held) < 2
+
+    @property
+    def confirming(self) -> bool:
+        """Whether a snapshot waits for another that agrees with it."""
+        return bool(self._held)
 
     def start(self, ts_exchange: int, ts_local: int) -> list[Row]:
         """Say that a message has arrived; before the first the book is unknown, which is a GAP row."""
@@ -143,7 +156,7 @@ class BookSync:
         self.repeats = 0
         if self.book is None:
             self._buffer.append(update)
-            return []
+            return self._settled(ts_local)
         if self._rules.covered(update, self.book):
             return []
         self.book = update.last
@@ -152,13 +165,16 @@ class BookSync:
     def snapshot(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
         """Take in a snapshot; if it fits, it and the updates that follow it come out."""
         if self.book is not None:
-            self._spare = snapshot
+            self._spare = None if self._confirm else snapshot
             self._stats.ignored += 1
             return []
         if not self._fits(snapshot):
             self._stats.stale_snapshots += 1
             return []
-        return self._synchronise(snapshot, ts_local)
+        if not self._confirm:
+            return self._synchronise(snapshot, ts_local)
+        self._held = [*self._held[-1:], snapshot]
+        return self._settled(ts_local)
 
     def replace(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
         """Take in a partial book: each tells everything it knows anew and needs no updates."""
@@ -172,6 +188,48 @@ class BookSync:
             self._stats.gaps += 1
         self._forget()
         return self._gap(reason, self.seen or ts_local, ts_local)
+
+    def _settled(self, ts_local: int) -> list[Step]:
+        """Synchronise if there are two snapshots that agree; let go of one if they do not."""
+        fitting = [snapshot for snapshot in self._held if self._fits(snapshot)]
+        self._stats.stale_snapshots += len(self._held) - len(fitting)
+        self._held = fitting
+        if len(fitting) < 2:
+            return []
+        older, newer = sorted(fitting, key=lambda snapshot: snapshot.last)
+        agree = self._agree(older, newer)
+        if agree:
+            self._held.clear()
+            return self._synchronise(newer, ts_local)
+        if agree is False:
+            # Which of the two is wrong cannot be told; the one that came last is held against the next.
+            del self._held[0]
+            self._stats.refused_snapshots += 1
+        return []
+
+    def _agree(self, older: Snapshot, newer: Snapshot) -> bool | None:
+        """Whether the updates lead from one snapshot to the other; `None` until they have arrived.
+
+        Compared as far from the best prices as both tell. An update that begins before `newer` and ends
+        after it leaves its levels open, which is no harm: it will be applied.
+        """
+        expected = {(kind, price): lots for kind, price, lots in older.levels}
+        found = {(kind, price): lots for kind, price, lots in newer.levels}
+        first, last = _reach(older, newer)
+        for update in self._buffer:
+            if update.last <= older.last or update.before >= newer.last:
+                continue
+            for kind, price, lots in update.levels:
+                expected[kind, price] = lots
+                if update.last > newer.last:
+                    found[kind, price] = lots
+        bid = int(Kind.LEVEL)
+        for level in expected.keys() | found.keys():
+            kind, price = level
+            told = price >= first if kind == bid else price <= last
+            if told and expected.get(level, 0) != found.get(level, 0):
+                return False if self.chain is not None and self.chain >= newer.last else None
+        return True
 
     def _fits(self, snapshot: Snapshot) -> bool:
         return not self._buffer or self._buffer[0].before <= snapshot.last
@@ -188,12 +246,14 @@ class BookSync:
         return steps
 
     def _forget(self) -> None:
+        self._held.clear()
         self.repeats = 0
         self.chain = self.book = self._spare = None
         self._buffer.clear()
 
     def _synchronise(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
         self._stats.snapshots += 1
+        self.opened = snapshot.last
         kept = [u for u in self._buffer if not self._rules.covered(u, snapshot.last)]
         self._buffer.clear()
         self._spare = None
@@ -222,3 +282,13 @@ class BookSync:
         kind, price, quantity = levels[-1]
         rows[-1] = (time, ts_local, kind | LAST, price, quantity)
         return rows
+
+
+def _reach(*snapshots: Snapshot) -> tuple[float, float]:
+    """Return the lowest bid and the highest ask to which all snapshots tell every level."""
+    first, last = -inf, inf
+    for snapshot in snapshots:
+        bids = [price for kind, price, _ in snapshot.levels if not kind & SELL]
+        asks = [price for kind, price, _ in snapshot.levels if kind & SELL]
+        first, last = max(first, min(bids, default=first)), min(last, max(asks, default=last))
+    return first, last

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 WAITING = 20_000
 """Tickers kept that are ahead of the book. BTCUSDT sends about 200 a second, so 100 s of them."""
 
+DISAGREEING = 3
+"""Tickers in a row that differ from the book before it is in doubt: one may be the venue's own slip."""
+
 
 class Best(NamedTuple):
     """Best prices in ticks and their quantities in lots; an empty side is 0, 0."""
@@ -33,11 +36,15 @@ class TickerCheck:
         stats: Counted into: tickers_compared, tickers_different.
     """
 
+    doubt = ""
+    """Why the book cannot be right, in words; empty while nothing speaks against it."""
+
     def __init__(self, stats: FeedStats) -> None:
         self._stats = stats
         self._book = Book()
         self._at: int | None = None
         self._waiting: deque[tuple[int, Best]] = deque(maxlen=WAITING)
+        self._different = 0  # tickers in a row
 
     def applied(self, update_id: int | None, rows: list[Row]) -> None:
         """Follow the book; `update_id` is where it stands after `rows`, `None` if it is unknown."""
@@ -46,7 +53,11 @@ class TickerCheck:
             apply(row)
         self._at = update_id
         if update_id is None:
+            self.doubt, self._different = "", 0
             return
+        bid, ask = self._book.bids.best, self._book.asks.best
+        if bid is not None and ask is not None and bid >= ask:
+            self.doubt = crossed(bid, ask, update_id)
         waiting = self._waiting
         while waiting and waiting[0][0] <= update_id:
             at, best = waiting.popleft()
@@ -69,11 +80,18 @@ class TickerCheck:
             check.applied(self._at, [(0, 0, *row) for row in ((int(Kind.SNAPSHOT), 0, 0), *levels)])
         for update_id, best in self._waiting:
             check.ticker(update_id, best)
+        check.go_on(self._different)
 
     def _compare(self, best: Best) -> None:
         self._stats.tickers_compared += 1
-        if self._best() != best:
-            self._stats.tickers_different += 1
+        found = self._best()
+        if found == best:
+            self._different = 0
+            return
+        self._stats.tickers_different += 1
+        self._different += 1
+        if self._different >= DISAGREEING:
+            self.doubt = contradicted(best, found, self._at)
 
     def _best(self) -> Best:
         bids, asks = self._book.bids, self._book.asks
@@ -84,3 +102,16 @@ class TickerCheck:
             ask or 0,
             0 if ask is None else asks.levels[ask],
         )
+
+
+def crossed(bid: int, ask: int, update_id: int) -> str:
+    """Return that the best bid is not below the best ask, in ticks."""
+    return f"it is crossed: bid {bid} and ask {ask} in ticks at update {update_id}"
+
+
+def contradicted(expected: Best, found: Best, update_id: int | None) -> str:
+    """Return that the venue goes on telling other best prices than the book's."""
+    return (
+        f"the venue told other best prices {DISAGREEING} times in a row: expected {expected}, "
+        f"found {found}, at update {update_id}"
+    )

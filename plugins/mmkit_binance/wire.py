@@ -58,11 +58,16 @@ _EVENTS = {
     "forceOrder": "forceOrder",
 }
 _MOST_PLACES = 12  # of a grid; beyond, an ordinary number may not fit the compiled reader's 64 bits
-_ON_BOOK = "MARKET"  # a USD-M trade's X; others are INSURANCE_FUND, ADL, NA
 
 
 class BinanceConfig(PluginConfig):
-    """A wire format needs nothing but its context."""
+    """A wire format needs nothing but its context.
+
+    Attributes:
+        confirm: As in `mmkit_binance.sync.BookSync`; recordings hold one snapshot only.
+    """
+
+    confirm: bool = False
 
 
 class BinanceWire(WireFormat):
@@ -92,7 +97,8 @@ class BinanceWire(WireFormat):
         self.streams = frozenset(streams)
         self._partial = next((name for name in streams if name in PARTIAL), None)
         self.futures = instrument.market != "spot"
-        self.sync = BookSync(FuturesRules if self.futures else SpotRules, self.stats)
+        rules = FuturesRules if self.futures else SpotRules
+        self.sync = BookSync(rules, self.stats, config.confirm)
         self._check: TickerCheck | CompiledCheck = TickerCheck(self.stats)
         self.tick_grid = GridParser(instrument.tick, "price", instrument.symbol)
         self.lot_grid = GridParser(instrument.lot, "quantity", instrument.symbol)
@@ -122,6 +128,11 @@ class BinanceWire(WireFormat):
     def buffering(self) -> bool:
         """Whether updates are waiting for a snapshot."""
         return self.sync.buffering
+
+    @property
+    def doubt(self) -> str:
+        """Why the book that is taken for known cannot be right; empty while nothing speaks against it."""
+        return self._check.doubt
 
     def message(self, raw: bytes | str, ts_local: int) -> list[Row]:
         """Take in one message, in the combined-stream envelope or bare."""
@@ -182,6 +193,7 @@ class BinanceWire(WireFormat):
         quantities: tuple[str, ...] = ()
         time: int | None = None
         ids: tuple[int, int] | None = None
+        off_book = ""
         if stream in self._handlers and stream not in CHECKED:
             what = f"a {stream} message"
             found = (
@@ -192,6 +204,8 @@ class BinanceWire(WireFormat):
             # A mark price's T is the time of the next funding.
             time = found.event_time if stream == "markPrice" or not found.time else found.time
             ids = self._ids(stream, found)
+            if isinstance(found, TradeTimes) and found.reason != messages.ON_BOOK:
+                off_book = str(found.reason)
             if numbers:
                 prices, quantities = _numbers(stream, payload)
         return MessageInfo(
@@ -201,15 +215,21 @@ class BinanceWire(WireFormat):
             ids=ids,
             prices=prices,
             quantities=quantities,
+            off_book=off_book,
         )
 
-    def fast_reader(self) -> FastReader | None:
-        """Return the compiled reader; it takes over the cross-check, with the book as it is."""
+    def fast_reader(self, doubting: bool = False) -> FastReader | None:
+        """Return the compiled reader; it takes over the cross-check, with the book as it is.
+
+        Args:
+            doubting: Whether `doubt` is told and the reader stops behind a message that raises it, whose rows
+                are not among those it returns. Not for recordings, which are told as they are.
+        """
         if max(self.tick_grid.places, self.lot_grid.places) > _MOST_PLACES or self._checked:
             return None
         from mmkit_binance.fast import BinanceReader, CompiledCheck
 
-        check = CompiledCheck(self.stats)
+        check = CompiledCheck(self.stats, doubting)
         if isinstance(self._check, TickerCheck):
             self._check.hand_over(check)
         self._check = check
@@ -297,7 +317,8 @@ class BinanceWire(WireFormat):
         found = decode(messages.depth_snapshot, payload, "a snapshot of the book")
         time = found.time if found.time is not None else found.event_time
         at = nanoseconds(time) if time is not None else None
-        rows = self.started(ts_local if at is None else at, ts_local)
+        # One that tells no time is no news of the venue's: a recording hands it over when the book is built from it.
+        rows = self.started(at or self.sync.seen or ts_local, ts_local)
         snapshot = Snapshot(found.last, at, self._levels(found.bids, found.asks))
         return self._followed(rows, self.sync.snapshot(snapshot, ts_local))
 
@@ -319,7 +340,7 @@ class BinanceWire(WireFormat):
         found = decode(messages.trade, payload, "a trade")
         time = nanoseconds(found.time)
         kind = int(Kind.TRADE)
-        if found.reason != _ON_BOOK:
+        if found.reason != messages.ON_BOOK:
             kind = int(Kind.OFF_BOOK)
             self.stats.off_book += 1
         kind |= LAST | (SELL if found.buyer_is_maker else 0)

@@ -21,6 +21,6 @@ def register_data_sources() -> list[Provider[Any, DataSource]]:
             "capture",
             CaptureConfig,
             CaptureSource,
-            summary="raw captures, one message a line: plain, gz or xz",
+            summary="raw captures, one message a line: plain, gz, xz or zst",
         )
     ]

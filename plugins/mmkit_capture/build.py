@@ -15,8 +15,8 @@ from mmkit.errors import CaptureError, FeedError, OffGrid
 from mmkit.instruments import Instrument
 from mmkit.interfaces import WireFormat
 from mmkit.tape import KIND, FeedStats, Kind, Row
-from mmkit_capture.columns import Columns
-from mmkit_capture.files import Line
+from mmkit.tape.columns import Columns
+from mmkit_capture.files import GAP, Line
 from mmkit_capture.survey import PAUSE, FileSurvey, requested_book
 
 VERSION = 2
@@ -52,14 +52,16 @@ class Taker:
         self._settle(stats)
         gaps = stats.gaps
         where = f"{path}:{line.number}"
-        rows = self._rows(line, ts_local, where)
+        rows = rows_of(self._native, self._wire, line, ts_local, where)
         self._settle(stats)
         if stats.gaps > gaps:
             if not any(row[2] & KIND == Kind.SNAPSHOT for row in rows):
                 self._unknown_since = where
             if stats.gaps <= _NOTES:
                 stats.notes.append(
-                    f"{where}: at least one update of the book is missing before this"
+                    f"{where}: {line.body.partition(b' ')[2].decode('utf-8', 'replace')}"
+                    if line.url == GAP
+                    else f"{where}: at least one update of the book is missing before this"
                 )
         return rows
 
@@ -76,20 +78,36 @@ class Taker:
         if stats.snapshots > self._snapshots:
             self._snapshots, self._unknown_since = stats.snapshots, ""
 
-    def _rows(self, line: Line, ts_local: int, where: str) -> list[Row]:
-        try:
-            if not line.url:
-                return self._wire.message(line.body, ts_local)
-            if requested_book(line.url) == self._native:
-                return self._wire.snapshot(line.body, ts_local)
-        except OffGrid as error:
-            raise OffGrid(
-                f"{where}: {error}; are 'instrument.tick' and 'instrument.lot' those of this capture?"
-            ) from error
-        except FeedError as error:
-            raise CaptureError(f"{where}: {error}") from error
-        self._wire.stats.ignored += 1
-        return []
+
+def rows_of(native: str, wire: WireFormat, line: Line, ts_local: int, where: str) -> list[Row]:
+    """Return the rows that a line makes.
+
+    Args:
+        native: The venue's own name of the instrument.
+        wire: Takes the message in.
+        line: What was received.
+        ts_local: When.
+        where: What an error says of the line's place.
+
+    Raises:
+        CaptureError: if the message is not of the venue's format.
+        OffGrid: if a price or quantity does not fit the instrument's grid.
+    """
+    try:
+        if not line.url:
+            return wire.message(line.body, ts_local)
+        if line.url == GAP:
+            return wire.lost(int(line.body.partition(b" ")[0]), ts_local)
+        if requested_book(line.url) == native:
+            return wire.snapshot(line.body, ts_local)
+    except OffGrid as error:
+        raise OffGrid(
+            f"{where}: {error}; are 'instrument.tick' and 'instrument.lot' those of this capture?"
+        ) from error
+    except FeedError as error:
+        raise CaptureError(f"{where}: {error}") from error
+    wire.stats.ignored += 1
+    return []
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ import numpy.typing as npt
 from mmkit.errors import CaptureError, MmkitError
 from mmkit.instruments import Instrument
 from mmkit.interfaces import FastRead, FastReader, Messages, WireFormat
+from mmkit.tape.columns import Columns
 from mmkit_capture.blocks import OPENING, Block, LeftToReferenceError, blocks, merged
 from mmkit_capture.build import Built, Source, Taker, note_moved
 from mmkit_capture.choice import BY_DEFAULT, chosen_streams, clock_offsets, groups, refuse_bookless
-from mmkit_capture.columns import Columns
 from mmkit_capture.files import CaptureFile
 from mmkit_capture.repeats import Run, refuse_repeats
 from mmkit_capture.survey import FileSurvey, inform

@@ -6,6 +6,7 @@ A line is one of::
     1633998512.0633569: {"stream":...}                      the same, as cryptofeed writes it
     https://host/depth?symbol=X -> 1633998512.3: {...}      a REST answer
     wss://host/stream?streams=... <-> 1633998511.1          a connection: nothing to read
+    mmkit: 1723161255030314667 gap connection why           a recorder's mark (`mmkit.recording.marks`)
 
 Local time is in seconds, milliseconds, microseconds or nanoseconds, told apart by its size.
 """
@@ -20,15 +21,20 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from mmkit.errors import CaptureError
+from mmkit.recording.frames import DAMAGED, MAGIC, Frames
+from mmkit.recording.marks import MARK, gap_of
 from mmkit.tape import NEVER
+from mmkit.tape.paths import unreadable
 
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
-UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, DAMAGED)
 """What reading a missing, damaged or cut-off file raises."""
 _PACKED = 1 << 17  # bytes unpacked at a time
 _EXCERPT = 80
 _HEADERS = (b"wss://", b"ws://", b"https://", b"http://", b"configuration:")
 _URLS = (b"https://", b"http://")
+GAP = "mmkit:gap"
+"""The `Line.url` of a gap that a recorder has marked."""
 
 
 class Line(NamedTuple):
@@ -37,8 +43,8 @@ class Line(NamedTuple):
     Attributes:
         number: Counted from 1.
         ts_local: The recorder's clock, ns since the epoch.
-        url: Where a REST answer came from; empty for a streamed message.
-        body: The message as it was received.
+        url: Where a REST answer came from; empty for a streamed message; `GAP` for a gap.
+        body: The message as it was received; of a gap its number (`mmkit.tape.GapReason`) and why.
     """
 
     number: int
@@ -48,16 +54,17 @@ class Line(NamedTuple):
 
 
 class CaptureFile:
-    """One raw capture, plain, gz or xz. Reading it again starts anew.
+    """One raw capture, plain, gz, xz or zst. Reading it again starts anew.
 
     Attributes:
         path: Where it is.
         skipped: Lines of the last reading that carry no message.
+        unfinished: Bytes of a last zstd frame that is being written, or was when its writer was killed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.skipped = 0
+        self.skipped = self.unfinished = 0
 
     def lines(self) -> Iterator[Line]:
         """Yield the lines that carry a message.
@@ -66,9 +73,9 @@ class CaptureFile:
             CaptureError: if the file is missing, cut short or damaged, if a line cannot be read, or
                 if local time goes back.
         """
-        self.skipped = 0
+        self.skipped = self.unfinished = 0
         last = 0
-        for number, raw in self._raw_lines():
+        for number, raw in self.raw_lines():
             line = self.parse(number, raw)
             if line is None:
                 self.skipped += 1
@@ -85,37 +92,46 @@ class CaptureFile:
         """Yield what was packed, so many bytes at a time; raises `UNREADABLE`."""
         with self.path.open("rb") as file:
             packing, unpacked = _unpack(file)
+            if packing == "zstd":
+                frames = Frames(file)
+                yield from frames
+                self.unfinished = frames.unfinished
+                return
             if packing == "gzip":
                 yield from _inflated(file, size)
                 return
             while chunk := unpacked.read(size):
                 yield chunk
 
-    def _raw_lines(self) -> Iterator[tuple[int, bytes]]:
+    def raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield all lines with their numbers, from 1 on, as they lie in the file.
+
+        Raises:
+            CaptureError: if the file is missing, cut short or damaged.
+        """
         number, packing = 0, ""
         try:
             with self.path.open("rb") as probe:
                 packing, file = _unpack(probe)
-                for raw in file:
+                for raw in self._zstd_lines(probe) if packing == "zstd" else file:
                     number += 1
                     yield number, raw
-        except FileNotFoundError as error:
-            raise CaptureError(
-                f"{self.path}: there is no such file; check 'data.paths', which is relative to the "
-                "folder mmkit is started in"
-            ) from error
-        except IsADirectoryError as error:
-            raise CaptureError(
-                f"{self.path}: a capture file was expected; found a folder; name its files, such as "
-                f"'{self.path}/*.gz'"
-            ) from error
-        except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, DAMAGED) as error:
             raise CaptureError(
                 f"{self.path}: the {packing} data is damaged or cut short after line {number} "
                 f"({error}); check it with '{packing} -t {self.path.name}' and copy it anew"
             ) from error
         except OSError as error:
-            raise CaptureError(f"{self.path}: cannot be read: {error.strerror or error}") from error
+            raise unreadable(self.path, error) from error
+
+    def _zstd_lines(self, file: IO[bytes]) -> Iterator[bytes]:
+        frames, rest = Frames(file), b""
+        for chunk in frames:
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+        self.unfinished = frames.unfinished
+        if rest:
+            yield rest
 
     def parse(self, number: int, raw: bytes) -> Line | None:
         """Return what a line says; `None` if it carries no message.
@@ -127,6 +143,12 @@ class CaptureFile:
         if not text:
             return None
         url = ""
+        if text.startswith(MARK):
+            try:
+                gap = gap_of(text)
+            except ValueError as error:
+                raise self._broken(number, text) from error
+            return gap and Line(number, gap[0], GAP, f"{gap[1]:d} {gap[2]}".encode())
         if not text[:1].isdigit():
             if not text.startswith(_HEADERS):
                 raise self._broken(number, text)
@@ -161,8 +183,8 @@ class CaptureFile:
 
 
 def is_packed(start: bytes) -> bool:
-    """Whether a file that begins like this is gzip or xz."""
-    return start.startswith((_GZIP, _XZ))
+    """Whether a file that begins like this is gzip, xz or zstd."""
+    return start.startswith((_GZIP, _XZ, MAGIC))
 
 
 def _unpack(file: IO[bytes]) -> tuple[str, IO[bytes]]:
@@ -170,6 +192,8 @@ def _unpack(file: IO[bytes]) -> tuple[str, IO[bytes]]:
     file.seek(0)
     if start.startswith(_GZIP):
         return "gzip", cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if start.startswith(MAGIC):
+        return "zstd", file
     if start == _XZ:
         return "xz", cast("IO[bytes]", lzma.LZMAFile(file))
     return "plain", file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import glob
 import logging
 import time
 from collections import Counter
@@ -17,17 +16,19 @@ import msgspec
 from pydantic import BeforeValidator, Field
 
 from mmkit.errors import CaptureError, ConfigError, Mistake
-from mmkit.instruments import Instrument, InstrumentSpec
+from mmkit.instruments import Instrument, common_step
 from mmkit.interfaces import DataSource, PluginConfig, SourceContext
-from mmkit.tape import FeedStats, Tape
+from mmkit.quality import Notebook, SourceCheck
+from mmkit.tape import FeedStats, Tape, kept
+from mmkit.tape.columns import Columns
+from mmkit.tape.paths import listed
 from mmkit.units import Duration
-from mmkit_capture import cache
+from mmkit_capture import dumped
 from mmkit_capture.build import VERSION, Built, Source, build
 from mmkit_capture.choice import chosen_streams, clock_offsets, names, refuse_bookless
-from mmkit_capture.columns import Columns
 from mmkit_capture.files import CaptureFile, is_packed
 from mmkit_capture.repeats import refuse_repeats
-from mmkit_capture.survey import FileSurvey, Numbers, common_step, survey
+from mmkit_capture.survey import FileSurvey, Numbers, survey
 
 _log = logging.getLogger("mmkit.capture")
 T = TypeVar("T")
@@ -52,7 +53,8 @@ class CaptureConfig(PluginConfig):
 
     paths: Names = Field(
         min_length=1,
-        description="Raw capture files, plain, gz or xz; relative to the working folder; * and ~ work.",
+        description="Raw capture files, plain, gz, xz or zst, or dumps of data.binance.vision; relative to the "
+        "working folder; * and ~ work.",
     )
     streams: Names | None = Field(
         None,
@@ -83,7 +85,7 @@ class CaptureSource(DataSource):
         spec = self._context.spec
         if spec.tick is None or spec.lot is None:
             raise ConfigError([await self._propose_grid()])
-        return _instrument(spec, spec.tick, spec.lot)
+        return spec.on_grid(spec.tick, spec.lot)
 
     async def tape(self) -> Tape:
         """Return the whole capture; built once, then kept beside the first file.
@@ -96,40 +98,52 @@ class CaptureSource(DataSource):
         instrument, paths = await self.instrument(), self._paths()
         config = self._config.model_dump(mode="json", include={"streams", "clock_offset"})
         meaning = [VERSION, instrument, config, [path.name for path in paths]]
-        kept = cache.place(
+        dumps = None
+        if dumped.all_dumps(paths):
+            dumps = dumped.chosen(instrument, paths, self._config.streams)
+            meaning = ["dumps", dumped.VERSION, *meaning[1:]]
+        place = kept.place(
             paths[0],
-            cache.digest_of_files(paths),
-            cache.digest(msgspec.json.encode(meaning)),
+            kept.digest_of_files(paths),
+            kept.digest(msgspec.json.encode(meaning)),
             self._context.userdir,
         )
-        tape = cache.load(kept)
+        tape = kept.load(place)
         if tape is None:
-            tape = await self._build_and_keep(instrument, paths, kept)
+            tape = await self._build_and_keep(instrument, paths, place, dumps)
         self.stats = tape.stats
         return tape
 
     async def _build_and_keep(
-        self, instrument: Instrument, paths: Sequence[Path], kept: Path
+        self,
+        instrument: Instrument,
+        paths: Sequence[Path],
+        place: Path,
+        dumps: dumped.ByKind | None,
     ) -> Tape:
         begun = time.perf_counter()
-        try:
-            built = await self._build(instrument, paths, kept)
-            with closing(built.columns) as columns:
-                self._finish(built, instrument, paths)
-                tape = columns.tape(built.stats)
-                if not columns.on_disk:
-                    cache.keep(tape, kept)
-        except OSError as error:
-            raise CaptureError(
-                f"{kept}: a tape too long to be kept in memory cannot be written: {error.strerror}; "
-                "make room there, or give 'data.paths' fewer files"
-            ) from error
+        with kept.building(place):
+            if dumps is not None:
+                tape = await dumped.build(instrument, dumps, self._config.clock_offset, place)
+            else:
+                tape = await self._build_of_captures(instrument, paths, place)
         _log.info(
-            "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, kept
+            "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
         )
         return tape
 
-    async def _build(self, instrument: Instrument, paths: Sequence[Path], kept: Path) -> Built:
+    async def _build_of_captures(
+        self, instrument: Instrument, paths: Sequence[Path], place: Path
+    ) -> Tape:
+        built = await self._build(instrument, paths, place)
+        with closing(built.columns) as columns:
+            self._finish(built, instrument, paths)
+            tape = columns.tape(built.stats)
+            if not columns.on_disk:
+                kept.keep(tape, place)
+        return tape
+
+    async def _build(self, instrument: Instrument, paths: Sequence[Path], place: Path) -> Built:
         if sum(map(_text_size, paths)) >= WORTH_IT:
             # numba is loaded here, and not before there is work for it.
             from mmkit_capture.fast import Wanted, read_fast
@@ -139,12 +153,12 @@ class CaptureSource(DataSource):
                 lambda streams: self._context.wire_formats(instrument, streams),
                 self._config.streams,
                 self._config.clock_offset,
-                kept,
+                place,
             )
             built = await _run(read_fast([CaptureFile(path) for path in paths], wanted))
             if built is not None:
                 return built
-        return await self._build_by_message(instrument, paths, kept)
+        return await self._build_by_message(instrument, paths, place)
 
     def _finish(self, built: Built, instrument: Instrument, paths: Sequence[Path]) -> None:
         """Refuse what has no book; add to the notes what only the whole tells."""
@@ -159,9 +173,15 @@ class CaptureSource(DataSource):
         _note_offsets(stats, built.sources)
         if skipped := sum(found.file.skipped for found in surveys):
             stats.notes.append(f"{skipped} lines carry no message and were skipped")
+        stats.notes += [
+            f"{found.file.path}: {found.file.unfinished} bytes of a last zstd frame that is not whole were "
+            "left out: it is being recorded, or its recorder was killed"
+            for found in surveys
+            if found.file.unfinished
+        ]
 
     async def _build_by_message(
-        self, instrument: Instrument, paths: Sequence[Path], kept: Path
+        self, instrument: Instrument, paths: Sequence[Path], place: Path
     ) -> Built:
         """Read the files line by line, twice: the reference."""
         surveys = await self._survey(instrument, paths)
@@ -172,7 +192,7 @@ class CaptureSource(DataSource):
         offsets = clock_offsets(surveys, streams, config.clock_offset)
         sources = [Source(found, offset) for found, offset in zip(surveys, offsets, strict=True)]
         wire = self._context.wire_formats(instrument, streams)
-        return await _run(build(instrument, sources, wire, Columns(instrument, kept)))
+        return await _run(build(instrument, sources, wire, Columns(instrument, place)))
 
     async def _survey(
         self, instrument: Instrument, paths: Sequence[Path], numbers: Numbers | None = None
@@ -181,6 +201,16 @@ class CaptureSource(DataSource):
         wire = self._context.wire_formats(instrument, self._config.streams or ())
         native = instrument.native
         surveys = [await _run(survey(CaptureFile(path), wire, native, numbers)) for path in paths]
+        return self._told_apart(surveys, native, paths)
+
+    def _told_apart(
+        self, surveys: Sequence[FileSurvey], native: str, paths: Sequence[Path]
+    ) -> list[FileSurvey]:
+        """Return the surveys in order of their first local time.
+
+        Raises:
+            CaptureError: if the symbol is not in them, or a snapshot might be another's.
+        """
         symbols: Counter[str] = sum((found.symbols for found in surveys), Counter())
         if symbols and native not in symbols:
             there = ", ".join(sorted(symbols)[:20])
@@ -191,7 +221,7 @@ class CaptureSource(DataSource):
         if not symbols:
             raise CaptureError(
                 f"{names(paths)}: messages of '{native}' were expected; found no market data that "
-                f"'{instrument.venue}' sends; is 'instrument.venue' right?"
+                f"'{self._context.spec.venue}' sends; is 'instrument.venue' right?"
             )
         for found in surveys:
             if found.nameless and len(found.books) > 1:
@@ -202,58 +232,65 @@ class CaptureSource(DataSource):
                 )
         return sorted(surveys, key=lambda found: found.first_local)
 
+    def files(self) -> list[Path]:
+        """Return the capture files.
+
+        Raises:
+            CaptureError: if a pattern matches none, or one is not there.
+        """
+        return self._paths()
+
+    async def check(self) -> SourceCheck:
+        """Read everything, line by line, and say what is wrong with it and where.
+
+        Tick and lot are taken from the data if they are not configured.
+
+        Raises:
+            CaptureError: if a file is not there or holds nothing that can be read, or the symbol or the
+                book is not in them.
+        """
+        from mmkit_capture.check import Surveyor, check, supposed_grid
+
+        spec, notes, paths = self._context.spec, Notebook(), self._paths()
+        stand_in = spec.on_grid(Decimal(1), Decimal(1))
+        native, config = stand_in.native, self._config
+        wire = self._context.wire_formats(stand_in, config.streams or ())
+        surveyor = Surveyor(wire, native, notes)
+        numbers = Numbers() if spec.tick is None or spec.lot is None else None
+        found = [await _run(surveyor.survey(CaptureFile(path), numbers)) for path in paths]
+        surveys = self._told_apart(found, native, paths)
+        tick, lot = spec.tick, spec.lot
+        if numbers is not None:
+            tick = tick or supposed_grid(common_step(numbers.prices), "price", native)
+            lot = lot or supposed_grid(common_step(numbers.quantities), "quantity", native)
+            notes.add("grid_taken", names(paths), f'tick: "{tick:f}", lot: "{lot:f}"')
+        assert tick is not None
+        assert lot is not None
+        instrument = spec.on_grid(tick, lot)
+        streams = chosen_streams(surveys, config.streams, spec.market)
+        wire = self._context.wire_formats(instrument, streams)
+        offset = config.clock_offset
+        checked = await _run(check(surveys, surveyor, instrument, wire, streams, offset, notes))
+        self.stats = wire.stats
+        return checked
+
     async def _propose_grid(self) -> Mistake:
         spec, numbers = self._context.spec, Numbers()
         # Only to ask what messages are about; no row is made on this grid.
-        stand_in = _instrument(spec, Decimal(1), Decimal(1))
-        await self._survey(stand_in, self._paths(), numbers)
-        words, keys = [], []
-        for key, given, what, texts in (
-            ("tick", spec.tick, "price", numbers.prices),
-            ("lot", spec.lot, "quantity", numbers.quantities),
-        ):
-            step = common_step(texts)
-            if given is None and step is not None:
-                words.append(f"every {what} in it is a multiple of {step:f}")
-                keys.append(f'{key}: "{step:f}"')
-        return Mistake(
-            "",
-            "instrument",
-            f"a capture does not carry tick and lot; {' and '.join(words)}",
-            f"add {', '.join(keys)} under instrument",
-        )
+        stand_in, paths = spec.on_grid(Decimal(1), Decimal(1)), self._paths()
+        if dumped.all_dumps(paths):
+            return dumped.proposal(spec, stand_in, paths)
+        await self._survey(stand_in, paths, numbers)
+        return spec.missing_grid("a capture", numbers.prices, numbers.quantities)
 
     def _paths(self) -> list[Path]:
-        found: dict[Path, None] = {}
-        for pattern in self._config.paths:
-            path = Path(pattern).expanduser()
-            if path.exists() or not glob.has_magic(pattern):
-                found[path] = None
-                continue
-            matches = sorted(glob.glob(str(path)))
-            if not matches:
-                raise CaptureError(f"{path}: no file matches; check 'data.paths'")
-            found.update((Path(match), None) for match in matches if not match.endswith(".tape"))
+        # A checksum lies beside the dump that it is of, and * finds both.
+        found = [path for path in listed(self._config.paths) if path.suffix != ".CHECKSUM"]
         for path in found:
             if not path.is_file():
                 # Says which of the many ways of not being a file it is.
                 next(CaptureFile(path).lines(), None)
-        return list(found)
-
-
-def _instrument(spec: InstrumentSpec, tick: Decimal, lot: Decimal) -> Instrument:
-    return Instrument(
-        venue=spec.venue,
-        market=spec.market,
-        symbol=spec.symbol,
-        native=spec.base + spec.quote,
-        base=spec.base,
-        quote=spec.quote,
-        kind=spec.kind,
-        tick=tick,
-        lot=lot,
-        contract_size=spec.contract_size or Decimal(1),
-    )
+        return found
 
 
 def _note_offsets(stats: FeedStats, sources: Sequence[Source]) -> None:

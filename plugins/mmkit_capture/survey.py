@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from decimal import Decimal
-from math import gcd
 from urllib.parse import parse_qs, urlsplit
 
 from mmkit.errors import CaptureError, FeedError
@@ -158,12 +156,3 @@ def requested_book(url: str) -> str | None:
     if not parts.path.endswith("/depth"):
         return None
     return (parse_qs(parts.query).get("symbol") or [""])[0].upper() or None
-
-
-def common_step(texts: set[str]) -> Decimal | None:
-    """Return the largest step that every number is a multiple of; `None` if all are zero."""
-    places = max((len(text.partition(".")[2].rstrip("0")) for text in texts), default=0)
-    step = 0
-    for text in texts:
-        step = gcd(step, int(Decimal(text).scaleb(places)))
-    return Decimal(step).scaleb(-places) if step else None

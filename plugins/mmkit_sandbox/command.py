@@ -39,6 +39,23 @@ import click
     show_default=True,
     help="How many times faster than recorded a capture is played.",
 )
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    help="Something that goes wrong: 'WHEN WHAT [HOW LONG] [STREAM]', such as '12s silent 5s trade'; "
+    "may be repeated.",
+)
+@click.option("--faults-every", metavar="TIME", help="Faults by chance, on average so often.")
+@click.option(
+    "--faults-kind",
+    "faults_kinds",
+    multiple=True,
+    metavar="WHAT",
+    help="What may go wrong by chance; may be repeated.  [default: everything]",
+)
+@click.option("--faults-seed", type=int, default=1, show_default=True, help="Decides the chance.")
 @click.option("--duration", metavar="TIME", help="End by itself after this time, such as 30s.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 def sandbox(
@@ -49,6 +66,10 @@ def sandbox(
     symbols: tuple[str, ...],
     replay: tuple[Path, ...],
     speed: float,
+    faults: tuple[str, ...],
+    faults_every: str | None,
+    faults_kinds: tuple[str, ...],
+    faults_seed: int,
     duration: str | None,
     as_json: bool,
 ) -> None:
@@ -56,24 +77,25 @@ def sandbox(
 
     Without --replay its markets trade by themselves, and the same --seed always makes the same
     market. With --replay FILE the streams say what was recorded, when it was recorded; the
-    capture starts once somebody subscribes or asks for the time.
+    capture starts once somebody subscribes or asks for the time. With --fault or --faults-every
+    things go wrong; what has is told by a GET of /sandbox/faults.
     """
     import asyncio
 
-    from mmkit_sandbox.foreground import seconds, serve
+    from mmkit_sandbox.foreground import config_of, faults_of, seconds, serve
     from mmkit_sandbox.listing import Listing
-    from mmkit_sandbox.service import Config
 
     lasts = seconds(duration)
     for symbol in symbols:
         Listing.of(symbol)  # a symbol that cannot be listed is a mistake in the command line here
-    config = Config(
+    config = config_of(
         host=host,
         port=port,
         seed=seed,
         symbols=symbols or ("BTC/USDT", "BTC/USDT:USDT"),
         replay=replay,
         speed=speed,
+        faults=faults_of(faults, faults_every, faults_kinds, faults_seed),
     )
     try:
         asyncio.run(serve(config, lasts, as_json))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
+from mmkit_sandbox.faults import Fault
 from mmkit_sandbox.listing import SPOT, USDM
 from mmkit_sandbox.session import Session
 
@@ -40,9 +41,12 @@ class Connection:
         self._last_pong = time.monotonic()
         self._ended = asyncio.Event()
         self._farewell: tuple[int, str] = (WSCloseCode.OK, "")
+        self._frozen = asyncio.Event()
 
     def put(self, data: bytes) -> None:
         """Send `data` when its turn comes."""
+        if self._frozen.is_set():
+            return
         self._outbox.append(data)
         self.backlog += len(data)
         self._filled.set()
@@ -62,7 +66,16 @@ class Connection:
             asyncio.create_task(self._ping()),
         ]
         try:
-            await asyncio.wait([listening, ended], return_when=asyncio.FIRST_COMPLETED)
+            frozen = asyncio.create_task(self._frozen.wait())
+            tasks.append(frozen)
+            waiting = [listening, ended, frozen]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._frozen.is_set():
+                # Nobody reads, answers or sends; what is put goes nowhere.
+                for task in tasks:
+                    if task is not ended:
+                        task.cancel()
+                await asyncio.wait([ended])
         finally:
             for task in tasks:
                 task.cancel()
@@ -117,6 +130,24 @@ class Connection:
         self._farewell = (code, reason)
         self._ended.set()
 
+    def freeze(self) -> None:
+        """Fall silent and deaf, but keep the connection: pings and closes are not answered."""
+        self._outbox.clear()
+        self.backlog = 0
+        if isinstance(self._transport, asyncio.Transport):
+            self._transport.pause_reading()
+        self._frozen.set()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it has fallen silent and deaf."""
+        return self._frozen.is_set()
+
+    def carries(self, fault: Fault) -> bool:
+        """Whether a stream that a fault is about has been asked for here."""
+        channels = self.session.subscriptions.values()
+        return any(channel is not None and fault.about(channel.kind) for channel in channels)
+
     def abort(self) -> None:
         """Cut the connection off; what has not been sent is lost to this client, who will notice."""
         self.session.subscriptions.clear()
@@ -124,3 +155,4 @@ class Connection:
         self.backlog = 0
         if isinstance(self._transport, asyncio.WriteTransport):
             self._transport.abort()
+        self._ended.set()

@@ -83,6 +83,17 @@ class Exchange(ABC):
     def mark(self, listing: Listing) -> Mark | None:
         """Return a perpetual's mark price, or `None` if there is none."""
 
+    def depth_before(self, listing: Listing, ts_ns: int, limit: int) -> Depth | None:
+        """Return the book as it was at a time, `None` if that is not remembered."""
+        return None
+
+    def depth_at(self, listing: Listing, update_id: int) -> Depth | None:
+        """Return the whole book at an update id, `None` if that is not remembered."""
+        return None
+
+    def restart(self) -> None:
+        """Begin anew where the markets stand, with other update ids; a replay goes on as it is."""
+
     def pause_until(self, now_ns: int) -> int | None:
         """Return the time to go on to if nothing happens for so long that nobody wants to wait."""
         return None

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import signal
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
+from pydantic import ValidationError
 
 from mmkit.clock import SystemClock
 from mmkit.errors import UsageError
@@ -16,6 +18,7 @@ from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import ServiceContext
 from mmkit.units import parse_duration
 from mmkit_sandbox.exchange import Exchange
+from mmkit_sandbox.faults import FaultsConfig
 from mmkit_sandbox.listing import SPOT, USDM
 from mmkit_sandbox.replay import ReplayedExchange
 from mmkit_sandbox.service import Config, Sandbox
@@ -36,6 +39,38 @@ def seconds(duration: str | None) -> float | None:
         return parse_duration(duration) / 1e9
     except ValueError as error:
         raise UsageError(f"--duration: {error}") from None
+
+
+def faults_of(
+    at: tuple[str, ...], every: str | None, kinds: tuple[str, ...], seed: int
+) -> FaultsConfig:
+    """Return what the options say goes wrong.
+
+    Raises:
+        UsageError: if they make no sense.
+    """
+    try:
+        return FaultsConfig.model_validate(
+            {"at": at, "every": every, "kinds": kinds, "seed": seed}, strict=False
+        )
+    except ValidationError as error:
+        raise UsageError(f"--fault: {_plainly(error)}") from None
+
+
+def config_of(**options: Any) -> Config:
+    """Return the sandbox's configuration.
+
+    Raises:
+        UsageError: if the options do not go together.
+    """
+    try:
+        return Config(**options)
+    except ValidationError as error:
+        raise UsageError(_plainly(error)) from None
+
+
+def _plainly(error: ValidationError) -> str:
+    return "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
 
 
 async def serve(config: Config, lasts: float | None, as_json: bool) -> None:
@@ -95,6 +130,8 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
         )
     else:
         what = f"The markets trade by themselves, from seed {config.seed}."
+    if config.faults.on:
+        what += f"\nThings go wrong on purpose; {url}/sandbox/faults tells what has."
     source = "plugin: binance, endpoint: sandbox"
     recorded = exchange.streams if isinstance(exchange, ReplayedExchange) else ()
     if recorded and not spot and not any("@aggTrade" in name for name in recorded):

@@ -14,6 +14,7 @@ from mmkit_sandbox.exchange import Depth, Mark, Message, PriceLevel, PublicTrade
 from mmkit_sandbox.flow import FlowParameters, OrderFlow
 from mmkit_sandbox.listing import SPOT, USDM, Listing
 from mmkit_sandbox.matching import MatchingBook, Trade
+from mmkit_sandbox.truth import TrueBook, Truth
 
 _MS = 1_000_000
 _FUNDING_MS = 8 * 3600 * 1000  # BTCUSDT is funded every eight hours
@@ -44,20 +45,36 @@ class SimulatedMarket:
         seed: Together with the listing it decides everything that happens.
         start_ns: When the market opens.
         volatility: In basis points per square root of a second.
+        remember: Whether `truth` is kept.
+        price: Where it starts, in ticks; the listing's price if not given.
     """
 
-    def __init__(self, listing: Listing, seed: int, start_ns: int, volatility: float) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        seed: str,
+        start_ns: int,
+        volatility: float,
+        *,
+        remember: bool = False,
+        price: int | None = None,
+    ) -> None:
         self.listing = listing
         self.book = MatchingBook()
         # random.Random takes a str through SHA-512: the same on every platform and in every process.
         random = Random(f"{seed} {listing.market} {listing.symbol}")  # noqa: S311  # not for secrets
-        reference = int(listing.price / listing.tick)
+        reference = int(listing.price / listing.tick) if price is None else price
         parameters = FlowParameters.of(listing, volatility)
         self._flow = OrderFlow(self.book, random, parameters, reference, start_ns)
         self.book.take_changes()
         self.now_ns = start_ns
         self._update_id = 1_000_000
         self._change_ms = start_ns // _MS
+        self.truth: Truth | None = None
+        """The book at each of its latest update ids."""
+        if remember:
+            sides = [dict(self.book.levels(side)) for side in (Side.BUY, Side.SELL)]
+            self.truth = Truth(self._update_id, self._change_ms, *sides)
         self._agg_id = 0
         self._best: tuple[PriceLevel, PriceLevel] | None = None
         self._trades: deque[PublicTrade] = deque(maxlen=_KEPT_TRADES)
@@ -99,6 +116,8 @@ class SimulatedMarket:
             # Any stride will do on USD-M; this one makes the gaps differ.
             stride = 1 if self.listing.market == SPOT else 1 + self._update_id % 7
             self._update_id += stride
+            if self.truth is not None:
+                self.truth.note(self._update_id, now_ms, change.side, change.price, change.total)
             for batch in self._batches:
                 if not batch.levels:
                     batch.first = self._update_id
@@ -117,6 +136,24 @@ class SimulatedMarket:
             self._top(Side.BUY, limit),
             self._top(Side.SELL, limit),
         )
+
+    def told(self, book: TrueBook, limit: int | None = None) -> Depth:
+        """Return a book that was, as GET depth tells books."""
+        price_text, quantity_text = self.listing.price_text, self.listing.quantity_text
+        bids, asks = (
+            [
+                (price_text(price), quantity_text(levels[price]))
+                for price in islice(sorted(levels, reverse=best_is_highest), limit)
+            ]
+            for levels, best_is_highest in ((book.bids, True), (book.asks, False))
+        )
+        return Depth(book.update_id, book.ts_ms, bids, asks)
+
+    @property
+    def mid(self) -> int | None:
+        """The price between the best ones in ticks, `None` if a side is empty."""
+        bid, ask = self.book.best(Side.BUY), self.book.best(Side.SELL)
+        return None if bid is None or ask is None else (bid + ask) // 2
 
     def trades(self, limit: int) -> list[PublicTrade]:
         """Return the latest trades, oldest first."""

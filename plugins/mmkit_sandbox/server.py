@@ -7,7 +7,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import WSCloseCode, web
 
@@ -16,10 +16,12 @@ from mmkit_sandbox import rest
 from mmkit_sandbox.channel import Channel, Route
 from mmkit_sandbox.connection import CLOSE_WITHIN_S, Connection
 from mmkit_sandbox.exchange import Exchange, Message
+from mmkit_sandbox.faults import CLOSES, Fault, FaultKind
 from mmkit_sandbox.listing import SPOT, USDM
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.payload import in_microseconds
 from mmkit_sandbox.session import MAX_STREAMS, Session
+from mmkit_sandbox.trouble import Reply, Trouble
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ _SLICE_S = 0.01  # how often the exchange is advanced: well below the shortest d
 _STEP_NS = 50_000_000  # the most that is simulated without letting others run
 _BACKLOG_WAIT = 1 << 20  # unsent bytes of one client above which a replay waits for it
 _BACKLOG_MAX = 32 << 20  # unsent bytes of one client above which it is cut off
+SHUTDOWN_AFTER_S = 1.0
+"""Between ``serverShutdown`` and the end of a connection."""
 _STALLED_S = 30.0  # how long a replay waits for a client that takes nothing
 
 
@@ -39,13 +43,22 @@ class SandboxServer:
         host: The address to listen on.
         port: The port to listen on; 0 for any that is free.
         patient: Whether time waits for slow clients (a replay) or passes over them (a market).
+        trouble: What goes wrong; `None` for nothing.
     """
 
     def __init__(
-        self, exchange: Exchange, pace: Pace, host: str, port: int, patient: bool = False
+        self,
+        exchange: Exchange,
+        pace: Pace,
+        host: str,
+        port: int,
+        patient: bool = False,
+        trouble: Trouble | None = None,
     ) -> None:
         self._exchange, self._pace, self._host, self._port = exchange, pace, host, port
-        self._patient = patient
+        self._patient, self._trouble = patient, trouble
+        self._told = 0  # faults that the log knows of
+        self._site: web.SockSite | None = None
         self._connections: set[Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._subscribers: dict[Channel, list[tuple[Connection, str]]] = {}
@@ -66,7 +79,8 @@ class SandboxServer:
             self._application(), access_log=None, shutdown_timeout=CLOSE_WITHIN_S
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        self._site = web.SockSite(self._runner, listener)
+        await self._site.start()
         self._port = listener.getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.url = f"http://{host}:{self._port}"
@@ -108,6 +122,8 @@ class SandboxServer:
 
     def _application(self) -> web.Application:
         application = web.Application()
+        application.router.add_get("/sandbox/truth", self._tell_truth)
+        application.router.add_get("/sandbox/faults", self._tell_faults)
         for prefix, market in (("/api/v3", SPOT), ("/fapi/v1", USDM)):
             application.router.add_route("*", prefix + "/{name:.+}", self._rest(market))
         application.router.add_get("/dapi/v1/exchangeInfo", self._no_coin_margined)
@@ -135,17 +151,64 @@ class SandboxServer:
                 return await self._not_found(request)
             if name == "time":
                 self._pace.release()
-            now_ms = self._pace.now_ns() // 1_000_000
-            query = rest.Request(self._exchange, market, request.query, now_ms)
+            now_ns = self._pace.now_ns()
+            trouble, exchange = self._trouble, self._exchange
+            if trouble is not None:
+                if self._refuses(request, now_ns):
+                    return web.Response()  # to nobody: the connection is gone
+                exchange = trouble.book(exchange, now_ns, name)
+            query = rest.Request(exchange, market, request.query, now_ns // 1_000_000)
             answer = rest.answer(query, name)
+            body = answer.body
             if (
                 market == SPOT
                 and request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
             ):
-                answer = answer._replace(body=in_microseconds(answer.body))
-            return self._respond(answer)
+                body = in_microseconds(body)
+            reply = Reply(answer.status, body)
+            if trouble is not None:
+                reply = trouble.answer(reply, now_ns, name)
+            return self._respond(reply, answer.weight)
 
         return handle
+
+    def _refuses(self, request: web.Request, now_ns: int) -> bool:
+        """Whether nobody is to be answered now; if so, cut the connection that is still open."""
+        if self._trouble is None or now_ns >= self._trouble.down_until:
+            return False
+        if request.transport is not None:
+            request.transport.abort()
+        return True
+
+    async def _tell_truth(self, request: web.Request) -> web.Response:
+        """Answer with the exchange's whole book, now or at ``updateId``; no part of Binance's protocol."""
+        listing = self._exchange.listing(
+            request.query.get("market", ""), request.query.get("symbol", "")
+        )
+        update_id = request.query.get("updateId")
+        if listing is None or (update_id is not None and not update_id.isdecimal()):
+            words = "market=spot|usdm, symbol=BTCUSDT and, if wanted, updateId=N were expected"
+            return web.json_response({"code": -1100, "msg": words}, status=400)
+        found = (
+            self._exchange.depth(listing, 10**6)
+            if update_id is None
+            else self._exchange.depth_at(listing, int(update_id))
+        )
+        if found is None:
+            words = f"the book of {listing.symbol} at {update_id or 'this time'} is not remembered"
+            return web.json_response({"code": -1000, "msg": words}, status=404)
+        book = {"lastUpdateId": found.last_update_id, "T": found.ts_ms}
+        return web.json_response(book | {"bids": found.bids, "asks": found.asks})
+
+    async def _tell_faults(self, request: web.Request) -> web.Response:
+        """Answer with what has gone wrong so far; no part of Binance's protocol."""
+        happened = () if self._trouble is None else self._trouble.happened
+        return web.json_response(
+            [
+                {"time": one.at_ns // 1_000_000, "fault": str(one.fault), "what": one.what}
+                for one in happened
+            ]
+        )
 
     async def _no_coin_margined(self, request: web.Request) -> web.Response:
         return web.json_response({"timezone": "UTC", "rateLimits": [], "symbols": []})
@@ -154,15 +217,18 @@ class SandboxServer:
         message = f"Path {request.path}, Method {request.method} is invalid"
         return web.json_response({"code": -5000, "msg": message}, status=404)
 
-    def _respond(self, answer: rest.Answer) -> web.Response:
+    def _respond(self, reply: Reply, weight: int) -> web.Response:
         minute = time.monotonic_ns() // 60_000_000_000
         used = self._weight[1] if self._weight[0] == minute else 0
-        self._weight = (minute, used + answer.weight)
+        self._weight = (minute, used + weight)
+        headers = {"X-MBX-USED-WEIGHT-1M": str(self._weight[1])}
+        if reply.retry_after_s is not None:
+            headers["Retry-After"] = str(reply.retry_after_s)
         return web.Response(
-            body=answer.body,
-            status=answer.status,
-            content_type="application/json",
-            headers={"X-MBX-USED-WEIGHT-1M": str(self._weight[1])},
+            body=reply.body,
+            status=reply.status,
+            content_type=reply.content_type,
+            headers=headers,
         )
 
     # --- WebSocket -------------------------------------------------------------------------------
@@ -171,6 +237,8 @@ class SandboxServer:
         self, route: Route, combined: bool
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
+            if self._refuses(request, self._pace.now_ns()):
+                return web.Response()
             text = request.query.get("streams", "") if combined else ""
             text = text or request.match_info.get("streams", "")
             # ccxt numbers its connections: /ws/0, /ws/1; no stream is called like that.
@@ -206,6 +274,8 @@ class SandboxServer:
             await connection.run(self._index)
         finally:
             self._connections.discard(connection)
+            if self._trouble is not None:
+                self._trouble.forget(connection)
             self._index()
         await connection.say_farewell()
         self._serving.discard(serving)
@@ -215,8 +285,11 @@ class SandboxServer:
 
         Others may connect meanwhile, as to Binance's other servers behind the same address.
         """
+        self._announce(self._connections, close_after_s)
+
+    def _announce(self, connections: Iterable[Connection], close_after_s: float) -> None:
         loop = asyncio.get_running_loop()
-        for connection in self._connections:
+        for connection in connections:
             connection.put(connection.session.shutdown(self._pace.now_ns() // 1_000_000))
             loop.call_later(
                 close_after_s, connection.end, WSCloseCode.GOING_AWAY, "Server shutdown"
@@ -243,6 +316,8 @@ class SandboxServer:
             if pause_ends is not None:
                 self._pace.set(pause_ends)
             now = self._pace.now_ns()
+            if self._trouble is not None:
+                await self._cause(self._trouble, reached)
             # Wake-ups come late in a busy process; what was missed is made up in small steps.
             until = min(now, reached + step) if pause_ends is None else now
             self._publish(self._exchange.advance(until, self._subscribers))
@@ -263,13 +338,61 @@ class SandboxServer:
         return waited
 
     def _publish(self, messages: list[Message]) -> None:
+        trouble, now_ns = self._trouble, self._pace.now_ns()
         for channel, data in messages:
             for connection, name in self._subscribers.get(channel, ()):
-                connection.put(connection.session.envelope(name, data))
+                sent = connection.session.envelope(name, data)
+                if trouble is None:
+                    connection.put(sent)
+                else:
+                    for one in trouble.pass_on(connection, channel.kind, sent, now_ns):
+                        connection.put(one)
         if messages and not self._patient:
             for connection in list(self._connections):
                 if connection.backlog > _BACKLOG_MAX:
                     self._cut_off(connection)
+
+    # --- what goes wrong -------------------------------------------------------------------------
+
+    async def _cause(self, trouble: Trouble, now_ns: int) -> None:
+        """Let begin what goes wrong by now, and end what has lasted long enough."""
+        for fault in trouble.advance(now_ns):
+            await self._carry_out(fault)
+        for connection in list(self._connections):
+            for data in trouble.release(connection, now_ns):
+                connection.put(data)
+        if self._site is None and now_ns >= trouble.down_until:
+            assert self._runner is not None  # it has been started
+            self._site = web.SockSite(self._runner, self._listen())
+            await self._site.start()
+        count = trouble.count
+        for one in list(trouble.happened)[-(count - self._told) :] if count > self._told else ():
+            _log.warning("fault %s what='%s'", one.fault, one.what)
+        self._told = count
+
+    async def _carry_out(self, fault: Fault) -> None:
+        hit = [one for one in self._connections if one.carries(fault)] or list(self._connections)
+        if fault.kind in CLOSES:
+            for connection in hit:
+                if fault.kind is FaultKind.CLOSE_1006:
+                    connection.abort()
+                else:
+                    connection.end(CLOSES[fault.kind], "")
+            self._index()
+        elif fault.kind is FaultKind.HALF_OPEN:
+            for connection in hit:
+                connection.freeze()
+        elif fault.kind is FaultKind.SHUTDOWN:
+            self._announce(hit, SHUTDOWN_AFTER_S)
+        else:
+            if self._site is not None:  # nobody can connect
+                await self._site.stop()
+                self._site = None
+            if fault.kind is FaultKind.RESTART:
+                for connection in list(self._connections):
+                    connection.abort()
+                self._index()
+                self._exchange.restart()
 
     def _cut_off(self, connection: Connection) -> None:
         _log.warning(

@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmkit.errors import ConfigError, Mistake, UsageError
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Service, ServiceContext
 from mmkit.units import Exact
 from mmkit_sandbox.exchange import Exchange
+from mmkit_sandbox.faults import FaultsConfig, impossible, planned, possible
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.replay import open_replay
 from mmkit_sandbox.server import SandboxServer
 from mmkit_sandbox.simulation import SimulatedExchange
+from mmkit_sandbox.trouble import Trouble
 
 
 class Config(PluginConfig):
@@ -42,6 +44,18 @@ class Config(PluginConfig):
     hold: bool = Field(
         True, description="Start a capture only when somebody subscribes or asks for the time."
     )
+    faults: FaultsConfig = Field(
+        FaultsConfig(), description="What goes wrong, by chance or at given times."
+    )
+
+    @model_validator(mode="after")
+    def _faults_that_can_be(self) -> Config:
+        if found := impossible(self.faults, replay=bool(self.replay)):
+            raise ValueError(
+                f"faults: a capture that is replayed cannot have {', '.join(found)}, which need a market "
+                "of the sandbox's own; leave them or 'replay' out"
+            )
+        return self
 
 
 class Sandbox(Service):
@@ -55,6 +69,8 @@ class Sandbox(Service):
         self._server: SandboxServer | None = None
         self.exchange: Exchange | None = None
         """What stands behind the address, once started."""
+        self.trouble: Trouble | None = None
+        """What goes wrong, once started; `None` for nothing."""
 
     async def start(self) -> str:
         """Listen; return the address, such as ``http://127.0.0.1:8787``.
@@ -77,10 +93,22 @@ class Sandbox(Service):
         else:
             pace = Pace(self._clock)
             self.exchange = SimulatedExchange(
-                self.listings, config.seed, pace.now_ns(), config.volatility
+                self.listings,
+                config.seed,
+                pace.now_ns(),
+                config.volatility,
+                remember=config.faults.on,
             )
+        if config.faults.on:
+            faults = planned(config.faults, possible(replay=bool(config.replay)))
+            self.trouble = Trouble(faults, pace.now_ns(), config.faults.seed)
         self._server = SandboxServer(
-            self.exchange, pace, config.host, config.port, patient=bool(config.replay)
+            self.exchange,
+            pace,
+            config.host,
+            config.port,
+            patient=bool(config.replay),
+            trouble=self.trouble,
         )
         return await self._server.start()
 

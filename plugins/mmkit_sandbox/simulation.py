@@ -22,14 +22,24 @@ class SimulatedExchange(Exchange):
         seed: The same seed, listings and start give the same messages.
         start_ns: When the markets open.
         volatility: In basis points per square root of a second; 0.9 is about 50 % a year.
+        remember: Whether the books of the last minutes can be told: `depth_at`, `depth_before`.
     """
 
     def __init__(
-        self, listings: Sequence[Listing], seed: int, start_ns: int, volatility: float = 0.9
+        self,
+        listings: Sequence[Listing],
+        seed: int,
+        start_ns: int,
+        volatility: float = 0.9,
+        remember: bool = False,
     ) -> None:
         self.listings = listings
+        self._seed, self._volatility, self._remember = seed, volatility, remember
+        self._restarts = 0
         self._markets = {
-            (listing.market, listing.symbol): SimulatedMarket(listing, seed, start_ns, volatility)
+            (listing.market, listing.symbol): SimulatedMarket(
+                listing, str(seed), start_ns, volatility, remember=remember
+            )
             for listing in listings
         }
 
@@ -47,6 +57,32 @@ class SimulatedExchange(Exchange):
     def depth(self, listing: Listing, limit: int) -> Depth:
         """Return the book as it is."""
         return self.market(listing).depth(limit)
+
+    def depth_before(self, listing: Listing, ts_ns: int, limit: int) -> Depth | None:
+        """Return the book as it was at a time, or as long ago as is remembered."""
+        market = self.market(listing)
+        if market.truth is None:
+            return None
+        return market.told(market.truth.before(ts_ns // 1_000_000), limit)
+
+    def depth_at(self, listing: Listing, update_id: int) -> Depth | None:
+        """Return the whole book at an update id, `None` if that is not remembered."""
+        market = self.market(listing)
+        found = None if market.truth is None else market.truth.at(update_id)
+        return None if found is None else market.told(found)
+
+    def restart(self) -> None:
+        """Begin anew at the last prices: other orders, and update ids from the start."""
+        self._restarts += 1
+        for key, old in self._markets.items():
+            self._markets[key] = SimulatedMarket(
+                old.listing,
+                f"{self._seed} restart {self._restarts}",
+                old.now_ns,
+                self._volatility,
+                remember=self._remember,
+                price=old.mid,
+            )
 
     def trades(self, listing: Listing, limit: int) -> list[PublicTrade]:
         """Return the latest trades, oldest first."""

@@ -1,4 +1,4 @@
-"""`avellaneda_stoikov` (rolling horizon), `glft` (asymptotic) and `imbalance`, compiled."""
+"""`avellaneda_stoikov`, `glft` and `imbalance`, compiled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 from numba import njit
 
-from mmkit.decision import BEST_ASK, BEST_BID, LEVELS, POSITION, decision
-from mmkit_strategies.placement import NOISE
+from mmkit.decision import BEST_ASK, BEST_BID, LEVELS, NOW, POSITION, decision
+from mmkit_strategies.placement import NOISE, UNQUOTED
+
+_SECOND = 1_000_000_000  # in ns
 
 
 # Here, beside those who call it: compiled code is kept until its own file changes.
@@ -34,10 +36,12 @@ def _two_sided(
 
 @decision
 def avellaneda_stoikov(view: Any, parameters: Any, wanted: Any) -> None:
-    """As `AvellanedaStoikov.quote` with a rolling horizon, in the same order of operations.
+    """As `AvellanedaStoikov.quote`, in the same order of operations.
 
     Parameters: size and max_position in lots; sigma as the numerator and the denominator of a share of mid,
-    and as a number of ticks; gamma; the horizon in seconds; the fixed part of the spread.
+    and as a number of ticks; gamma; the horizon in seconds; the fixed part of the spread; a fixed horizon in ns, 0
+    for a rolling one; then the run's memory: whether the strategy has been asked, and when it first was, in
+    seconds and ns, as a float does not hold both.
     """
     bid, ask, position = view[BEST_BID], view[BEST_ASK], view[POSITION]
     if bid < 0 or ask < 0 or bid >= ask:
@@ -45,6 +49,14 @@ def avellaneda_stoikov(view: Any, parameters: Any, wanted: Any) -> None:
     mid = (bid + ask) / 2
     sigma = parameters[2] * mid / parameters[3] + parameters[4]
     gamma, remaining = parameters[5], parameters[6]
+    horizon = int(parameters[8])
+    if horizon > 0:
+        now = view[NOW]
+        if parameters[9] == 0:
+            parameters[9] = 1.0
+            parameters[10], parameters[11] = float(now // _SECOND), float(now % _SECOND)
+        began = int(parameters[10]) * _SECOND + int(parameters[11])
+        remaining = (horizon - (now - began) % horizon) / _SECOND
     center = mid - position / parameters[0] * gamma * sigma * sigma * remaining
     away = (gamma * sigma * sigma * remaining + parameters[7]) / 2
     _two_sided(view, wanted, center - away, center + away, parameters[0], parameters[1])
@@ -66,6 +78,37 @@ def glft(view: Any, parameters: Any, wanted: Any) -> None:
     inventory = position / parameters[0]
     own_bid = mid - (half_spread + skew * inventory)
     own_ask = mid + (half_spread - skew * inventory)
+    _two_sided(view, wanted, own_bid, own_ask, parameters[0], parameters[1])
+
+
+@njit
+def _between(parameters: Any, first: int, place: float) -> float:
+    """As `mmkit_strategies.glft._between`, of the values from `first` on."""
+    low = math.floor(place)
+    share = place - low
+    if share == 0:
+        return float(parameters[first + low])
+    near, far = parameters[first + low], parameters[first + low + 1]
+    if near >= UNQUOTED or far >= UNQUOTED:
+        return float(min(near, far))
+    return float(near + share * (far - near))
+
+
+@decision
+def glft_exact(view: Any, parameters: Any, wanted: Any) -> None:
+    """As `Glft.quote` with the exact solution for a sigma in ticks, in the same order of operations.
+
+    Parameters: size and max_position in lots; Q, the largest inventory in orders; the distances of the bid for
+    each inventory from -Q to Q, and those of the ask.
+    """
+    bid, ask, position = view[BEST_BID], view[BEST_ASK], view[POSITION]
+    if bid < 0 or ask < 0 or bid >= ask:
+        return
+    mid = (bid + ask) / 2
+    most = int(parameters[2])
+    place = min(max(position / parameters[0] + most, 0.0), 2.0 * most)
+    own_bid = mid - _between(parameters, 3, place)
+    own_ask = mid + _between(parameters, 3 + 2 * most + 1, place)
     _two_sided(view, wanted, own_bid, own_ask, parameters[0], parameters[1])
 
 

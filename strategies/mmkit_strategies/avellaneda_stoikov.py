@@ -92,15 +92,12 @@ class AvellanedaStoikov(Strategy):
         self._horizon = config.horizon
         self._fixed = config.horizon_is == "fixed"
         self._began: int | None = None
-        if self._fixed:
-            # The compiled form has no memory of when it began.
-            self.decision = ""  # type: ignore[misc]
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
         self._max_position = context.instrument.lots(config.max_position)
 
     def parameters(self) -> tuple[float, ...]:
-        """Limits, volatility and constants for the compiled decision."""
+        """Limits, volatility, constants and room for a memory, for the compiled decision."""
         return (
             self._size,
             self._max_position,
@@ -108,6 +105,8 @@ class AvellanedaStoikov(Strategy):
             self._gamma,
             self._horizon / _SECOND,
             optimal_spread(self._gamma, 0.0, self._k, 0.0),
+            self._horizon if self._fixed else 0,
+            *(0, 0, 0),
         )
 
     def quote(self, view: MarketView) -> Quotes:

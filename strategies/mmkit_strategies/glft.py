@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from mmkit.errors import StrategyError
 from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.units import Distance, Duration, Exact
-from mmkit_strategies.placement import two_sided
+from mmkit_strategies.placement import UNQUOTED, two_sided
 
 _SECOND = 1_000_000_000  # in ns
 _MOST_STEPS = 500  # the matrix has 2 Q + 1 rows; 1001 take a second or two to solve
@@ -222,15 +222,20 @@ class Glft(Strategy):
         self._bid_distances: list[float] = []
         self._ask_distances: list[float] = []
         if self._exact:
-            # Only the closed form is compiled.
+            # Sigma in bps is another one at another price, where all must be solved anew.
             self.decision = ""  # type: ignore[misc]
         if self._exact and config.sigma.unit in {"ticks", "quote"}:
             # The same at every price: what cannot be solved is found before the run.
             self._solve(config.sigma.ticks(0, context.instrument))
+            self.decision = "mmkit_strategies.around_mid_compiled:glft_exact"  # type: ignore[misc]
 
     def parameters(self) -> tuple[float, ...]:
-        """Limits, volatility and constants for the compiled decision."""
+        """Limits, volatility and constants, or the distances, for the compiled decision."""
         config = self._settings
+        if self._exact:
+            distances = np.array([*self._bid_distances, *self._ask_distances])
+            finite = np.minimum(distances, UNQUOTED).tolist()
+            return (self._size, self._max_position, self._most, *finite)
         return (
             self._size,
             self._max_position,

@@ -9,6 +9,9 @@ from mmkit.interfaces import Quotes
 NOISE = 1e-6
 """In ticks: a price so near a whole one is that one, or rounding a sum of floats moved one side alone."""
 
+UNQUOTED = 1e300
+"""In place of an infinite distance where only finite numbers can be told; nobody quotes so far away."""
+
 
 def two_sided(
     best_bid: int,

@@ -70,10 +70,16 @@ def test_however_they_are_grouped_the_rows_are_the_same(
 def without_loading(burst: Burst, part: list[bytes], ts_local: int) -> list[Row]:
     """Take messages in; there is no loop here that could load the compiled code."""
     if burst._reader is not None:
-        return burst.take(part, ts_local)
+        return all_of(burst, part, ts_local)
     rows: list[Row] = []
     for start in range(0, len(part), 31):
-        rows += burst.take(part[start : start + 31], ts_local)
+        rows += all_of(burst, part[start : start + 31], ts_local)
+    return rows
+
+
+def all_of(burst: Burst, part: list[bytes], ts_local: int) -> list[Row]:
+    number, rows = burst.take(part, ts_local)
+    assert number == len(part)
     return rows
 
 
@@ -88,10 +94,11 @@ def ready() -> tuple[BinanceWire, Burst]:
 def test_what_came_before_a_message_that_cannot_be_read_is_told_first() -> None:
     _, burst = ready()
     good = [spot_diff(100 + n, 100 + n, 5, [(99.0, n)]).encode() for n in range(1, 6)]
-    rows = burst.take([*good, b"<html>", *good], 7)
+    number, rows = burst.take([*good, b"<html>", *good], 7)
+    assert number == 5
     assert [row[4] for row in rows] == [1000, 2000, 3000, 4000, 5000]
     with pytest.raises(FeedError, match="a web page"):
-        burst.take(good, 8)
+        burst.take([b"<html>", *good], 8)
 
 
 def test_messages_that_the_compiled_reader_must_not_see_are_read_one_by_one() -> None:
@@ -105,5 +112,5 @@ def test_messages_that_the_compiled_reader_must_not_see_are_read_one_by_one() ->
             good[0] = odd
         else:
             good.insert(2, odd)
-        rows = burst.take([raw.encode() for raw in good], 7)
+        rows = all_of(burst, [raw.encode() for raw in good], 7)
         assert [row[4] for row in rows] == [1000, 2000, 3000, 4000, 5000]

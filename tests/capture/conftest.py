@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import mmkit_capture.columns
+import mmkit.tape.columns
 import mmkit_capture.source
 
 
@@ -13,6 +13,6 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     worth_it = 2**63 if request.param == "by message" else 0
     monkeypatch.setattr(mmkit_capture.source, "WORTH_IT", worth_it)
     if request.param == "by way of the disk":
-        monkeypatch.setattr(mmkit_capture.columns, "_KEPT", 0)
-        monkeypatch.setattr(mmkit_capture.columns, "_CHUNK", 1000)
+        monkeypatch.setattr(mmkit.tape.columns, "_KEPT", 0)
+        monkeypatch.setattr(mmkit.tape.columns, "_CHUNK", 1000)
     return str(request.param)

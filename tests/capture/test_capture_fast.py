@@ -28,9 +28,9 @@ from hypothesis import strategies as st
 import mmkit_capture.source
 from mmkit.errors import MmkitError
 from mmkit.interfaces import WireFormat
-from mmkit.tape import Tape
+from mmkit.tape import Tape, kept
 from mmkit_binance.wire import BinanceWire
-from mmkit_capture import blocks, cache
+from mmkit_capture import blocks
 
 Build = Callable[..., "Tape | str"]
 
@@ -49,8 +49,8 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
 
     With ``fast=True`` the fast one must have done it by itself.
     """
-    monkeypatch.setattr(cache, "load", lambda path: None)
-    monkeypatch.setattr(cache, "keep", lambda tape, path: None)
+    monkeypatch.setattr(kept, "load", lambda path: None)
+    monkeypatch.setattr(kept, "keep", lambda tape, path: None)
     by_message = mmkit_capture.source.CaptureSource._build_by_message
     asked = []
 

@@ -188,7 +188,7 @@ def test_a_gap_is_closed_by_a_later_snapshot(tmp_path: Path) -> None:
 def test_a_tape_is_kept_beside_its_source_and_mapped_the_next_time(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "mmkit.capture")
+    caplog.set_level(logging.INFO, "mmkit")
     path = write(tmp_path / "capture.txt", small())
     built = tape(path, tmp_path / "userdir")
     (kept,) = tmp_path.glob("capture.txt.*.tape")

@@ -471,6 +471,7 @@ def test_secrets_are_hidden_in_what_a_run_records_and_all_the_rest_is_there(
         "ratio": 0.5,
         "either": None,
         "anything": {"token": "***", "deep": [{"secret": "***"}], "ratio": 0.5},
+        "gaps": "mask",
     }
     assert resolved["strategy"]["size"] == "0.30"
     assert resolved["strategy"]["note"] == "***"

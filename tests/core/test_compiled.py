@@ -117,6 +117,30 @@ FORMS: list[tuple[type[Strategy], dict[str, Any]]] = [
             "horizon": "1s",
         },
     ),
+    (
+        AvellanedaStoikov,
+        {
+            "size": "0.005",
+            "max_position": "0.05",
+            "gamma": 0.05,
+            "k": 0.9,
+            "sigma": "2ticks",
+            "horizon": "3s",
+            "horizon_is": "fixed",
+        },
+    ),
+    (
+        Glft,
+        {
+            "size": "0.005",
+            "max_position": "0.05",
+            "A": 0.9,
+            "k": 0.9,
+            "gamma": 0.01,
+            "sigma": "1ticks",
+            "solution": "exact",
+        },
+    ),
 ]
 
 
@@ -127,25 +151,25 @@ def test_a_compiled_decision_decides_like_the_same_strategy_in_plain_python(
 ) -> None:
     tape = random_tape(seed, 3_000)
     sim = SimSettings()
-    plain = type("Plain", (strategy,), {"decision": ""})
 
-    def run(form: type[Strategy], *, compiled: bool) -> tuple[list[Any], dict[str, Any]]:
+    def run(*, engine: str, compiled: bool) -> tuple[list[Any], dict[str, Any]]:
         memory, context = Memory(), Context(BTCUSDT, sim)
-        built = build_strategy(form, every="50ms", **config)
+        built = build_strategy(strategy, every="50ms", compiled=compiled, **config)
+        assert built.decision
         start_ns = tape.start_ns
         made = Session(
             Engine(BTCUSDT, built, RiskGate(), start_ns), PaperVenue(PaperConfig(), context), memory
         )
-        if compiled:
+        if engine == "compiled":
             replay_compiled(made, tape)
         else:
             replay_plain(made, {MAIN: tape})
         return memory.entries, outcome(made)
 
-    expected = run(plain, compiled=False)
+    expected = run(engine="reference", compiled=False)
     assert len(expected[0]) > 500
-    assert run(plain, compiled=True) == expected
-    assert run(strategy, compiled=True) == expected
+    assert run(engine="compiled", compiled=False) == expected
+    assert run(engine="compiled", compiled=True) == expected
 
 
 class Lost(JoinBest):

@@ -42,7 +42,7 @@ from mmkit.interfaces import MarketView, Quotes, Strategy, Target
 from mmkit.run.compiled import NotCompiled, replay_compiled
 from mmkit.run.replay import replay_plain
 from mmkit.settings import SimSettings
-from mmkit.tape import LAST, SCALE, Kind, Row, Tape
+from mmkit.tape import LAST, SCALE, SELL, Kind, Row, Tape
 from mmkit.testing import BTCUSDT, random_tape, snapshot_rows
 
 DAY = 86_400 * 10**9
@@ -562,3 +562,60 @@ def test_funding_announced_for_the_very_moment_or_one_that_has_passed_comes_too_
 
     assert made.engine.counts["fills"] > 20
     assert made.engine.counts["fundings"] == 0
+
+
+class BothSides(Strategy):
+    """Quotes at the last prices there were, whether or not there is somebody."""
+
+    def quote(self, view: MarketView) -> Quotes:
+        # Another size each time, so that there is always an order to be sent.
+        turn = 1 + view.now // 100_000_000 % 5
+        return Quotes(bid=(600_000, turn), ask=(600_001, turn))
+
+
+@pytest.mark.parametrize("limit", ["2ticks", "1%", "150%"])
+@pytest.mark.parametrize("empty", [Kind.LEVEL, Kind.LEVEL | SELL], ids=["no bids", "no asks"])
+def test_while_a_side_is_empty_there_is_no_mid_for_a_price_band_and_both_refuse_every_order(
+    empty: int, limit: str
+) -> None:
+    price = 600_001 if empty & SELL else 600_000
+    rows = list(snapshot_rows([(600_000, 9)], [(600_001, 9)], S, S))
+    rows.append((3 * S, 3 * S, empty | LAST, price, 0))
+    rows.append((9 * S, 9 * S, Kind.TRADE | LAST, price, 1))
+    tape = Tape.from_rows(BTCUSDT, rows)
+    reference = compare(tape, SimSettings(), {"every": "100ms"}, {"price_band": limit}, BothSides)
+    assert reference.engine.risk.vetoes["price_band"] > 50
+
+
+class Patient(Strategy):
+    """Waits at the best prices until it is filled."""
+
+    def quote(self, view: MarketView) -> Quotes:
+        return Quotes(bid=(600_000, 7), ask=(600_001, 7))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "queue", [{"model": "power", "exponent": 2}, {"model": "risk_averse"}, {"model": "log"}]
+)
+def test_a_book_that_is_told_whole_each_time_moves_our_place_in_the_queue_alike_in_both(
+    seed: int, queue: dict[str, Any]
+) -> None:
+    dice = random.Random(seed)
+    rows: list[Row] = []
+    for n in range(400):
+        at = S + n * 100_000_000
+        sides = [
+            [(price, dice.randrange(1, 60)) for price in prices]
+            for prices in ((600_000, 599_999, 599_998), (600_001, 600_002, 600_003))
+        ]
+        rows += snapshot_rows(*sides, at, at)
+        side, price = dice.choice([(SELL, 600_000), (0, 600_001)])
+        later = at + 50_000_000
+        rows.append((later, later, Kind.TRADE | side | LAST, price, dice.randrange(1, 15)))
+    tape = Tape.from_rows(BTCUSDT, rows)
+    sim = SimSettings.model_validate(
+        {"queue": queue, "latency": {"entry": "1ms", "response": "1ms"}}
+    )
+    reference = compare(tape, sim, {"every": "100ms"}, {}, Patient)
+    assert reference.engine.counts["fills"] > 20

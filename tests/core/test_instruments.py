@@ -222,3 +222,11 @@ def test_the_parser_says_what_was_expected_and_what_was_found() -> None:
     with pytest.raises(OffGrid) as caught:
         parse("１")
     assert str(caught.value) == "BTC/USDT: price must be a decimal number, found '１'"
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_more_steps_than_64_bits_hold_are_refused_with_how_many_are_not(sign: str) -> None:
+    parse = GridParser(Decimal("0.1"), "price", "BTC/USDT")
+    assert parse(f"{sign}922337203685477580.7") == int(f"{sign}{2**63 - 1}")
+    with pytest.raises(OffGrid, match=r"steps of 0\.1; less than 9,223,372,036,854,775,808"):
+        parse(f"{sign}922337203685477580.8")

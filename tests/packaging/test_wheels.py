@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,21 @@ def test_a_third_party_wheel_is_discovered_by_name_version_and_what_it_offers(
     assert {("strategy", "bid_only"), ("risk check", "max_lots")} <= offers
 
 
+def test_every_bundled_plugin_is_in_the_wheel(environment: Path, tmp_path: Path) -> None:
+    listed = run(environment / "mmkit", "plugins", "--json", cwd=tmp_path)
+
+    offers = {
+        (offer["kind"], offer["name"])
+        for plugin in json.loads(listed.stdout)
+        for offer in plugin["offers"]
+    }
+    sources = {name for kind, name in offers if kind == "data source"}
+    assert {"binance", "capture", "tardis"} <= sources
+    site = next(environment.parent.glob("lib/python*/site-packages"))
+    packages = {path.parent.name for path in site.glob("mmkit*/py.typed")}
+    assert packages >= {path.parent.name for path in ROOT.glob("*/mmkit*/py.typed")}
+
+
 def test_a_broken_wheel_is_named_with_its_reason_and_the_others_live_on(
     environment: Path, tmp_path: Path
 ) -> None:
@@ -110,3 +126,15 @@ def test_a_command_out_of_a_wheel_can_be_called(environment: Path, tmp_path: Pat
     said = run(environment / "mmkit", "hello", cwd=tmp_path)
 
     assert (said.returncode, said.stdout) == (0, "hello from a plugin\n")
+
+
+def test_every_package_and_its_entry_point_are_in_mmkits_own_wheel(environment: Path) -> None:
+    (wheel,) = environment.parents[1].glob("mmkit-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        there = set(archive.namelist())
+        (entry_points,) = [name for name in there if name.endswith("entry_points.txt")]
+        offered = archive.read(entry_points).decode()
+    for folder in (*(ROOT / "plugins").glob("mmkit_*"), *(ROOT / "strategies").glob("mmkit_*")):
+        for file in (*folder.glob("*.py"), folder / "py.typed"):
+            assert f"{folder.name}/{file.name}" in there
+        assert f"= {folder.name}\n" in offered + "\n"

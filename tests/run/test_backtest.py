@@ -251,3 +251,50 @@ def test_a_broken_latency_file_is_a_data_error_with_its_line(tmp_path: Path) -> 
     assert ended.status == 4
     assert "series.csv:9: latency_ns: whole nanoseconds" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+# --- data with gaps -------------------------------------------------------------------------------
+
+
+def gappy(folder: Path) -> str:
+    """Return the configuration of a capture in whose middle an update is missing."""
+    with gzip.open(CAPTURE, "rt") as file:
+        lines = file.readlines()
+    updates = [number for number, line in enumerate(lines) if '"depthUpdate"' in line]
+    del lines[updates[len(updates) // 2]]
+    path = folder / "gappy.txt"
+    path.write_text("".join(lines))
+    return CONFIG.replace(str(CAPTURE), str(path))
+
+
+def test_a_backtest_over_data_with_a_gap_says_so_and_quotes_nothing_in_it(tmp_path: Path) -> None:
+    config = gappy(tmp_path)
+    report = backtest(tmp_path, "--json", "--journal", "all", config=config).json
+    assert report["gaps"] == 1
+    [words] = [note for note in report["feed"]["notes"] if "nothing was quoted then" in note]
+    assert words.startswith("1 gap, the first at 2024-07-18T23:5")
+    entries = journal(tmp_path / report["folder"])
+    lost = [e["ts_local"] for e in entries if e["type"] == "FeedLost" and e["reason"] == "sequence"]
+    kinds = [entry["type"] for entry in entries]
+    begun = entries.index(next(e for e in entries if e.get("ts_local") == lost[0]))
+    assert "SubmitOrder" in kinds[:begun]
+    assert "SubmitOrder" not in kinds[begun:]  # the book is not known again
+    told = backtest(tmp_path, config=config).stdout
+    assert "1 gaps" in told
+    assert words in told
+
+
+def test_data_with_a_gap_is_refused_where_that_is_asked_for(tmp_path: Path) -> None:
+    refused = backtest(tmp_path, "--set", "data.gaps=refuse", config=gappy(tmp_path))
+    assert refused.status == 4
+    assert (
+        "'data.gaps: refuse' asks for data without gaps; found 1 gap, the first" in refused.stderr
+    )
+    assert "'mmkit data check' names the places" in refused.stderr
+    assert backtest(tmp_path, "--set", "data.gaps=refuse").status == 0
+
+
+def test_what_is_to_be_done_with_gaps_has_two_names(tmp_path: Path) -> None:
+    mistaken = backtest(tmp_path, "--set", "data.gaps=refuze")
+    assert mistaken.status == 3
+    assert "data.gaps: mask or refuse was expected; found 'refuze'" in mistaken.stderr

@@ -331,3 +331,14 @@ def test_on_a_real_capture_it_prints_every_run_and_what_they_say_and_leaves_no_f
     )
     assert (ended.status, ended.stderr) == (0, "")
     assert not (userdir / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "option", [("--no-folder",), ("--engine", "reference"), ("--journal", "all")]
+)
+def test_an_option_that_a_bracket_would_not_heed_is_refused(
+    option: tuple[str, ...], tmp_path: Path
+) -> None:
+    ended = mmkit("backtest", "--bracket", *option, cwd=tmp_path)
+    assert ended.status == 2
+    assert f"'{option[0]}' has no meaning beside '--bracket'" in ended.stderr

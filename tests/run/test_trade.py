@@ -288,3 +288,42 @@ def test_a_dry_run_with_drawn_latencies_is_replayed_to_the_last_bit(tmp_path: Pa
     changed = mmkit("parity", run, cwd=tmp_path)
     assert changed.status == 1
     assert "measured.csv: the file that" in changed.stderr
+
+
+def test_what_goes_wrong_is_told_and_nothing_is_quoted_while_the_book_is_unknown(
+    tmp_path: Path,
+) -> None:
+    faults = '{at: ["2500ms drop", "2500ms html", "4s close_1006", "4s altered"]}'
+    userdir = write_config(
+        tmp_path / "user_data",
+        CONFIG.replace("{plugin: sandbox}", f"{{plugin: sandbox, faults: {faults}}}"),
+    )
+
+    ended = run_for(userdir, "7s", "--json")
+
+    assert ended.status == 0, ended.stderr
+    for words in (
+        "fault 2500ms drop depth what='depth'",
+        "feed_lost reason=sequence; quotes pulled",
+        "JSON was expected; found a web page",
+        "feed_restored; the book is known",
+        "reason=the connection closed (no closing handshake)",
+        "feed_lost reason=connection; quotes pulled",
+        "two snapshots disagree, asking again",
+    ):
+        assert words in ended.stderr
+    report = ended.json
+    assert report["gaps"] == 2
+    assert report["feed"]["refused_snapshots"] == 1
+    known, sent = False, 0
+    for entry in journal(Path(report["folder"])):
+        match entry["type"]:
+            case "FeedLost":
+                known = False
+            case "FeedRestored":
+                known = True
+            case "SubmitOrder":
+                assert known
+                sent += 1
+    assert sent > 5
+    assert mmkit("parity", report["folder"], cwd=tmp_path).status == 0

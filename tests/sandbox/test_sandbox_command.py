@@ -70,6 +70,15 @@ def test_it_ends_by_itself_and_tells_the_addresses_in_words() -> None:
         assert words in result.output
 
 
+def test_it_says_that_things_go_wrong_on_purpose() -> None:
+    result = run(
+        *("--port", "0", "--duration", "100ms", "--fault", "0s drop"),
+        *("--faults-every", "5s", "--faults-kind", "delay", "--faults-seed", "3"),
+    )
+    assert result.exit_code == 0
+    assert "/sandbox/faults tells what has" in result.output
+
+
 def test_a_capture_is_played() -> None:
     result = run(
         "--port", "0", "--duration", "50ms", "--replay", str(SPOT_CAPTURE), "--speed", "10"
@@ -86,6 +95,10 @@ def test_a_capture_is_played() -> None:
         (("--symbol", "BTCUSDT"), UsageError),
         (("--duration", "ten"), UsageError),
         (("--host", "203.0.113.1"), VenueError),
+        (("--fault", "5s dorp"), UsageError),
+        (("--faults-every", "5"), UsageError),
+        (("--faults-every", "5s", "--faults-kind", "dorp"), UsageError),
+        (("--replay", str(SPOT_CAPTURE), "--fault", "5s stale"), UsageError),
     ],
 )
 def test_what_cannot_be_is_an_error_that_mmkit_explains(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies_on_books import NEXO, SIZES, TOPS, quotes
 
 import mmkit_strategies
-from mmkit.decision import BEST_ASK, BEST_BID, LEVELS, MOST_LEVELS, POSITION
+from mmkit.decision import BEST_ASK, BEST_BID, LEVELS, MOST_LEVELS, NOW, POSITION
 from mmkit.instruments import Instrument
 from mmkit.interfaces import Quotes, Strategy
 from mmkit.testing import BTCUSDT, build_strategy
@@ -28,13 +28,21 @@ GLFT: dict[str, Any] = {**SIZES, "A": 0.9, "k": 0.3, "gamma": 0.01, "sigma": "0.
 
 
 def compiled(
-    strategy: Strategy, bid: int, ask: int, position: int, quantities: tuple[int, int] = (5, 5)
+    strategy: Strategy,
+    bid: int,
+    ask: int,
+    position: int,
+    quantities: tuple[int, int] = (5, 5),
+    *,
+    now: int = 0,
+    parameters: np.ndarray[Any, np.dtype[np.float64]] | None = None,
 ) -> Quotes:
     module, name = strategy.decision.split(":")
     view = np.zeros(16, np.int64)
-    view[BEST_BID], view[BEST_ASK], view[POSITION] = bid, ask, position
+    view[NOW], view[BEST_BID], view[BEST_ASK], view[POSITION] = now, bid, ask, position
     view[LEVELS : LEVELS + 4] = bid, quantities[0], ask, quantities[1]
-    parameters = np.array(strategy.parameters(), np.float64)
+    if parameters is None:
+        parameters = np.array(strategy.parameters(), np.float64)
     wanted = np.zeros(2 + 4 * MOST_LEVELS, np.int64)
     decide = getattr(import_module(module), name)
     decide.ctypes(
@@ -108,6 +116,53 @@ def test_avellaneda_stoikov_compiled_is_avellaneda_stoikov(
     assert compiled(strategy, bid, ask, position) == quotes(
         strategy, bid, ask, position, instrument
     )
+
+
+@settings(deadline=None)  # the first call may compile
+@given(
+    began=st.integers(1_600_000_000_000_000_000, 1_900_000_000_000_000_000),
+    steps=st.lists(st.integers(0, 30_000_000_000), min_size=1, max_size=20),
+    horizon=st.sampled_from(["1ms", "7s", "8h", "100ns"]),
+    position=st.integers(-1500, 1500),
+)
+def test_avellaneda_stoikov_compiled_remembers_when_a_fixed_horizon_began(
+    began: int, steps: list[int], horizon: str, position: int
+) -> None:
+    strategy = build_strategy(
+        AvellanedaStoikov, **{**AS, "horizon": horizon, "horizon_is": "fixed"}
+    )
+    memory, now = np.array(strategy.parameters(), np.float64), began
+    for step in steps:
+        now += step
+        assert compiled(strategy, 599_990, 600_010, position, now=now, parameters=memory) == quotes(
+            strategy, 599_990, 600_010, position, now=now
+        )
+
+
+@settings(deadline=None)  # the first call may compile
+@given(
+    top=TOPS,
+    position=st.integers(-1500, 1500),
+    A=st.floats(-1, 1).map(lambda power: 10**power),
+    k=st.floats(-1, 0.3).map(lambda power: 10**power),
+    gamma=st.floats(-4, -1).map(lambda power: 10**power),
+    sigma=st.sampled_from(["0ticks", "0.1ticks", "2ticks", "0.07"]),
+    horizon=st.sampled_from(["1s", "60s"]),
+)
+def test_glft_compiled_is_glft_when_solved_exactly(
+    top: tuple[int, int],
+    position: int,
+    A: float,  # noqa: N803
+    k: float,
+    gamma: float,
+    sigma: str,
+    horizon: str,
+) -> None:
+    bid, ask = top[0], sum(top)
+    changes = {"A": A, "k": k, "gamma": gamma, "sigma": sigma, "horizon": horizon}
+    strategy = build_strategy(Glft, **{**GLFT, **changes}, solution="exact")
+    assert strategy.decision.endswith(":glft_exact")
+    assert compiled(strategy, bid, ask, position) == quotes(strategy, bid, ask, position)
 
 
 distances = st.sampled_from(["0ticks", "0.4ticks", "2.5ticks", "7ticks", "0.3bps", "2%", "0.07"])
@@ -218,5 +273,5 @@ def test_without_two_sides_that_do_not_cross_the_compiled_forms_quote_nothing(
 
 
 def test_what_has_no_compiled_form_says_so() -> None:
-    assert build_strategy(Glft, **GLFT, solution="exact").decision == ""
-    assert build_strategy(AvellanedaStoikov, **AS, horizon_is="fixed").decision == ""
+    changing = {**GLFT, "sigma": "0.3bps"}
+    assert build_strategy(Glft, **changing, solution="exact").decision == ""

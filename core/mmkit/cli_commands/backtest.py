@@ -62,6 +62,8 @@ def backtest(
     from mmkit.report import report_json, report_text, value_json
     from mmkit.run.backtest import backtest, load_tapes
 
+    if bracket:
+        _refuse_beside_bracket()
     loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
     tapes = load_tapes(loaded)
     if bracket:
@@ -81,6 +83,18 @@ def backtest(
             progress=progress,
         )
     click.echo(report_json(report) if json else report_text(report))
+
+
+def _refuse_beside_bracket() -> None:
+    """Refuse options that a bracket, which leaves no folder and chooses its engine, would not heed."""
+    context = click.get_current_context()
+    options = {"no_folder": "--no-folder", "engine": "--engine", "detail": "--journal"}
+    for name, option in options.items():
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"'{option}' has no meaning beside '--bracket', which leaves no run folder and runs every model "
+                "on whichever engine can; leave one of them out"
+            )
 
 
 class _progress:  # noqa: N801 - reads as a word of the `with` statement

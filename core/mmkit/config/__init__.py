@@ -9,7 +9,7 @@ from typing import Any
 
 from mmkit.config.check import Chosen, Parts, check_all
 from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
-from mmkit.config.sections import Level, Mode
+from mmkit.config.sections import Gaps, Level, Mode, NotifySection
 from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
@@ -18,6 +18,7 @@ from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import Provider
 from mmkit.plugins import Plugins
 from mmkit.settings import SimSettings
+from mmkit.watch import WatchSettings
 
 __all__ = [
     "Chosen",
@@ -39,16 +40,20 @@ class MarketConfig:
     Attributes:
         spec: What is traded, as far as the user said.
         data: Where market data comes from.
+        gaps: What to do with recorded data in which the book is unknown for a while.
         venue: Where orders go.
         sim: How a simulated venue behaves.
         risk: What forbids orders.
+        watch: What is watched.
     """
 
     spec: InstrumentSpec
     data: Chosen
+    gaps: Gaps
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,14 @@ class Config:
         spec: What is traded, as far as the user said.
         services: Run beside the run.
         data: Where market data comes from.
+        gaps: What to do with recorded data in which the book is unknown for a while.
         others: The markets beside the main one, by name.
         strategy: Decides what to quote.
         venue: Where orders go.
         sim: How a simulated venue behaves.
         risk: What forbids orders, in the order of the file.
+        watch: What is watched.
+        notify: Where the watch's events are sent.
         log_level: The least important that is logged.
         files: What was read, in order.
         userdir: The user's folder.
@@ -77,11 +85,14 @@ class Config:
     spec: InstrumentSpec
     services: tuple[Chosen, ...]
     data: Chosen
+    gaps: Gaps
     others: dict[str, MarketConfig]
     strategy: Chosen
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
+    notify: NotifySection
     log_level: Level
     files: tuple[Path, ...]
     userdir: Path
@@ -91,7 +102,9 @@ class Config:
     @property
     def markets(self) -> dict[str, MarketConfig]:
         """Every market by name, the main one first."""
-        main = MarketConfig(self.spec, self.data, self.venue, self.sim, self.risk)
+        main = MarketConfig(
+            self.spec, self.data, self.gaps, self.venue, self.sim, self.risk, self.watch
+        )
         return {MAIN: main, **self.others}
 
 
@@ -249,14 +262,19 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         spec=parts.instrument.spec(),
         services=parts.services,
         data=parts.data,
+        gaps=parts.gaps,
         others={
-            name: MarketConfig(one.instrument.spec(), one.data, one.venue, one.sim, one.risk)
+            name: MarketConfig(
+                one.instrument.spec(), one.data, one.gaps, one.venue, one.sim, one.risk, one.watch
+            )
             for name, one in parts.markets.items()
         },
         strategy=parts.strategy,
         venue=parts.venue,
         sim=parts.sim,
         risk=parts.risk,
+        watch=parts.watch,
+        notify=parts.notify,
         log_level=parts.logging.level,
         files=files,
         userdir=userdir,

@@ -10,7 +10,14 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel
 
 from mmkit.config.mistakes import check, found, is_misspelt, nearest, without_secrets
-from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.config.sections import (
+    Gaps,
+    InstrumentSection,
+    LoggingSection,
+    Mode,
+    NotifySection,
+    PluginsSection,
+)
 from mmkit.config.shown import shown
 from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
@@ -19,6 +26,7 @@ from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Provider
 from mmkit.plugins import Kind, Plugins, build
 from mmkit.settings import SimSettings
+from mmkit.watch import WatchSettings
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -32,17 +40,21 @@ SECTIONS = (
     "venue",
     "sim",
     "risk",
+    "watch",
+    "notify",
     "plugins",
     "logging",
 )
 MARKET_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_OF_A_MARKET = ("instrument", "data", "venue", "sim", "risk")
+_OF_A_MARKET = ("instrument", "data", "venue", "sim", "risk", "watch")
 _NOT_BUILT = ("signals", "advisors", "fusion")
 _EXAMPLES = {
     "instrument": 'such as instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}',
     "data": "such as data: {plugin: binance, endpoint: sandbox}",
     "strategy": "such as strategy: {plugin: join_best}, or choose one with -s",
 }
+GAPS = "gaps"
+"""The key of ``data`` that is not the plugin's but ours."""
 # A scalar under `risk:` is this field of the check's config.
 LIMIT = "limit"
 
@@ -76,9 +88,11 @@ class MarketParts:
 
     instrument: InstrumentSection
     data: Chosen
+    gaps: Gaps
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
 
 
 @dataclass(frozen=True)
@@ -89,11 +103,14 @@ class Parts:
     instrument: InstrumentSection
     services: tuple[Chosen, ...]
     data: Chosen
+    gaps: Gaps
     markets: dict[str, MarketParts]
     strategy: Chosen
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    watch: WatchSettings
+    notify: NotifySection
     plugins: PluginsSection
     logging: LoggingSection
     resolved: dict[str, Any]
@@ -162,12 +179,16 @@ class _Sections:
         instrument = self._section("instrument", InstrumentSection)
         services = [] if recorded else self._services()
         data = self._recorded_data() if recorded else self._chosen("data source", "data")
+        gaps = self._gaps()
         strategy = self._chosen("strategy", "strategy")
         venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
         sim = self._section("sim", SimSettings)
         risk = self._risk()
+        watch = self._section("watch", WatchSettings)
+        # Where messages go is a secret, which a recorded run has not kept, and its replay sends none.
+        notify = NotifySection() if recorded else self._section("notify", NotifySection)
         main = instrument.spec() if instrument is not None else None
-        markets, shown_markets = self._markets(main, venue, sim, risk, recorded=recorded)
+        markets, shown_markets = self._markets(main, venue, sim, risk, watch, recorded=recorded)
         plugins = self._section("plugins", PluginsSection)
         if plugins is not None and not recorded:
             self._check_disabled(plugins)
@@ -176,16 +197,20 @@ class _Sections:
             return None
         if sim is None or plugins is None or logging is None:
             return None
+        if watch is None or notify is None:
+            return None
         resolved = {
             "mode": mode,
             "instrument": {k: v for k, v in self._shown("instrument", instrument).items() if v},
             "services": [self._shown_plugin(one, "services", i) for i, one in enumerate(services)],
-            "data": self._plain("data") if recorded else self._shown_plugin(data, "data"),
+            "data": self._shown_data(data, gaps, recorded=recorded),
             "markets": shown_markets,
             "strategy": self._shown_plugin(strategy, "strategy"),
             "venue": self._shown_plugin(venue, "venue"),
             "sim": self._shown("sim", sim),
             "risk": self._shown_risk(risk),
+            "watch": self._shown("watch", watch),
+            "notify": self._shown("notify", notify),
             "plugins": self._shown("plugins", plugins),
             "logging": self._shown("logging", logging),
         }
@@ -194,11 +219,14 @@ class _Sections:
             instrument=instrument,
             services=tuple(services),
             data=data,
+            gaps=gaps,
             markets=markets,
             strategy=strategy,
             venue=venue,
             sim=sim,
             risk=tuple(risk),
+            watch=watch,
+            notify=notify,
             plugins=plugins,
             logging=logging,
             resolved=resolved,
@@ -212,6 +240,7 @@ class _Sections:
         venue: Chosen | None,
         sim: SimSettings | None,
         risk: list[Chosen],
+        watch: WatchSettings | None,
         *,
         recorded: bool,
     ) -> tuple[dict[str, MarketParts], dict[str, Any]]:
@@ -245,12 +274,12 @@ class _Sections:
                 # What a market does not say of itself holds for it as for the main one.
                 above = {
                     key: self._root.value[key].merged(child.value[key])
-                    for key in ("sim", "risk")
+                    for key in ("sim", "risk", "watch")
                     if key in child.value and key in self._root.value
                 }
                 root = Written({**child.value, **above}, child.where, child.key_where)
                 market = _Sections(root, self._plugins, [], child.where, place=("markets", name))
-                made = market.market_parts(venue, sim, risk, recorded=recorded)
+                made = market.market_parts(venue, sim, risk, watch, recorded=recorded)
                 self._take_over(market.mistakes, dotted(("markets", name, "")))
                 if made is not None:
                     self._check_twice(name, child, made.instrument.spec(), traded)
@@ -287,6 +316,7 @@ class _Sections:
         venue: Chosen | None,
         sim: SimSettings | None,
         risk: list[Chosen],
+        watch: WatchSettings | None,
         *,
         recorded: bool,
     ) -> MarketParts | None:
@@ -297,15 +327,18 @@ class _Sections:
                 self._wrong(value.key_where, path, "unknown key", nearest(key, _OF_A_MARKET))
         instrument = self._section("instrument", InstrumentSection)
         data = self._recorded_data() if recorded else self._chosen("data source", "data")
+        gaps = self._gaps()
         if self._written("venue") is not None:
             venue = self._chosen("execution venue", "venue")
         if self._written("sim") is not None:
             sim = self._own_sim(sim)
         if self._written("risk") is not None:
             risk = self._risk()
-        if instrument is None or data is None or venue is None or sim is None:
+        if self._written("watch") is not None:
+            watch = self._section("watch", WatchSettings)
+        if instrument is None or data is None or venue is None or sim is None or watch is None:
             return None
-        return MarketParts(instrument, data, venue, sim, tuple(risk))
+        return MarketParts(instrument, data, gaps, venue, sim, tuple(risk), watch)
 
     def _own_sim(self, main: SimSettings | None) -> SimSettings | None:
         """Return the section of a market that has one."""
@@ -328,7 +361,7 @@ class _Sections:
         instrument = self._shown("instrument", parts.instrument)
         plain: dict[str, Any] = {
             "instrument": {key: value for key, value in instrument.items() if value},
-            "data": self._plain("data") if recorded else self._shown_plugin(parts.data, "data"),
+            "data": self._shown_data(parts.data, parts.gaps, recorded=recorded),
         }
         if self._written("venue") is not None:
             plain["venue"] = self._shown_plugin(parts.venue, "venue")
@@ -338,7 +371,14 @@ class _Sections:
             # What was taken away is said, or it would come back with the main market's.
             taken_away: dict[str, Any] = dict.fromkeys(one.name for one in main_risk)
             plain["risk"] = taken_away | self._shown_risk(parts.risk)
+        if self._written("watch") is not None:
+            plain["watch"] = self._shown("watch", parts.watch)
         return plain
+
+    def _shown_data(self, data: Chosen, gaps: Gaps, *, recorded: bool) -> Any:
+        if recorded:
+            return self._plain("data")
+        return {**self._shown_plugin(data, "data"), GAPS: gaps}
 
     def _shown_risk(self, risk: Sequence[Chosen]) -> dict[str, Any]:
         return {one.name: self._shown_limit(one) for one in risk}
@@ -365,6 +405,23 @@ class _Sections:
         message = f"{' or '.join(modes)} was expected; found {found(written)}"
         self._wrong(written.where, "mode", message, hint)
         return "dry_run"
+
+    def _gaps(self) -> Gaps:
+        """Return what ``data.gaps`` says; the key belongs to no plugin."""
+        section = self._written("data")
+        if section is None or not isinstance(section.value, dict):
+            return "mask"  # which is told elsewhere
+        written = section.get(GAPS)
+        if written is None:
+            return "mask"
+        choices = get_args(Gaps)
+        if isinstance(written.value, str) and written.value in choices:
+            gaps: Gaps = written.value  # type: ignore[assignment]
+            return gaps
+        hint = nearest(written.value, choices) if is_misspelt(written.value, choices) else ""
+        message = f"{' or '.join(choices)} was expected; found {found(written)}"
+        self._wrong(written.where, dotted((*self._place, "data", GAPS)), message, hint)
+        return "mask"
 
     def _section(self, name: str, model: type[S]) -> S | None:
         written = self._written(name)
@@ -498,7 +555,10 @@ class _Sections:
         except PluginError as error:
             self._wrong(plugin.where, f"{path}.plugin", str(error))
             return None
-        config = check(provider.config, written.without("plugin"), place, self.mistakes)
+        written = written.without("plugin")
+        if kind == "data source":
+            written = written.without(GAPS)
+        config = check(provider.config, written, place, self.mistakes)
         return Chosen(plugin.value, provider, config) if config is not None else None
 
     # --- small things -----------------------------------------------------------------------------

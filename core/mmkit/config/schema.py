@@ -7,12 +7,20 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from mmkit.config.check import LIMIT, MARKET_NAME
-from mmkit.config.sections import InstrumentSection, LoggingSection, Mode, PluginsSection
+from mmkit.config.check import GAPS, LIMIT, MARKET_NAME
+from mmkit.config.sections import (
+    Gaps,
+    InstrumentSection,
+    LoggingSection,
+    Mode,
+    NotifySection,
+    PluginsSection,
+)
 from mmkit.events import MAIN
 from mmkit.interfaces import Provider
 from mmkit.plugins import Kind, Plugins
 from mmkit.settings import SimSettings
+from mmkit.watch import WatchSettings
 
 Schema = dict[str, Any]
 
@@ -37,6 +45,8 @@ class _Building:
         models: list[type[BaseModel]] = [
             InstrumentSection,
             SimSettings,
+            WatchSettings,
+            NotifySection,
             PluginsSection,
             LoggingSection,
         ]
@@ -62,6 +72,8 @@ class _Building:
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
+            "watch": self._ref(WatchSettings),
+            "notify": self._ref(NotifySection),
             "plugins": self._ref(PluginsSection),
             "logging": self._ref(LoggingSection),
         }
@@ -83,6 +95,7 @@ class _Building:
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
+            "watch": self._ref(WatchSettings),
         }
         return {
             "type": "object",
@@ -129,7 +142,14 @@ class _Building:
 
     def _with_plugin(self, provider: Provider[Any, Any]) -> Schema:
         definition = self._definition(provider.config)
-        keys = definition.get("properties", {})
+        keys = dict(definition.get("properties", {}))
+        if any(provider is source for source in self._providers["data source"]):
+            keys[GAPS] = {
+                "enum": list(get_args(Gaps)),
+                "default": "mask",
+                "description": "Of recorded data in which the book is unknown for a while: mask runs over it and "
+                "quotes nothing then, refuse ends with an error.",
+            }
         # Written out instead of `$ref`: additionalProperties sees only the properties beside it.
         return {
             **definition,

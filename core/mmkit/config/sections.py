@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from mmkit.instruments import InstrumentSpec
-from mmkit.units import Exact
+from mmkit.units import Duration, Exact
 
 Mode = Literal["dry_run", "live"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -58,6 +59,10 @@ class InstrumentSection(_Section):
         return InstrumentSpec(**dict(self))
 
 
+Gaps = Literal["mask", "refuse"]
+"""What to do with recorded data in which the book is unknown for a while."""
+
+
 class PluginsSection(_Section):
     """Which plugins are loaded."""
 
@@ -68,3 +73,34 @@ class LoggingSection(_Section):
     """What is logged."""
 
     level: Level = Field("info", description="The least important that is shown; -v shows more.")
+
+
+def _address(url: SecretStr) -> SecretStr:
+    if not re.match(r"[A-Za-z][A-Za-z0-9]*://.", url.get_secret_value()):
+        # Whatever it is, it may be a password; so it is not repeated.
+        raise ValueError(
+            "an address of apprise that begins with a service, such as json:// or tgram://, was expected; found another"
+        )
+    return url
+
+
+Address = Annotated[SecretStr, AfterValidator(_address)]
+"""Where apprise sends to; it holds passwords, so that it is never shown."""
+
+
+class NotifySection(_Section):
+    """Where the market watch's events are sent, by way of `apprise`."""
+
+    urls: tuple[Address, ...] = Field(
+        (),
+        description='Addresses as apprise has them, such as ["${CHAT_URL}"]; they hold passwords, so that '
+        "they are never shown.",
+    )
+    events: tuple[
+        Literal["PriceAnomaly", "LargeTrade", "HighVolatility", "OneSidedTrades", "StrongFlow"], ...
+    ] = Field(("PriceAnomaly", "LargeTrade"), description="Which events are sent.")
+    every: Duration = Field(
+        10_000_000_000,
+        ge=0,
+        description="At most one message in so long; what comes in between is gathered in the next.",
+    )

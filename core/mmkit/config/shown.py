@@ -12,7 +12,7 @@ from mmkit.config.yaml_source import Place, Step, Written
 
 # The sections a recorded run is built from again. The environment's numbers are kept there, because a
 # number that prices, sizes or times something is no secret, and the replay needs it.
-_REPLAYED = frozenset({"instrument", "strategy", "sim", "risk"})
+_REPLAYED = frozenset({"instrument", "strategy", "sim", "risk", "watch"})
 
 
 def shown(section: BaseModel, written: Written, place: Place) -> dict[str, Any]:
@@ -36,7 +36,8 @@ class _Hiding:
     def value(self, value: Any, held: Any, written: Written | None, inner: Place) -> Any:
         secret = is_secret(str(inner[-1]), annotation_at(self.model, inner))
         if secret and value not in (None, ""):
-            return HIDDEN
+            # A list stays one, so that it still fits the schema, and an empty one hides nothing.
+            return [HIDDEN] * len(value) if isinstance(value, list) else HIDDEN
         if isinstance(value, dict):
             return {key: self._within(v, held, written, (*inner, key)) for key, v in value.items()}
         if isinstance(value, list):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
@@ -28,9 +29,13 @@ from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.session import Market, Session
 from mmkit.settings import FillReports
+from mmkit.watch import Watch
 
 if TYPE_CHECKING:
     from mmkit.config import Chosen, Config
+
+
+_log = logging.getLogger("mmkit.services")
 
 
 def section_of(market: str) -> str:
@@ -86,6 +91,19 @@ def service(config: Config, chosen: Chosen, clock: Clock) -> Service:
     return cast(Service, chosen.build(context))
 
 
+@contextlib.asynccontextmanager
+async def services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]]:
+    """Start the configured services in order, give their addresses; stop them in reverse order."""
+    endpoints: dict[str, str] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        for chosen in config.services:
+            started = service(config, chosen, clock)
+            stack.push_async_callback(started.stop)
+            endpoints[chosen.name] = await started.start()
+            _log.info("service_started name=%s address=%s", chosen.name, endpoints[chosen.name])
+        yield endpoints
+
+
 def assemble(
     config: Config,
     instruments: Mapping[str, Instrument],
@@ -122,7 +140,14 @@ def assemble(
     for name, chosen in config.markets.items():
         context = contexts[name]
         checks = [(check.name, cast(RiskCheck, check.build(context))) for check in chosen.risk]
-        engine = Engine(context.instrument, strategy, RiskGate(checks), start_ns, market=name)
+        watch: Watch | None = None
+        if strategy.watches:
+            # What a strategy asks for when it wants it, it need not be told at an interval.
+            settings = chosen.watch.model_copy(update={"every": None})
+            watch = Watch(context.instrument, settings, name)
+        engine = Engine(
+            context.instrument, strategy, RiskGate(checks), start_ns, market=name, watch=watch
+        )
         venue = cast(ExecutionVenue, chosen.venue.build(context))
         if not venue.simulated:
             place = f"{section_of(name)}venue.plugin"

@@ -27,7 +27,7 @@ from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
 from mmkit.run.session import Session
 from mmkit.sim.latency_files import check_covers, digests
-from mmkit.tape import LAST, FeedStats, Tape
+from mmkit.tape import KIND, LAST, FeedStats, GapReason, Kind, Tape, unknown_ns
 from mmkit.units import format_time
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _log = logging.getLogger("mmkit.backtest")
 
 EngineChoice = Literal["auto", "compiled", "reference"]
 
+_AT_ONCE = 1 << 20
+"""Rows that are looked through at a time."""
 _SMALL = 1_000_000
 """Rows, with three for each time the strategy is asked: three seconds on the reference engine, which is
 less than the compiled one takes to be compiled, once."""
@@ -74,7 +76,24 @@ def load_tape(config: Config, market: str = MAIN) -> Tape:
         tape = _awaited(read())
         if not len(tape):
             raise DataError("the recorded data holds nothing about this instrument")
+        if config.markets[market].gaps == "refuse" and (words := _gaps_in_words(tape)):
+            raise DataError(
+                f"'data.gaps: refuse' asks for data without gaps; found {words}; 'mmkit data check' names the "
+                "places; record anew, or let 'data.gaps: mask' run over them"
+            )
         return tape
+
+
+def _gaps_in_words(tape: Tape) -> str:
+    """Return how often and how long the book is unknown, but for the start; empty for never."""
+    gaps = [gap for gap in tape.gaps if gap.reason != GapReason.START]
+    if not gaps:
+        return ""
+    count = f"{len(gaps)} gap{'' if len(gaps) == 1 else 's'}"
+    return (
+        f"{count}, the first at {format_time(gaps[0].begin)}, in which the book is unknown for "
+        f"{unknown_ns(gaps) / 1e9:,.3f} s of {(tape.end_ns - tape.start_ns) / 1e9:,.3f} s"
+    )
 
 
 def together(tapes: Tapes) -> Tapes:
@@ -177,13 +196,31 @@ def backtest(
 
 
 def check_covered(config: Config, tapes: Tapes) -> None:
-    """Refuse a recorded latency that does not cover the tapes.
+    """Refuse tapes without a book, and a recorded latency that does not cover them.
 
     Raises:
-        DataError: if one does not.
+        DataError: if there is one.
     """
+    for name, tape in tapes.items():
+        with told_of(name):
+            _refuse_bookless(tape)
     for name, market in config.markets.items():
         check_covers(market.sim.latency, *span_of(tapes), section_of(name))
+
+
+def _refuse_bookless(tape: Tape) -> None:
+    """Refuse a tape on which no strategy would ever be asked."""
+    if tape.stats.snapshots:
+        return
+    for start in range(0, len(tape), _AT_ONCE):
+        if (tape.kind[start : start + _AT_ONCE] & KIND == Kind.SNAPSHOT).any():
+            return
+    raise DataError(
+        f"{tape.instrument.symbol}: recorded data with a book, or at least best prices, was expected, as a strategy is "
+        "asked only while the book is known; found none in it, such as trades alone; add what holds the book of that "
+        "time to 'data.paths' (a capture with depth, incremental_book_L2 or book_ticker of Tardis, bookTicker of "
+        "data.binance.vision)"
+    )
 
 
 def files_of(config: Config) -> dict[str, str]:
@@ -216,8 +253,16 @@ def instruments_of(tapes: Tapes) -> dict[str, Instrument]:
 
 
 def feeds_of(tapes: Tapes) -> dict[str, FeedStats]:
-    """Return what reading each market's feed found."""
-    return {market: tape.stats for market, tape in tapes.items()}
+    """Return what reading each market's feed found, with what its gaps mean for a run."""
+    return {market: _with_gaps(tape) for market, tape in tapes.items()}
+
+
+def _with_gaps(tape: Tape) -> FeedStats:
+    words = _gaps_in_words(tape)
+    if not words:
+        return tape.stats
+    note = f"{words}; nothing was quoted then (data.gaps: mask)"
+    return replace(tape.stats, notes=[*tape.stats.notes, note])
 
 
 def run_backtest(

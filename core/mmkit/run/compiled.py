@@ -54,6 +54,7 @@ from mmkit.sim.latency import Drawn, Recorded, delay_of
 from mmkit.sim.paper import PaperVenue
 from mmkit.tape import NAMES, NEVER, RELEASED, GapReason, Kind, Tape
 from mmkit.tape.index import NONE, UNKNOWN, WIDEST
+from mmkit.watch import Statistics
 
 _LOG_LINES = 8_192
 _MODELS = {
@@ -83,6 +84,8 @@ def why_not(session: Session, tapes: Tapes) -> str:
         return "several markets at once are not compiled"
     tape = tapes[MAIN]
     engine, venue = session.engine, session.venue
+    if engine.watch is not None:
+        return "the market watch, at which the strategy looks, is not compiled"
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
         return "only 'paper' with 'fill_reports: plain' is compiled"
     known = (MaxPosition, MaxOrder, PriceBand, MaxDrawdown, StaleAfter)
@@ -123,6 +126,11 @@ class _View:
     @property
     def equity(self) -> Decimal:
         return self._run.equity(self.best_bid, self.best_ask)
+
+    @property
+    def watch(self) -> Statistics:
+        # A strategy that declares it is not run here.
+        raise self._run.engine.undeclared_watch()
 
 
 class CompiledRun:
@@ -582,7 +590,8 @@ def _imported(path: str) -> Any:
     try:
         found = getattr(import_module(module), name)
     except NumbaError as error:
-        cause: Exception | None = error
+        # Its traceback is numba's; what it says of the user's code is the reason.
+        cause: Exception | None = None
         reason = _reason(error)
     except Exception as error:  # noqa: BLE001 - the user's module, which may raise anything
         cause = error

@@ -26,7 +26,7 @@ from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Recorder
 from mmkit.report import Report, report_of
-from mmkit.run.assembly import assemble, data_source, section_of, service, told_of
+from mmkit.run.assembly import assemble, data_source, section_of, services, told_of
 from mmkit.run.backtest import files_of, write_run
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
@@ -128,7 +128,7 @@ async def trade(
     for name, one in config.markets.items():
         refuse_recorded(one.sim.latency, clock.now_ns(), section_of(name))
     async with contextlib.AsyncExitStack() as stack:
-        endpoints = await stack.enter_async_context(_services(config, clock))
+        endpoints = await stack.enter_async_context(services(config, clock))
         sources: dict[str, DataSource] = {}
         for market in config.markets:
             with told_of(market):
@@ -317,16 +317,3 @@ class _Loop:
                 raise error
             return error
         return None
-
-
-@contextlib.asynccontextmanager
-async def _services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]]:
-    """Start the configured services in order; stop those that started in reverse order."""
-    endpoints: dict[str, str] = {}
-    async with contextlib.AsyncExitStack() as stack:
-        for chosen in config.services:
-            started = service(config, chosen, clock)
-            stack.push_async_callback(started.stop)
-            endpoints[chosen.name] = await started.start()
-            _log.info("service_started name=%s address=%s", chosen.name, endpoints[chosen.name])
-        yield endpoints

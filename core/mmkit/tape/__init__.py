@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmkit.tape.gaps import Gap, gaps_of, unknown_ns
 from mmkit.tape.records import RECORD, messages_from_records, records, tape_from_records
 from mmkit.tape.rows import KIND, LAST, NEVER, SCALE, SELL, FeedStats, GapReason, Kind, Row
 from mmkit.tape.tape import NAMES, RELEASED, Tape
@@ -16,11 +17,14 @@ __all__ = [
     "SCALE",
     "SELL",
     "FeedStats",
+    "Gap",
     "GapReason",
     "Kind",
     "Row",
     "Tape",
+    "gaps_of",
     "messages_from_records",
     "records",
     "tape_from_records",
+    "unknown_ns",
 ]

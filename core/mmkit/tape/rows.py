@@ -64,6 +64,10 @@ class GapReason(IntEnum):
     """The connection was lost."""
     SILENCE = 3
     """Nothing arrived for longer than the watchdog allows."""
+    RECORDER = 4
+    """Nothing was recorded: the recorder had stopped, or was cut off."""
+    CHECK = 5
+    """The book could not be right: it was crossed, or the venue told other best prices again and again."""
 
 
 KIND = 0x0F
@@ -86,6 +90,7 @@ class FeedStats(msgspec.Struct, kw_only=True):
         gaps: Times that updates were missing or the connection was lost; while waiting for a snapshot, too.
         snapshots: Snapshots the book was built from.
         stale_snapshots: Snapshots that were older than the first update kept; refused.
+        refused_snapshots: Snapshots that the next one disagreed with, or that could not be read; refused.
         tickers_compared: Best-price messages whose update id equals the book's.
         tickers_different: Those of them whose best price or size differed from the book's.
         off_book: Prints that did not meet the book.
@@ -98,6 +103,7 @@ class FeedStats(msgspec.Struct, kw_only=True):
     gaps: int = 0
     snapshots: int = 0
     stale_snapshots: int = 0
+    refused_snapshots: int = 0
     tickers_compared: int = 0
     tickers_different: int = 0
     off_book: int = 0

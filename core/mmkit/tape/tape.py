@@ -16,6 +16,7 @@ from mmkit.instruments import Instrument
 from mmkit.tape.rows import FeedStats, Row
 
 if TYPE_CHECKING:
+    from mmkit.tape.gaps import Gap
     from mmkit.tape.index import Index
 
 Ints = npt.NDArray[np.int64]
@@ -181,6 +182,13 @@ class Tape:
         from mmkit.tape.index import index_of
 
         return index_of(self)
+
+    @cached_property
+    def gaps(self) -> tuple[Gap, ...]:
+        """When the book is unknown; the whole tape is looked through, once."""
+        from mmkit.tape.gaps import gaps_of
+
+        return tuple(gaps_of(self))
 
     @property
     def start_ns(self) -> int:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
 
 from mmkit.errors import CaptureError, DataError
-from mmkit.tape import Tape
+from mmkit.tape.tape import Tape
 
-_log = logging.getLogger("mmkit.capture")
+_log = logging.getLogger("mmkit.tape")
 
 
 def digest_of_files(paths: Sequence[Path]) -> str:
@@ -68,6 +69,22 @@ def _say_which_do_not_fit(path: Path) -> None:
             else "its source has changed, or another file has the same name"
         )
         _log.info("kept tape does not fit, building another path=%s reason=%s", other, reason)
+
+
+@contextlib.contextmanager
+def building(path: Path) -> Iterator[None]:
+    """Say in words if the disk does not take a tape that is built at `path` because it is long.
+
+    Raises:
+        CaptureError: then.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CaptureError(
+            f"{path}: a tape too long to be kept in memory cannot be written: {error.strerror}; "
+            "make room there, or give 'data.paths' fewer files"
+        ) from error
 
 
 def keep(tape: Tape, path: Path) -> None:

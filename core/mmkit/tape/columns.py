@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmkit.instruments import Instrument
-from mmkit.tape import NAMES, FeedStats, Row, Tape
 from mmkit.tape.file import TapeWriter
+from mmkit.tape.pieces import Piece
+from mmkit.tape.rows import FeedStats, Row
+from mmkit.tape.tape import NAMES, Tape
 
 _CHUNK = 1 << 20
 """Rows of a piece. What of it is not filled takes no memory, and a tape that fits one is not copied."""
@@ -20,8 +22,6 @@ _KEPT = 8
 _WAITING = 1 << 16
 """Rows kept as tuples, which take ten times the room."""
 _ORDER = ("ts_exchange", "ts_local", "kind", "price", "quantity")
-
-Piece = dict[str, npt.NDArray[Any]]
 
 
 class Columns:
