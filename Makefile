@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test lint fuzz faults bench-backtest clean
+.PHONY: help trade test lint fuzz faults bench-backtest bench-feed clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
@@ -15,6 +15,7 @@ help:
 	@echo "make fuzz                   the tests that draw their examples, with new ones; TIMES=N, ARGS='-k compiled'"
 	@echo "make faults                 10,000 seeded schedules of faults, the client's book against the exchange's; SEEDS=N"
 	@echo "make bench-backtest         the backtest beside its peers; ARGS='--only convert' for one figure"
+	@echo "make bench-feed             depth updates a second over loopback, their delay, and ccxt beside them"
 	@echo "make clean                  remove the virtual environment"
 
 trade: $(VENV)/.installed
@@ -41,6 +42,9 @@ faults: $(VENV)/.installed-all
 # BENCH_DIR, FEED_DIR, BENCH_PEER_PYTHON: docs/benchmarks.md
 bench-backtest: $(VENV)/.installed-all
 	@$(BIN)/python -m benchmarks.backtest $(ARGS)
+
+bench-feed: $(VENV)/.installed-all
+	@$(BIN)/python -m benchmarks.feed $(ARGS)
 
 clean:
 	rm -rf $(VENV)

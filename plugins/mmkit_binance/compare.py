@@ -22,14 +22,16 @@ from mmkit.errors import FeedError
 from mmkit.instruments import Instrument
 from mmkit.interfaces import WireFormatContext
 from mmkit.tape import GapReason
+from mmkit_binance.allowance import WEIGHT as ALLOWANCE
+from mmkit_binance.allowance import depth_weight
 from mmkit_binance.endpoints import Addresses
 
 Times = npt.NDArray[np.int64]
 
 LEVELS = 100
 """Levels a side that a poll asks for; a weight of 5 on spot and on USD-M."""
-WEIGHT = 5
-ALLOWED = {"spot": 6000, "usdm": 2400}
+WEIGHT = depth_weight("spot", LEVELS)
+ALLOWED = {"spot": ALLOWANCE["/api/v3"], "usdm": ALLOWANCE["/fapi/v1"]}
 """Weight a minute and address: Binance's REQUEST_WEIGHT limits of 2026."""
 GRID_NS = 1_000_000
 """Staleness is looked at every millisecond."""
@@ -245,6 +247,7 @@ async def _stream(
     from mmkit_binance.rest import Rest
 
     wire, book, received, requests = _wire(instrument), Book(), 0, 0
+    weight = depth_weight(instrument.market, 1000)
     options: dict[str, Any] = {"proxy": None} if addresses.loopback else {}
     try:
         async with (
@@ -258,7 +261,9 @@ async def _stream(
                 rows = wire.message(raw, time.time_ns())
                 while wire.wants_snapshot and wire.buffering:
                     requests += 1
-                    answer = await rest.get("depth", symbol=instrument.native, limit=1000)
+                    answer = await rest.get(
+                        "depth", weight=weight, symbol=instrument.native, limit=1000
+                    )
                     received += len(answer)
                     rows += wire.snapshot(answer, time.time_ns())
                     if wire.wants_snapshot:
@@ -290,7 +295,7 @@ async def _poll(
     async with Rest(addresses) as rest:
         while (now := loop.time()) < begun + duration_s:
             requests += 1
-            answer = await rest.get("depth", symbol=instrument.native, limit=LEVELS)
+            answer = await rest.get("depth", weight=WEIGHT, symbol=instrument.native, limit=LEVELS)
             received += len(answer)
             now_ns = time.time_ns()
             for row in [*wire.lost(GapReason.START, now_ns), *wire.snapshot(answer, now_ns)]:

@@ -76,7 +76,7 @@ def _compare(
 
     from mmkit.errors import UsageError
     from mmkit_binance.compare import figures, measure_feed, shared_span, shortest_poll_s
-    from mmkit_binance.endpoints import addresses, routes
+    from mmkit_binance.endpoints import addresses, routes, stream_names
 
     there = addresses(spec.venue, spec.market, endpoint, services)
     shortest = shortest_poll_s(spec.market, len(intervals))
@@ -86,7 +86,9 @@ def _compare(
             f"Binance allows an address; found {min(intervals.values()):g}s"
         )
     instrument, offset, uncertain = asyncio.run(_ask(spec, there))
-    (route,) = routes(there, spec.market, instrument.native, ("depth",), "100ms")
+    (route,) = routes(
+        there, spec.market, stream_names(spec.market, instrument.native, ("depth",), "100ms")
+    )
     jobs = {"websocket": None, **{f"REST every {name}": s for name, s in intervals.items()}}
     with ProcessPoolExecutor(len(jobs), multiprocessing.get_context("spawn")) as pool:
         running = {
@@ -142,7 +144,9 @@ async def _ask(spec: InstrumentSpec, there: Any) -> tuple[Any, int, int]:
 
     async with Rest(there) as rest:
         only = {"symbol": spec.base + spec.quote} if spec.market == "spot" else {}
-        listed = await patiently("exchangeInfo", lambda: rest.get("exchangeInfo", **only))
+        listed = await patiently(
+            "exchangeInfo", lambda: rest.get("exchangeInfo", weight=20, **only)
+        )
         samples = []
         for _ in range(5):
             sent = time.time_ns()

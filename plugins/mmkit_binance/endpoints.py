@@ -1,13 +1,13 @@
 """Where Binance can be reached, and what its streams are called.
 
-Addresses: Binance Spot API docs of 2026-07-21; binance-connector-python of 2026-08-21 for USD-M, whose
-streams are split by route since 2026-04-23: on an address without one, ``/market`` streams are accepted
-and stay silent for ever.
+Addresses: Binance Spot API docs of 2026-07-21; binance-connector-python of 2026-08-21 for USD-M and
+COIN-M. USD-M's streams are split by route since 2026-04-23: on an address without one, ``/market``
+streams are accepted and stay silent for ever. COIN-M's are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,6 +30,10 @@ _ADDRESSES: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "testnet": ("https://testnet.binancefuture.com", "wss://fstream.binancefuture.com"),
         "demo": ("https://demo-fapi.binance.com", "wss://demo-fstream.binance.com"),
     },
+    ("binance", "coinm"): {
+        "live": ("https://dapi.binance.com", "wss://dstream.binance.com"),
+        "testnet": ("https://testnet.binancefuture.com", "wss://dstream.binancefuture.com"),
+    },
     ("binanceus", "spot"): {
         "live": ("https://api.binance.us", "wss://stream.binance.us:9443"),
     },
@@ -37,8 +41,45 @@ _ADDRESSES: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
 _SPEEDS = {
     "spot": {"100ms": "@100ms", "1000ms": ""},
     "usdm": {"100ms": "@100ms", "250ms": "", "500ms": "@500ms"},
+    "coinm": {"100ms": "@100ms", "250ms": "", "500ms": "@500ms"},
 }
-_MARKET_ROUTE = ("aggTrade", "markPrice")  # USD-M streams of the /market route; others are /public
+_PATHS = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}
+_SANDBOX_STREAMS = {"spot": "", "usdm": "/fstream", "coinm": "/dstream"}
+_MARKET_ROUTE = frozenset(
+    [
+        "aggTrade",
+        "markPrice",
+        "kline",
+        "continuousKline",
+        "ticker",
+        "miniTicker",
+        "forceOrder",
+        "compositeIndex",
+        "contractInfo",
+        "assetIndex",
+        "tradingSession",
+    ]
+)
+"""USD-M streams of the ``/market`` route; others are of ``/public``."""
+_LONGEST_URL = 4000
+"""Most servers refuse a request line beyond 8 kB; what does not fit is subscribed to afterwards."""
+
+
+class Limits(NamedTuple):
+    """What the venue lets one address do. Beyond it, it disconnects, and then bans."""
+
+    streams: int
+    """Of one connection."""
+    messages: int
+    """From the client, on one connection, in one second; one less than allowed, for an answer to a ping."""
+    attempts: int = 300
+    """To connect, in five minutes."""
+
+
+LIMITS = {"spot": Limits(1024, 4), "usdm": Limits(200, 9), "coinm": Limits(200, 9)}
+"""Binance Spot API, "WebSocket Limits": 1024 streams, 5 messages a second, 300 attempts in five minutes.
+Futures: 10 messages a second; the documents say 1024 streams in one place and 200 in another."""
+ATTEMPTS_S = 300.0
 
 
 class Addresses(NamedTuple):
@@ -56,11 +97,27 @@ class Addresses(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One connection: its address and the streams it delivers."""
+    """One connection: its address up to the query, what the query ends with, and its streams."""
 
     name: str
-    url: str
+    root: str
     streams: tuple[str, ...]
+    query: str = ""
+
+    @property
+    def url(self) -> str:
+        """The address with as many of the streams as it can hold."""
+        return f"{self.root}?streams={'/'.join(self.streams[: self.held])}{self.query}"
+
+    @property
+    def held(self) -> int:
+        """How many streams the address holds, the first ones."""
+        room = _LONGEST_URL
+        for number, name in enumerate(self.streams):
+            room -= len(name) + 1
+            if room < 0:
+                return number
+        return len(self.streams)
 
 
 def addresses(
@@ -76,19 +133,18 @@ def addresses(
 
     Args:
         venue: ccxt's id.
-        market: ``spot`` or ``usdm``.
+        market: ``spot``, ``usdm`` or ``coinm``.
         endpoint: As configured.
         services: Addresses of running services.
         url: Takes the place of the streams' root.
-        rest_url: Takes the place of the REST root, up to and without ``/api`` or ``/fapi``.
+        rest_url: Takes the place of the REST root, up to and without ``/api``, ``/fapi`` or ``/dapi``.
 
     Raises:
         ConfigError: if there is no such endpoint.
     """
-    path = "/fapi/v1" if market == "usdm" else "/api/v3"
     if endpoint == "sandbox":
         base = services.get("sandbox", SANDBOX).rstrip("/")
-        stream = "ws" + base.removeprefix("http") + ("/fstream" if market == "usdm" else "")
+        stream = "ws" + base.removeprefix("http") + _SANDBOX_STREAMS.get(market, "")
         advice = "start it with 'mmkit sandbox' or add 'services: [{plugin: sandbox}]'"
     else:
         known = _ADDRESSES.get((venue, market), {})
@@ -99,33 +155,68 @@ def addresses(
             "check the network, or give another address with 'data.url' and 'data.rest_url', or try "
             "without any with 'endpoint: sandbox'"
         )
-    rest = (rest_url or base).rstrip("/") + path
+    rest = (rest_url or base).rstrip("/") + _PATHS[market]
     return Addresses(rest, (url or stream).rstrip("/"), advice)
 
 
-def routes(
-    addresses: Addresses, market: str, native: str, streams: Sequence[str], speed: Speed
-) -> list[Route]:
-    """Return the connections that the streams need, one for each route."""
-    names: dict[str, list[str]] = {}
+def stream_names(market: str, native: str, streams: Iterable[str], speed: Speed) -> list[str]:
+    """Return what the venue calls the streams of one instrument, such as ``btcusdt@depth@100ms``."""
+    names = []
     for stream in streams:
-        routed = "market" if stream in _MARKET_ROUTE else "public"
         suffix = stream
         if stream.startswith("depth"):
             suffix += _SPEEDS[market][speed]
         elif stream == "markPrice":
             suffix += "@1s"
-        names.setdefault(routed if market == "usdm" else "", []).append(
-            f"{native.lower()}@{suffix}"
-        )
+        names.append(f"{native.lower()}@{suffix}")
+    return names
+
+
+def kind_of(name: str) -> str:
+    """Return what a stream tells: ``depth`` of ``btcusdt@depth@100ms``, ``kline`` of ``btcusdt@kline_1m``."""
+    symbol, _, rest = name.partition("@")
+    told = symbol[1:] if symbol.startswith("!") else rest
+    return told.partition("@")[0].partition("_")[0]
+
+
+def route_of(market: str, name: str) -> str:
+    """Return the part of the address that carries a stream: USD-M's ``public`` or ``market``, else none."""
+    if market != "usdm":
+        return ""
+    return "market" if kind_of(name) in _MARKET_ROUTE else "public"
+
+
+def routes(
+    addresses: Addresses, market: str, names: Sequence[str], query: str = "", most: int = 0
+) -> list[Route]:
+    """Return the connections that the streams need: of one route each, of `most` streams at most.
+
+    Args:
+        addresses: Where to.
+        market: ``spot``, ``usdm`` or ``coinm``.
+        names: What the venue calls the streams.
+        query: Added to each address, such as ``&timeUnit=MICROSECOND``.
+        most: Streams on one connection; 0 for the venue's limit.
+    """
+    most = most or LIMITS[market].streams
+    routed: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        routed.setdefault(route_of(market, name), []).append(name)
     return [
         Route(
-            name or "stream",
-            f"{addresses.stream}{'/' + name if name else ''}/stream?streams={'/'.join(found)}",
-            tuple(found),
+            f"{route or 'stream'}{f'-{start // most + 1}' if start else ''}",
+            root_of(addresses, route),
+            tuple(found[start : start + most]),
+            query,
         )
-        for name, found in names.items()
+        for route, found in routed.items()
+        for start in range(0, len(found), most)
     ]
+
+
+def root_of(addresses: Addresses, route: str) -> str:
+    """Return the address of combined streams on a route, without its query."""
+    return f"{addresses.stream}{'/' + route if route else ''}/stream"
 
 
 def speed_mistakes(market: str, speed: Speed) -> list[Mistake]:
@@ -141,6 +232,16 @@ def speed_mistakes(market: str, speed: Speed) -> list[Mistake]:
             f"there are {', '.join(there)}",
         )
     ]
+
+
+def absent_mistakes(market: str, streams: Iterable[str]) -> list[Mistake]:
+    """Return what is wrong with the choice of streams on this market."""
+    elsewhere = ("markPrice", "forceOrder") if market == "spot" else ("kline_1s",)
+    absent = [name for name in streams if name in elsewhere]
+    if not absent:
+        return []
+    found = f"{market} has no stream {', '.join(map(repr, absent))}"
+    return [Mistake("", "data.streams", found, "leave it out")]
 
 
 def _nowhere(venue: str, market: str, endpoint: str, known: list[str]) -> Mistake:

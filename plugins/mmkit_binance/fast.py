@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mmkit.interfaces import FastRead, FastReader, Messages
 from mmkit.tape import FeedStats, Row
 from mmkit_binance import kernel as k
-from mmkit_binance.tickers import WAITING, Best
+from mmkit_binance.tickers import DISAGREEING, WAITING, Best, contradicted, crossed
 
 if TYPE_CHECKING:
     from mmkit_binance.wire import BinanceWire
@@ -73,17 +73,31 @@ class CompiledCheck:
 
     Args:
         stats: Counted into once `count` is called.
+        doubting: Whether there is a `doubt`. Of recordings there is none: what was compared is told by the stats.
     """
 
-    doubt = ""
-    """Of recordings there is none: what was compared is told by the stats."""
-
-    def __init__(self, stats: FeedStats) -> None:
+    def __init__(self, stats: FeedStats, doubting: bool = False) -> None:
         self._stats = stats
         self.state: Ints = np.zeros(k.STATE_SIZE, np.int64)
         self.state[k.AT] = k.NONE
+        self.state[k.DOUBTING] = DISAGREEING if doubting else 0
         self.waiting: Ints = np.empty((WAITING, 5), np.int64)
         self.table = _table(_PLACES)
+
+    @property
+    def doubt(self) -> str:
+        """Why the book cannot be right, in words; empty while nothing speaks against it."""
+        why = self.state[k.DOUBT]
+        if not why:
+            return ""
+        at, *facts = self.state[k.DOUBT_AT : k.STATE_SIZE].tolist()
+        if why == k.CROSSED:
+            return crossed(facts[0], facts[1], at)
+        return contradicted(Best(*facts[:4]), Best(*facts[4:]), at)
+
+    def go_on(self, different: int) -> None:
+        """Say how many tickers in a row have differed from the book that was handed over."""
+        self.state[k.IN_A_ROW] = different
 
     def applied(self, update_id: int | None, rows: list[Row]) -> None:
         """Follow the book; `update_id` is where it stands after `rows`, `None` if it is unknown."""
@@ -143,7 +157,7 @@ class BinanceReader(FastReader):
 
     def __init__(self, wire: BinanceWire, check: CompiledCheck) -> None:
         self._wire, self._check = wire, check
-        instrument, usdm = wire.instrument, wire.usdm
+        instrument, usdm = wire.instrument, wire.futures
         tick, lot = wire.tick_grid, wire.lot_grid
         self._state = check.state
         self._state[k.USDM] = usdm

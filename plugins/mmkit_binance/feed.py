@@ -1,29 +1,32 @@
-"""What arrives over a run's connections, taken in one after the other."""
+"""What arrives over a run's connections about one instrument, taken in one after the other."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple
 
 from mmkit.errors import FeedError, OffGrid
 from mmkit.interfaces import RawTap
 from mmkit.tape import GapReason, Row
 from mmkit_binance import messages
-from mmkit_binance.endpoints import Addresses, Route
-from mmkit_binance.messages import decode
+from mmkit_binance.allowance import depth_weight
+from mmkit_binance.burst import Burst
+from mmkit_binance.messages import decode, excerpt
 from mmkit_binance.rest import RequestError, Rest, patiently
-from mmkit_binance.sockets import Connection, Item, What
+from mmkit_binance.sockets import Item, What
+from mmkit_binance.streams import Streams
 from mmkit_binance.wire import BinanceWire
 
 _log = logging.getLogger("mmkit.binance")
 
-_WAITING = 10_000  # messages received and not yet taken; then the reading waits
+_AT_ONCE = 1000  # messages; then others of the run have their turn
 _SNAPSHOT_DELAYS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 _CONFIRM_DELAY_S = 0.1  # to the second snapshot: the book has moved on by then
 _FIRST_SNAPSHOTS = 5  # so many that cannot be read, before any that can, are an error
+_SHOWN = 300  # bytes of what made a book wrong, in the log
 _DOUBTED_S = 60.0  # for so long, books that cannot be right slow the asking for snapshots
 
 
@@ -35,17 +38,15 @@ class _Snapshot(NamedTuple):
 
 
 class Feed:
-    """The connections of one stream and the order in which what they bring is taken in.
+    """The order in which what the streams and the snapshots bring is taken in.
 
     Args:
         wire: New; takes every message in.
         rest: Asked for snapshots.
         native: The venue's own name of the instrument.
-        routes: What to connect to.
-        silence_s: Connect anew when nothing has arrived for so long.
+        streams: Of this instrument; not started yet.
         snapshot_limit: Levels a side in a snapshot.
-        tap: Handed every message that the wire format is.
-        behind_s: Connect anew when trades have been told for so long without an update of the book.
+        tap: Handed every message that rows are made of, and the snapshots, when they are taken in.
     """
 
     def __init__(
@@ -53,47 +54,35 @@ class Feed:
         wire: BinanceWire,
         rest: Rest,
         native: str,
-        routes: Sequence[Route],
+        streams: Streams,
         *,
-        silence_s: float,
         snapshot_limit: int,
         tap: RawTap | None = None,
-        behind_s: float = 3.0,
     ) -> None:
         self._wire, self._rest, self._native = wire, rest, native
-        self._silence_s, self._snapshot_limit = silence_s, snapshot_limit
-        self._behind_ns = round(behind_s * 1e9)
-        self._routes, self._tap = routes, tap
-        self._queue: asyncio.Queue[Item] = asyncio.Queue(_WAITING)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._connections: list[Connection] = []
-        self._closed = {route.name for route in routes}
-        # Streams that have delivered nothing since they were opened.
-        self._missing: set[str] = set()
+        self._streams, self._snapshot_limit, self._tap = streams, snapshot_limit, tap
+        self._burst = Burst(wire)
         self._generation = 0  # losses so far
         self._snapshot_task: asyncio.Task[None] | None = None
         self._snapshots_asked = 0  # since the book was last known
         self._doubts = 0  # books of late that could not be right
-        self._doubted = 0.0
+        self._doubted_at = 0.0
         self._refused = 0  # snapshots that the log knows of
         self._synchronised = False
         self._candidates: list[bytes] = []  # snapshots received while the book was unknown
+        self._left: set[str] = set()  # routes that we hang up, which has been told
         self._told_loss = True  # before the first message there is nothing to lose
-        self._heard = asyncio.get_running_loop().time()
 
-    def start(self, addresses: Addresses) -> None:
+    def start(self) -> None:
         """Open the connections."""
-        for route in self._routes:
-            connection = Connection(route, addresses, self._queue.put)
-            self._connections.append(connection)
-            self._spawn(connection.run())
-        self._spawn(self._watch())
+        self._streams.start()
 
     async def stop(self) -> None:
         """Close the connections; return when everything that was started has ended."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._snapshot_task is not None:
+            self._snapshot_task.cancel()
+            await asyncio.gather(self._snapshot_task, return_exceptions=True)
+        await self._streams.stop()
 
     async def rows(self, now_ns: Callable[[], int], offset: int) -> AsyncIterator[list[Row]]:
         """Yield what arrives as rows.
@@ -103,38 +92,94 @@ class Feed:
             offset: How far the venue's clock is ahead of it; taken off the venue's times.
 
         Raises:
-            FeedError: if a first contact failed, or a message cannot be read.
+            FeedError: if a first contact failed, a message cannot be read, or a stream that must speak
+                never has.
         """
-        while True:
-            item = await self._queue.get()
-            # From here to the yield nothing is awaited: no timer of the run can come between.
-            now = now_ns()
-            if self._tap is not None:
-                self._hand_over(item, now, self._tap)
-            known = self._synchronised
-            rows = self._take(item, now + offset)
-            if self._tap is not None and self._synchronised and not known:
-                self._hand_over_opening(now, self._tap)
-            if offset:
-                rows = [(row[0] - offset, now, *row[2:]) for row in rows]
-            self._ask_for_snapshot()
-            if rows:
-                yield rows
+        async for item in self._streams:
+            items = [item]
+            if item.what is What.MESSAGE and self._synchronised:
+                # What has piled up is taken in together: nothing is gained by doing it later. While the book is
+                # unknown one by one, so that a recording has the snapshot where the book became known.
+                items += self._streams.more(_AT_ONCE)
+            while items:
+                # From here to the yield nothing is awaited: no timer of the run can come between.
+                now = now_ns()
+                rows = self._take(items, now, now + offset)
+                if offset:
+                    rows = [(row[0] - offset, now, *row[2:]) for row in rows]
+                self._ask_for_snapshot()
+                if rows:
+                    yield rows
 
     def ask_snapshot(self) -> None:
         """Request a snapshot, unless one is on its way or will be asked for anyway."""
         if self._snapshot_task is None and self._synchronised:
-            self._snapshot_task = self._spawn(self._fetch_snapshot(self._generation, 0.0))
+            self._snapshot_task = self._streams.spawn(self._fetch_snapshot(self._generation, 0.0))
 
-    def _hand_over(self, item: Item, now: int, tap: RawTap) -> None:
-        if item.what is What.MESSAGE:
-            tap(item.content, now)
-        elif item.what is What.SNAPSHOT and item.content.generation == self._generation:
-            if self._synchronised:
-                self._tell_snapshot(item.content.raw, now, tap)
-            else:
-                # One of them will be the book; whoever reads them back trusts the first there is.
-                self._candidates = [*self._candidates[-1:], item.content.raw]
+    def _take(self, items: list[Item], now: int, ts_local: int) -> list[Row]:
+        """Take in the first of what has happened, and the messages behind it that belong to it; remove them."""
+        item = items[0]
+        rows: list[Row] = []
+        match item.what:
+            case What.MESSAGE:
+                self._told_loss = False
+                rows = self._take_messages(items, now, ts_local)
+            case What.SNAPSHOT:
+                rows = self._take_snapshot(item.content, now, ts_local)
+            case What.LOST:
+                assert item.route is not None
+                # Once is enough when nothing has arrived since, as when silence made us hang up, or only
+                # streams that went on while we did.
+                ours = item.route.name in self._left and not self._synchronised
+                self._left.discard(item.route.name)
+                if not (self._told_loss or ours):
+                    rows = self._lose(GapReason.CONNECTION, ts_local)
+            case What.SILENCE | What.STALLED:
+                if item.route is not None:
+                    self._left.add(item.route.name)
+                rows = self._lose(GapReason.SILENCE, ts_local)
+            case What.OPENED:
+                pass
+            case _:
+                raise item.content
+        if item.what is not What.MESSAGE:
+            del items[0]
+        known = self._synchronised
+        self._note_state()
+        if self._tap is not None and self._synchronised and not known:
+            self._hand_over_opening(now, self._tap)
+        return rows
+
+    def _take_messages(self, items: list[Item], now: int, ts_local: int) -> list[Row]:
+        tap = self._tap
+        try:
+            number, rows = self._burst.take([item.content for item in items], ts_local)
+        except FeedError as error:
+            if tap is not None:
+                tap(items[0].content, now)
+            assert items[0].route is not None
+            raise FeedError(f"{items[0].route.url}: {error}") from error
+        taken = items[:number]
+        del items[:number]
+        doubtful = taken.pop().content if self._wire.doubt else b""
+        if tap is not None:
+            # All but what makes the book wrong: it makes no rows here, and whoever reads it back would make some.
+            for item in taken:
+                tap(item.content, now)
+        return [*rows, *self._doubted(doubtful, ts_local)]
+
+    def _doubted(self, raw: bytes, ts_local: int) -> list[Row]:
+        """Return the loss of a book that cannot be right since `raw`; nothing while nothing speaks against it."""
+        if not (doubt := self._wire.doubt):
+            return []
+        _log.warning(
+            "the book cannot be right symbol=%s: %s; since %s",
+            self._native,
+            doubt,
+            excerpt(raw, _SHOWN),
+        )
+        self._doubts, self._doubted_at = self._doubts + 1, asyncio.get_running_loop().time()
+        return self._lose(GapReason.CHECK, ts_local)
 
     def _hand_over_opening(self, now: int, tap: RawTap) -> None:
         """Hand over the snapshot that the book has just been built from."""
@@ -149,58 +194,6 @@ class Feed:
     def _tell_snapshot(self, raw: bytes, now: int, tap: RawTap) -> None:
         query = f"symbol={self._native}&limit={self._snapshot_limit}"
         tap(raw, now, f"{self._rest.root}/depth?{query}")
-
-    def _take(self, item: Item, ts_local: int) -> list[Row]:
-        wire = self._wire
-        if item.what is What.MESSAGE:
-            self._heard = asyncio.get_running_loop().time()
-            self._told_loss = False
-            if self._missing:
-                self._note_stream(item.content)
-            try:
-                rows = wire.message(item.content, ts_local)
-            except FeedError as error:
-                assert item.route is not None
-                raise FeedError(f"{item.route.url}: {error}") from error
-        elif item.what is What.SNAPSHOT:
-            rows = self._take_snapshot(item.content, ts_local)
-        elif item.what is What.LOST:
-            assert item.route is not None
-            _log.warning("lost route=%s reason=%s", item.route.name, item.content)
-            self._closed.add(item.route.name)
-            # Once is enough when nothing has arrived since, as when silence made us hang up.
-            rows = [] if self._told_loss else self._lose(GapReason.CONNECTION, ts_local)
-        elif item.what is What.SILENCE:
-            _log.warning("silence: nothing arrived seconds=%.1f, connecting anew", self._silence_s)
-            rows = self._lose(GapReason.SILENCE, ts_local)
-        elif item.what is What.OPENED:
-            assert item.route is not None
-            _log.info("connected route=%s url=%s", item.route.name, item.route.url)
-            self._closed.discard(item.route.name)
-            self._missing.update(item.route.streams)
-            loop = asyncio.get_running_loop()
-            self._heard = loop.time()
-            loop.call_later(self._silence_s, self._warn_of_missing)
-            rows = []
-        else:
-            raise item.content
-        if doubt := wire.doubt:
-            _log.warning("the book cannot be right symbol=%s: %s", self._native, doubt)
-            self._doubts, self._doubted = self._doubts + 1, asyncio.get_running_loop().time()
-            # What made it so is not told.
-            rows = self._lose(GapReason.CHECK, ts_local)
-        elif self._synchronised and wire.pulse.behind(ts_local) > self._behind_ns:
-            _log.warning(
-                "silence: %d trades and no update of the book in %.1f s, connecting anew symbol=%s",
-                wire.pulse.trades,
-                wire.pulse.behind(ts_local) / 1e9,
-                self._native,
-            )
-            rows += self._lose(GapReason.SILENCE, ts_local)
-            for connection in self._connections:
-                self._spawn(connection.drop())
-        self._note_state()
-        return rows
 
     def _lose(self, reason: int, ts_local: int) -> list[Row]:
         self._generation += 1
@@ -225,10 +218,16 @@ class Feed:
             _log.warning("gap: the book is unknown symbol=%s", self._native)
         self._synchronised = known
 
-    def _take_snapshot(self, snapshot: _Snapshot, ts_local: int) -> list[Row]:
+    def _take_snapshot(self, snapshot: _Snapshot, now: int, ts_local: int) -> list[Row]:
         if snapshot.generation != self._generation:
             return []  # asked for before the connection was lost
         self._snapshot_task = None
+        if self._tap is not None:
+            if self._synchronised:
+                self._tell_snapshot(snapshot.raw, now, self._tap)
+            else:
+                # One of them will be the book; whoever reads them back trusts the first there is.
+                self._candidates = [*self._candidates[-1:], snapshot.raw]
         stale = self._wire.stats.stale_snapshots
         try:
             rows = self._wire.snapshot(snapshot.raw, ts_local)
@@ -242,28 +241,30 @@ class Feed:
             return []
         if self._wire.stats.stale_snapshots > stale:
             _log.warning("stale snapshot, asking again symbol=%s", self._native)
-        return rows
+        return self._doubted(snapshot.raw, ts_local) or rows
 
     def _ask_for_snapshot(self) -> None:
         # Not before the first update: a snapshot tells nothing of a stream that stays silent.
         waiting = self._wire.wants_snapshot and self._wire.buffering
-        if self._snapshot_task is not None or self._closed or not waiting:
+        if self._snapshot_task is not None or self._streams.closed or not waiting:
             return
         delay = 0.0
-        if asyncio.get_running_loop().time() - self._doubted > _DOUBTED_S:
+        if asyncio.get_running_loop().time() - self._doubted_at > _DOUBTED_S:
             self._doubts = 0
         if tries := max(self._snapshots_asked, self._doubts):
             delay = _SNAPSHOT_DELAYS_S[min(tries, len(_SNAPSHOT_DELAYS_S)) - 1]
         if self._wire.sync.confirming and tries == 1:
             delay = _CONFIRM_DELAY_S
         self._snapshots_asked += 1
-        self._snapshot_task = self._spawn(self._fetch_snapshot(self._generation, delay))
+        self._snapshot_task = self._streams.spawn(self._fetch_snapshot(self._generation, delay))
 
     async def _fetch_snapshot(self, generation: int, delay: float) -> None:
         await asyncio.sleep(delay)
 
         def ask() -> Coroutine[Any, Any, bytes]:
-            return self._rest.get("depth", symbol=self._native, limit=self._snapshot_limit)
+            limit = self._snapshot_limit
+            weight = depth_weight(self._wire.instrument.market, limit)
+            return self._rest.get("depth", weight=weight, symbol=self._native, limit=limit)
 
         while True:
             try:
@@ -271,45 +272,8 @@ class Feed:
                 break
             except RequestError as error:
                 if not self._wire.stats.snapshots:
-                    await self._queue.put(Item(What.FAILED, None, error))
+                    await self._streams.put(Item(What.FAILED, None, error))
                     return
                 _log.warning("no snapshot, trying on reason=%s", error)
                 await asyncio.sleep(max(error.retry_after_s, _SNAPSHOT_DELAYS_S[-1]))
-        await self._queue.put(Item(What.SNAPSHOT, None, _Snapshot(generation, raw)))
-
-    async def _watch(self) -> None:
-        """Tell when nothing has arrived for too long, and name streams that deliver nothing."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(max(0.01, self._heard + self._silence_s - loop.time()))
-            if self._closed or loop.time() - self._heard < self._silence_s:
-                if self._closed:
-                    self._heard = loop.time()  # a lost connection is told by itself
-                continue
-            self._heard = loop.time()
-            await self._queue.put(Item(What.SILENCE))
-            for connection in self._connections:
-                await connection.drop()
-
-    def _warn_of_missing(self) -> None:
-        if self._missing:
-            _log.warning(
-                "streams that have delivered nothing: %s", ", ".join(sorted(self._missing))
-            )
-
-    def _note_stream(self, raw: str | bytes) -> None:
-        text = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
-        self._missing = {name for name in self._missing if f'"{name}"' not in text[:200]}
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._guard(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let a fault of ours end the stream rather than silence it."""
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - told to whoever reads the rows
-            await self._queue.put(Item(What.FAILED, None, error))
+        await self._streams.put(Item(What.SNAPSHOT, None, _Snapshot(generation, raw)))

@@ -34,7 +34,16 @@ WAITING, OLDEST, ROOM = 21, 22, 23
 """Tickers that are ahead of the book: how many, and the place of the first. Levels the table had no room for."""
 USDM, TICK, TICK_PLACES, LOT, LOT_PLACES = range(24, 29)
 """Settings: the market, and the steps of the grid as whole numbers of so many decimal places."""
-STATE_SIZE = 29
+DOUBTING = 29
+"""A setting: so many tickers in a row that differ put the book in doubt, and so does a best bid that is not
+below the best ask; `read` stops behind the message that does. 0: nothing is looked for."""
+IN_A_ROW, DOUBT, DOUBT_AT, DOUBT_FACTS = 30, 31, 32, 33
+"""Tickers in a row that differed; why the book cannot be right, at which update id, and the facts: for
+`CROSSED` best bid and ask, for `CONTRADICTED` the ticker that was expected and what was found."""
+STATE_SIZE = DOUBT_FACTS + 8
+
+CROSSED, CONTRADICTED = 1, 2
+"""Why the book cannot be right; 0 while nothing speaks against it."""
 
 NONE = -(2**63)
 
@@ -681,14 +690,25 @@ def _clear(table: Any, s: Any) -> None:
 
 @_part
 def _compare(table: Any, s: Any, bid: int, bid_quantity: int, ask: int, ask_quantity: int) -> None:
-    same = True
-    for asks in range(2):
-        price, quantity = _best(table[asks], s, asks)
-        same &= price == (ask if asks else bid)
-        same &= quantity == (ask_quantity if asks else bid_quantity)
+    best_bid, best_bid_quantity = _best(table[0], s, 0)
+    best_ask, best_ask_quantity = _best(table[1], s, 1)
     s[COMPARED] += 1
-    if not same:
-        s[DIFFERENT] += 1
+    if (
+        best_bid == bid
+        and best_bid_quantity == bid_quantity
+        and best_ask == ask
+        and best_ask_quantity == ask_quantity
+    ):
+        s[IN_A_ROW] = 0
+        return
+    s[DIFFERENT] += 1
+    s[IN_A_ROW] += 1
+    if s[DOUBTING] and s[IN_A_ROW] >= s[DOUBTING]:
+        s[DOUBT], s[DOUBT_AT] = CONTRADICTED, s[AT]
+        s[DOUBT_FACTS], s[DOUBT_FACTS + 1] = bid, bid_quantity
+        s[DOUBT_FACTS + 2], s[DOUBT_FACTS + 3] = ask, ask_quantity
+        s[DOUBT_FACTS + 4], s[DOUBT_FACTS + 5] = best_bid, best_bid_quantity
+        s[DOUBT_FACTS + 6], s[DOUBT_FACTS + 7] = best_ask, best_ask_quantity
 
 
 @_part
@@ -706,7 +726,14 @@ def _follow(
         n += _1
     s[AT] = update_id
     if update_id == NONE:
+        s[DOUBT] = s[IN_A_ROW] = 0
         return
+    if s[DOUBTING] and s[BIDS] and s[ASKS]:
+        bid, _ = _best(table[0], s, 0)
+        ask, _ = _best(table[1], s, 1)
+        if bid >= ask:
+            s[DOUBT], s[DOUBT_AT] = CROSSED, update_id
+            s[DOUBT_FACTS], s[DOUBT_FACTS + 1] = bid, ask
     while s[WAITING] and waiting[s[OLDEST], 0] <= update_id:
         w = waiting[s[OLDEST]]
         s[OLDEST] = (s[OLDEST] + 1) % len(waiting)
@@ -827,6 +854,7 @@ def read(
 
     `rows` is filled with ts_exchange, ts_local, price and quantity, `told` with what each message says of
     itself: ts_exchange, first and last id; `streams` with its stream, negative if of another symbol.
+    The rows of a message that puts the book in doubt are not among those returned.
     """
     v = np.zeros(VALUES, np.int64)
     n, usdm = _uint(filled), s[USDM]
@@ -925,7 +953,9 @@ def read(
             s[SEEN] = max(s[SEEN], sent)
         else:
             s[IGNORED] += 1
-        n = end
         told[0, k], told[1, k], told[2, k] = time, first_id, last_id
         streams[k] = stream if ours else ~stream
+        if s[DOUBT]:
+            return k + 1, n
+        n = end
     return len(begin), n

@@ -19,6 +19,8 @@ class _Symbol(msgspec.Struct):
     quote: str = msgspec.field(name="quoteAsset")
     filters: list[dict[str, Any]]
     contract: str = msgspec.field(default="", name="contractType")
+    contract_size: int | None = msgspec.field(default=None, name="contractSize")
+    """COIN-M only: quote currency per contract."""
 
 
 class _ExchangeInfo(msgspec.Struct):
@@ -32,7 +34,7 @@ def parse_listing(raw: bytes, spec: InstrumentSpec) -> Instrument:
     """Return the instrument as ``exchangeInfo`` lists it.
 
     Raises:
-        ConfigError: if it is not listed, or the user's tick or lot is another than the venue's.
+        ConfigError: if it is not listed, or the user's tick, lot or contract size is another than the venue's.
         FeedError: if the answer is no ``exchangeInfo``.
     """
     listed = decode(_decoder, raw, "exchangeInfo").symbols
@@ -49,9 +51,15 @@ def parse_listing(raw: bytes, spec: InstrumentSpec) -> Instrument:
     found = matching[0]
     tick = _step(found, "PRICE_FILTER", "tickSize")
     lot = _step(found, "LOT_SIZE", "stepSize")
+    told: list[tuple[str, Decimal, Decimal | None]] = [
+        ("tick", tick, spec.tick),
+        ("lot", lot, spec.lot),
+    ]
+    if found.contract_size is not None:
+        told.append(("contract_size", Decimal(found.contract_size), spec.contract_size))
     if mistakes := [
         Mistake("", f"instrument.{key}", f"the venue's is {step:f}; found {given}", "remove it")
-        for key, step, given in (("tick", tick, spec.tick), ("lot", lot, spec.lot))
+        for key, step, given in told
         if given is not None and given != step
     ]:
         raise ConfigError(mistakes)
@@ -65,7 +73,7 @@ def parse_listing(raw: bytes, spec: InstrumentSpec) -> Instrument:
         kind=spec.kind,
         tick=tick,
         lot=lot,
-        contract_size=spec.contract_size or Decimal(1),
+        contract_size=spec.contract_size or Decimal(found.contract_size or 1),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import BeforeValidator, Field
@@ -14,17 +14,26 @@ from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, PluginConfig, RawTap, SourceContext, WireFormatContext
 from mmkit.tape import FeedStats, Row
 from mmkit.units import Duration
-from mmkit_binance.endpoints import Endpoint, Speed, addresses, routes, speed_mistakes
+from mmkit_binance.endpoints import (
+    Endpoint,
+    Speed,
+    absent_mistakes,
+    addresses,
+    speed_mistakes,
+    stream_names,
+)
 from mmkit_binance.feed import Feed
 from mmkit_binance.listing import not_listed, parse_listing
-from mmkit_binance.messages import decode
+from mmkit_binance.messages import decode, nanoseconds
+from mmkit_binance.poll import Poll, poll_mistakes
 from mmkit_binance.rest import RequestError, Rest, patiently
+from mmkit_binance.streams import Streams
 from mmkit_binance.wire import BinanceConfig, BinanceWire, stream_mistakes
 
 _log = logging.getLogger("mmkit.binance")
 
 _TIME_SAMPLES = 5
-_USDM_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
+_FUTURES_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
 _INVALID_SYMBOL = b"-1121"
 
 
@@ -38,12 +47,39 @@ class BinanceSourceConfig(PluginConfig):
     endpoint: Endpoint = Field("live", description="live, testnet, demo, or the local sandbox.")
     streams: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = Field(
         None,
-        description="Which streams become rows; by default depth and trade, on USD-M depth and "
-        "aggTrade, as trade is not documented there.",
+        description="Which streams are listened to; by default depth and trade, on USD-M and COIN-M "
+        "depth and aggTrade, as trade is not documented there.",
+    )
+    mode: Literal["stream", "rest"] = Field(
+        "stream",
+        description="stream: over websockets; rest: asked for again and again, every so often.",
+    )
+    every: Duration = Field(
+        1_000_000_000,
+        gt=0,
+        description="How often to ask, with mode: rest; within the venue's limits.",
     )
     speed: Speed = Field("100ms", description="How often depth is told.")
     snapshot_limit: int = Field(
-        1000, ge=5, le=5000, description="Levels a side in a snapshot; 5000 on spot, 1000 on USD-M."
+        1000,
+        ge=5,
+        le=5000,
+        description="Levels a side in a snapshot; 5000 on spot, 1000 on USD-M and COIN-M.",
+    )
+    time_unit: Literal["microsecond", "millisecond"] | None = Field(
+        None,
+        description="Of the venue's times; only spot has microsecond, and by default takes it.",
+    )
+    lifetime: Duration = Field(
+        23 * 3_600_000_000_000,
+        gt=0,
+        description="Replace a connection, without a loss, before the venue ends it after 24 h.",
+    )
+    deliver_within: Duration = Field(
+        60_000_000_000,
+        gt=0,
+        description="A depth, bookTicker or markPrice stream that has said nothing for so long since it "
+        "was asked for ends the run; other streams are named in the log.",
     )
     silence: Duration = Field(
         30_000_000_000,
@@ -57,7 +93,7 @@ class BinanceSourceConfig(PluginConfig):
     )
     url: str | None = Field(None, description="Root of the streams, in place of the endpoint's.")
     rest_url: str | None = Field(
-        None, description="Root of REST up to /api or /fapi, in place of the endpoint's."
+        None, description="Root of REST up to /api, /fapi or /dapi, in place of the endpoint's."
     )
 
 
@@ -69,7 +105,7 @@ _server_time = msgspec.json.Decoder(_ServerTime)
 
 
 class BinanceSource(DataSource):
-    """Streams over websockets, snapshots over REST, synchronised anew after every loss."""
+    """Streams over websockets, snapshots over REST, synchronised anew after every loss; or REST alone."""
 
     def __init__(self, config: BinanceSourceConfig, context: SourceContext) -> None:
         spec = context.spec
@@ -84,16 +120,27 @@ class BinanceSource(DataSource):
         )
         self._streams = config.streams or (
             "depth",
-            "aggTrade" if spec.market == "usdm" else "trade",
+            # REST has single trades on every market.
+            "trade" if spec.market == "spot" or config.mode == "rest" else "aggTrade",
         )
         mistakes = [
             *stream_mistakes(spec.venue, spec.market, self._streams),
+            *absent_mistakes(spec.market, self._streams),
             *speed_mistakes(spec.market, config.speed),
         ]
-        if spec.market == "usdm" and config.snapshot_limit not in _USDM_LIMITS:
-            there = ", ".join(map(str, _USDM_LIMITS))
-            found = f"one of {there} was expected on usdm; found {config.snapshot_limit}"
+        if spec.market != "spot" and config.snapshot_limit not in _FUTURES_LIMITS:
+            there = ", ".join(map(str, _FUTURES_LIMITS))
+            found = f"one of {there} was expected on {spec.market}; found {config.snapshot_limit}"
             mistakes.append(Mistake("", "data.snapshot_limit", found))
+        offered = (spec.venue, spec.market) == ("binance", "spot")
+        if config.time_unit == "microsecond" and not offered:
+            found = f"'microsecond' is not offered on {spec.venue} {spec.market}"
+            mistakes.append(Mistake("", "data.time_unit", found, "leave it out"))
+        self._micro = offered and config.time_unit != "millisecond"
+        if config.mode == "rest" and not mistakes:
+            mistakes += poll_mistakes(
+                spec.market, self._streams, config.every, config.snapshot_limit
+            )
         if mistakes:
             raise ConfigError(mistakes)
         self._instrument: Instrument | None = None
@@ -110,11 +157,15 @@ class BinanceSource(DataSource):
         """
         if self._instrument is None:
             spec = self._context.spec
-            # USD-M's exchangeInfo knows no such parameter and lists everything.
-            only = {"symbol": spec.base + spec.quote} if spec.market == "spot" else {}
+            # The futures' exchangeInfo knows no such parameter and lists everything.
+            only: dict[str, Any] = (
+                {"symbol": spec.base + spec.quote} if spec.market == "spot" else {}
+            )
             async with Rest(self._addresses) as rest:
                 try:
-                    raw = await patiently("exchangeInfo", lambda: rest.get("exchangeInfo", **only))
+                    raw = await patiently(
+                        "exchangeInfo", lambda: rest.get("exchangeInfo", weight=20, **only)
+                    )
                 except RequestError as error:
                     if _INVALID_SYMBOL in str(error).encode():
                         raise ConfigError([not_listed(spec, [])]) from error
@@ -132,7 +183,7 @@ class BinanceSource(DataSource):
             FeedError: if the venue cannot be reached at first, or sends what cannot be read.
         """
         instrument = await self.instrument()
-        async with Rest(self._addresses) as rest:
+        async with Rest(self._addresses, micro=self._micro) as rest:
             offset = await self._measure_offset(rest)
             wire = BinanceWire(
                 BinanceConfig(confirm=self._config.confirm),
@@ -140,33 +191,53 @@ class BinanceSource(DataSource):
             )
             self.stats = wire.stats
             self.stats.clock_offset_ns = [offset]
-            connections = routes(
+            config = self._config
+            if config.mode == "rest":
+                poll = Poll(
+                    wire,
+                    rest,
+                    instrument,
+                    self._streams,
+                    every_s=config.every / 1e9,
+                    limit=config.snapshot_limit,
+                )
+                try:
+                    poll.start()
+                    async for rows in poll.rows(self._context.clock.now_ns, offset):
+                        yield rows
+                finally:
+                    await poll.stop()
+                return
+            streams = Streams(
                 self._addresses,
                 instrument.market,
-                instrument.native,
-                self._streams,
-                self._config.speed,
+                stream_names(instrument.market, instrument.native, self._streams, config.speed),
+                query="&timeUnit=MICROSECOND" if self._micro else "",
+                lifetime_s=config.lifetime / 1e9,
+                silence_s=config.silence / 1e9,
+                deliver_within_s=config.deliver_within / 1e9,
+                # Three updates that should have come. In 24 h of NEXOUSDT the longest was 1.24 s, once.
+                behind_s=max(2.0, 3 * int(config.speed.removesuffix("ms")) / 1000),
             )
             self._feed = feed = Feed(
                 wire,
                 rest,
                 instrument.native,
-                connections,
-                silence_s=self._config.silence / 1e9,
-                snapshot_limit=self._config.snapshot_limit,
+                streams,
+                snapshot_limit=config.snapshot_limit,
                 tap=self._tap,
-                # Three updates that should have come. In 24 h of NEXOUSDT the longest was 1.24 s, once.
-                behind_s=max(2.0, 3 * int(self._config.speed.removesuffix("ms")) / 1000),
             )
             try:
-                feed.start(self._addresses)
+                feed.start()
                 async for rows in feed.rows(self._context.clock.now_ns, offset):
                     yield rows
             finally:
                 await feed.stop()
 
     def tap(self, tap: RawTap) -> bool:
-        """Hand every message to `tap` when it is taken in."""
+        """Hand every message to `tap` when it is taken in; answers of ``mode: rest`` are not handed over."""
+        if self._config.mode == "rest":
+            return False
         self._tap = tap
         return True
 
@@ -183,12 +254,13 @@ class BinanceSource(DataSource):
             sent = now_ns()
             raw = await patiently("time", lambda: rest.get("time"))
             received = now_ns()
-            # The venue cuts its time down to the millisecond: half of one on average.
-            server = decode(_server_time, raw, "the server's time").time * 1_000_000 + 500_000
+            told = decode(_server_time, raw, "the server's time").time
+            # The venue cuts its time down: by half a unit on average.
+            server = (nanoseconds(told) + nanoseconds(told + 1)) // 2
             sample = (received - sent, server - (sent + received) // 2)
             best = min(best, sample) if best else sample
         assert best is not None
         round_trip, offset = best
-        certain = round_trip // 2 + 500_000
+        certain = round_trip // 2 + 500_000  # no better than a millisecond, whatever is told
         _log.info("clock offset_ns=%d uncertain_ns=%d", offset, certain)
         return offset if abs(offset) > certain else 0

@@ -89,6 +89,72 @@ class MarkPrice(msgspec.Struct):
     next_funding: int = msgspec.field(default=0, name="T")
 
 
+class ForcedOrder(msgspec.Struct):
+    """What is inside a ``forceOrder``. Its side is the liquidation's: SELL closes a long position."""
+
+    symbol: str = msgspec.field(name="s")
+    side: str = msgspec.field(name="S")
+    quantity: str = msgspec.field(name="q")
+    price: str = msgspec.field(name="p")
+    time: int = msgspec.field(name="T")
+
+
+class Liquidation(msgspec.Struct):
+    """``forceOrder``."""
+
+    event_time: int = msgspec.field(name="E")
+    order: ForcedOrder = msgspec.field(name="o")
+
+
+class Candle(msgspec.Struct):
+    """What is inside a ``kline``."""
+
+    start: int = msgspec.field(name="t")
+    interval: str = msgspec.field(name="i")
+    open: str = msgspec.field(name="o")
+    high: str = msgspec.field(name="h")
+    low: str = msgspec.field(name="l")
+    close: str = msgspec.field(name="c")
+    volume: str = msgspec.field(name="v")
+    closed: bool = msgspec.field(name="x")
+
+
+class Kline(msgspec.Struct):
+    """``kline``."""
+
+    event_time: int = msgspec.field(name="E")
+    candle: Candle = msgspec.field(name="k")
+
+
+class RestTrade(msgspec.Struct):
+    """One of the REST answer of ``trades``."""
+
+    number: int = msgspec.field(name="id")
+    price: str
+    quantity: str = msgspec.field(name="qty")
+    time: int
+    buyer_is_maker: bool = msgspec.field(name="isBuyerMaker")
+
+
+class RestTicker(msgspec.Struct):
+    """The REST answer of ``ticker/bookTicker``; spot's has neither time nor id."""
+
+    bid: str = msgspec.field(name="bidPrice")
+    bid_quantity: str = msgspec.field(name="bidQty")
+    ask: str = msgspec.field(name="askPrice")
+    ask_quantity: str = msgspec.field(name="askQty")
+    time: int | None = None
+
+
+class PremiumIndex(msgspec.Struct):
+    """The REST answer of ``premiumIndex``."""
+
+    price: str = msgspec.field(name="markPrice")
+    time: int
+    rate: str = msgspec.field(default="", name="lastFundingRate")
+    next_funding: int = msgspec.field(default=0, name="nextFundingTime")
+
+
 class Times(msgspec.Struct):
     """Only the times of any payload, and the ids of an update of the book."""
 
@@ -113,6 +179,13 @@ depth_snapshot = msgspec.json.Decoder(DepthSnapshot)
 trade = msgspec.json.Decoder(TradeMessage)
 book_ticker = msgspec.json.Decoder(BookTicker)
 mark_price = msgspec.json.Decoder(MarkPrice)
+liquidation = msgspec.json.Decoder(Liquidation)
+kline = msgspec.json.Decoder(Kline)
+rest_trades = msgspec.json.Decoder(list[RestTrade])
+rest_ticker = msgspec.json.Decoder(RestTicker)
+rest_tickers = msgspec.json.Decoder(list[RestTicker])
+premium_index = msgspec.json.Decoder(PremiumIndex)
+premium_indexes = msgspec.json.Decoder(list[PremiumIndex])
 times = msgspec.json.Decoder(Times)
 trade_times = msgspec.json.Decoder(TradeTimes)
 
@@ -133,6 +206,22 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes | str | msgspec.Raw, wha
         raise FeedError(
             f"Binance: {what} as JSON was expected; found {excerpt(raw)} ({_lower(str(error))})"
         ) from error
+
+
+def decode_one(
+    one: msgspec.json.Decoder[T], many: msgspec.json.Decoder[list[T]], raw: bytes, what: str
+) -> T:
+    """Return the one object that `raw` holds, alone or, as COIN-M answers, in a list.
+
+    Raises:
+        FeedError: as `decode`, and if there are several or none.
+    """
+    if not raw.lstrip().startswith(b"["):
+        return decode(one, raw, what)
+    found = decode(many, raw, what)
+    if len(found) != 1:
+        raise FeedError(f"Binance: {what} of one symbol was expected; found {len(found)}")
+    return found[0]
 
 
 def excerpt(raw: Any, limit: int = 100) -> str:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from mmkit.errors import FeedError
+from mmkit_binance.allowance import allowance
 from mmkit_binance.endpoints import Addresses
 from mmkit_binance.messages import excerpt
 
@@ -23,6 +24,9 @@ FIRST_DELAYS_S = (0.3, 0.6, 1.2, 2.4)
 """Between the tries of a first contact: five in 4.5 s."""
 FIRST_CONTACT_S = 5.0
 """After so long a first contact that fails is not tried again, as when nobody answers at all."""
+_UNTOLD_S = (
+    60.0  # if the venue refuses and does not say for how long: weight is counted by the minute
+)
 _LONGEST_BAN_S = 60.0  # a first contact waits for a longer one no more
 
 
@@ -40,10 +44,20 @@ class RequestError(FeedError):
 
 
 class Rest:
-    """A REST client; an asynchronous context manager."""
+    """A REST client; an asynchronous context manager.
 
-    def __init__(self, addresses: Addresses) -> None:
+    Waits before it asks for as long as the venue has said, to whatever client of this process, and when the
+    minute's weight is used up.
+
+    Args:
+        addresses: The venue's.
+        micro: Whether the venue is to tell its times in microseconds.
+    """
+
+    def __init__(self, addresses: Addresses, micro: bool = False) -> None:
         self.root, self._advice = addresses.rest, addresses.advice
+        self._allowance = allowance(addresses.rest)
+        self._headers = {"X-MBX-TIME-UNIT": "MICROSECOND"} if micro else {}
         self._environment = not addresses.loopback
         self._session: aiohttp.ClientSession | None = None
 
@@ -51,7 +65,9 @@ class Rest:
         import aiohttp
 
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), trust_env=self._environment
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            trust_env=self._environment,
+            headers=self._headers,
         )
         return self
 
@@ -64,8 +80,13 @@ class Rest:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str, **parameters: str | int) -> bytes:
+    async def get(self, path: str, *, weight: int = 1, **parameters: str | int) -> bytes:
         """Return the body of an answer that is JSON.
+
+        Args:
+            path: Such as ``depth``.
+            weight: What the request weighs against the venue's limit.
+            parameters: Of the query.
 
         Raises:
             RequestError: if there is none; it names the address and says what was found.
@@ -74,6 +95,14 @@ class Rest:
 
         assert self._session is not None  # used inside `async with`
         url = f"{self.root}/{path}"
+        left = self._allowance.banned_s()
+        if left > _LONGEST_BAN_S:
+            raise RequestError(
+                f"{url}: not asked, as the venue has said to ask nothing for another {left:.0f} s",
+                hopeless=True,
+                retry_after_s=left,
+            )
+        await self._allowance.wait(weight)
         try:
             async with self._session.get(url, params=parameters) as answer:
                 body = await answer.read()
@@ -81,8 +110,10 @@ class Rest:
         except (aiohttp.ClientError, OSError) as error:
             words = f"{url}: an answer was expected; found {_plainly(error)}; {self._advice}"
             raise RequestError(words) from error
+        self._allowance.used(headers.get("X-MBX-USED-WEIGHT-1M"))
         if status in (418, 429):
             wait = _seconds(headers.get("Retry-After"))
+            self._allowance.ban(wait)
             raise RequestError(
                 f"{url}: the venue refuses requests from this address (HTTP {status}), too many were "
                 f"sent; wait {wait:.0f} s before the next",
@@ -133,9 +164,9 @@ async def patiently(what: str, ask: Callable[[], Awaitable[T]]) -> T:
 
 def _seconds(text: str | None) -> float:
     try:
-        return max(0.0, float(text or 0))
+        return max(0.0, float(text if text is not None else _UNTOLD_S))
     except ValueError:
-        return 0.0
+        return _UNTOLD_S
 
 
 def _plainly(error: Exception) -> str:

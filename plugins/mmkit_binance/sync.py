@@ -60,8 +60,8 @@ class SpotRules:
         return update.last <= snapshot
 
 
-class UsdmRules:
-    """Binance USD-M: ids jump, and each update names the one before it."""
+class FuturesRules:
+    """Binance USD-M and COIN-M: ids jump, and each update names the one before it."""
 
     @staticmethod
     def continues(update: Update, last: int) -> bool:
@@ -90,14 +90,14 @@ class BookSync:
     moves what comes out together with a snapshot.
 
     Args:
-        rules: `SpotRules` or `UsdmRules`.
+        rules: `SpotRules` or `FuturesRules`.
         stats: Counted into: gaps, snapshots, stale_snapshots, refused_snapshots, ignored.
         confirm: Whether a snapshot is used only once another one agrees with it. Ids tell a snapshot that
             is too old, but not one of another symbol or with wrong quantities.
     """
 
     def __init__(
-        self, rules: type[SpotRules | UsdmRules], stats: FeedStats, confirm: bool = False
+        self, rules: type[SpotRules | FuturesRules], stats: FeedStats, confirm: bool = False
     ) -> None:
         self._rules, self._stats, self._confirm = rules, stats, confirm
         self._held: list[Snapshot] = []  # one that waits for another, or two that wait for updates

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmkit.book import Book
-from mmkit.tape import FeedStats, Row
+from mmkit.tape import SELL, FeedStats, Kind, Row
+
+if TYPE_CHECKING:
+    from mmkit_binance.fast import CompiledCheck
 
 WAITING = 20_000
 """Tickers kept that are ahead of the book. BTCUSDT sends about 200 a second, so 100 s of them."""
@@ -54,7 +57,7 @@ class TickerCheck:
             return
         bid, ask = self._book.bids.best, self._book.asks.best
         if bid is not None and ask is not None and bid >= ask:
-            self.doubt = f"it is crossed: bid {bid} and ask {ask} in ticks at update {update_id}"
+            self.doubt = crossed(bid, ask, update_id)
         waiting = self._waiting
         while waiting and waiting[0][0] <= update_id:
             at, best = waiting.popleft()
@@ -68,6 +71,17 @@ class TickerCheck:
         elif update_id == self._at:
             self._compare(best)
 
+    def hand_over(self, check: CompiledCheck) -> None:
+        """Put another, new, in the place of this one."""
+        if self._at is not None:
+            bids, asks = self._book.bids.levels, self._book.asks.levels
+            levels = [(int(Kind.LEVEL), *level) for level in bids.items()]
+            levels += [(Kind.LEVEL | SELL, *level) for level in asks.items()]
+            check.applied(self._at, [(0, 0, *row) for row in ((int(Kind.SNAPSHOT), 0, 0), *levels)])
+        for update_id, best in self._waiting:
+            check.ticker(update_id, best)
+        check.go_on(self._different)
+
     def _compare(self, best: Best) -> None:
         self._stats.tickers_compared += 1
         found = self._best()
@@ -77,10 +91,7 @@ class TickerCheck:
         self._stats.tickers_different += 1
         self._different += 1
         if self._different >= DISAGREEING:
-            self.doubt = (
-                f"the venue told other best prices {DISAGREEING} times in a row: expected {best}, "
-                f"found {found}, at update {self._at}"
-            )
+            self.doubt = contradicted(best, found, self._at)
 
     def _best(self) -> Best:
         bids, asks = self._book.bids, self._book.asks
@@ -91,3 +102,16 @@ class TickerCheck:
             ask or 0,
             0 if ask is None else asks.levels[ask],
         )
+
+
+def crossed(bid: int, ask: int, update_id: int) -> str:
+    """Return that the best bid is not below the best ask, in ticks."""
+    return f"it is crossed: bid {bid} and ask {ask} in ticks at update {update_id}"
+
+
+def contradicted(expected: Best, found: Best, update_id: int | None) -> str:
+    """Return that the venue goes on telling other best prices than the book's."""
+    return (
+        f"the venue told other best prices {DISAGREEING} times in a row: expected {expected}, "
+        f"found {found}, at update {update_id}"
+    )

@@ -1,4 +1,4 @@
-"""Binance's messages about one instrument as rows of the tape, spot and USD-M."""
+"""Binance's messages about one instrument as rows of the tape: spot, USD-M and COIN-M."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
 from mmkit_binance import messages
 from mmkit_binance.lots import SpotLots, remembered
 from mmkit_binance.messages import Head, Times, TradeTimes, decode, nanoseconds
-from mmkit_binance.pulse import Pulse
-from mmkit_binance.sync import BookSync, LevelRow, Snapshot, SpotRules, Step, Update, UsdmRules
+from mmkit_binance.sync import BookSync, FuturesRules, LevelRow, Snapshot, SpotRules, Step, Update
 from mmkit_binance.tickers import Best, TickerCheck
 
 if TYPE_CHECKING:
@@ -28,6 +27,27 @@ BOOK = ("depth", *PARTIAL)
 TRADES = ("trade", "aggTrade")
 STREAMS = (*BOOK, *TRADES, "bookTicker", "markPrice")
 """Streams that can become rows."""
+INTERVALS = (
+    "1s",
+    "1m",
+    "3m",
+    "5m",
+    "15m",
+    "30m",
+    "1h",
+    "2h",
+    "4h",
+    "6h",
+    "8h",
+    "12h",
+    "1d",
+    "3d",
+    "1w",
+    "1M",
+)
+"""Of klines; ``1s`` on spot only."""
+CHECKED = ("forceOrder", *(f"kline_{interval}" for interval in INTERVALS))
+"""Streams that are decoded and checked, and become no rows: a tape has no kind for them."""
 
 _EVENTS = {
     "depthUpdate": "depth",
@@ -35,6 +55,7 @@ _EVENTS = {
     "aggTrade": "aggTrade",
     "bookTicker": "bookTicker",
     "markPriceUpdate": "markPrice",
+    "forceOrder": "forceOrder",
 }
 _MOST_PLACES = 12  # of a grid; beyond, an ordinary number may not fit the compiled reader's 64 bits
 
@@ -52,7 +73,7 @@ class BinanceConfig(PluginConfig):
 class BinanceWire(WireFormat):
     """Decodes, synchronises and cross-checks one instrument's messages.
 
-    ``ts_exchange`` is ``T`` where a message has one (USD-M depth, trades), else ``E``; spot's partial
+    ``ts_exchange`` is ``T`` where a message has one (futures' depth, trades), else ``E``; spot's partial
     depth and spot's ``bookTicker`` have neither and take ``ts_local``.
 
     Raises:
@@ -60,11 +81,10 @@ class BinanceWire(WireFormat):
 
     Attributes, which `mmkit_binance.fast` shares:
         instrument, streams: As in the context.
-        usdm: Whether it is USD-M.
+        futures: Whether it is USD-M or COIN-M.
         sync: The state of the local book.
         tick_grid, lot_grid: What prices and quantities must be multiples of.
-        spot_lots: Reads spot's quantities; `None` on USD-M.
-        pulse: Whether the book keeps up with the trades.
+        spot_lots: Reads spot's quantities; `None` on futures.
         local_times: Whether a row has taken ``ts_local`` for its ``ts_exchange``.
     """
 
@@ -76,16 +96,15 @@ class BinanceWire(WireFormat):
         self.instrument = instrument
         self.streams = frozenset(streams)
         self._partial = next((name for name in streams if name in PARTIAL), None)
-        self.usdm = instrument.market == "usdm"
-        rules = UsdmRules if self.usdm else SpotRules
+        self.futures = instrument.market != "spot"
+        rules = FuturesRules if self.futures else SpotRules
         self.sync = BookSync(rules, self.stats, config.confirm)
         self._check: TickerCheck | CompiledCheck = TickerCheck(self.stats)
         self.tick_grid = GridParser(instrument.tick, "price", instrument.symbol)
         self.lot_grid = GridParser(instrument.lot, "quantity", instrument.symbol)
-        self.spot_lots = None if self.usdm else SpotLots(instrument, self.stats)
+        self.spot_lots = None if self.futures else SpotLots(instrument, self.stats)
         self.local_times = False
-        self.pulse = Pulse()
-        self._tells_book = not self.streams.isdisjoint(BOOK)
+        self._checked = bool(self.streams.intersection(CHECKED))
         self._ticks = remembered(self.tick_grid)
         self._lots = self.spot_lots or remembered(self.lot_grid)
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes | str, int], list[Row]]] = {
@@ -95,6 +114,8 @@ class BinanceWire(WireFormat):
             "aggTrade": self._trade,
             "bookTicker": self._ticker,
             "markPrice": self._mark,
+            "forceOrder": self._liquidation,
+            **dict.fromkeys(CHECKED[1:], self._kline),
             **dict.fromkeys(PARTIAL, self._partial_depth),
         }
 
@@ -135,9 +156,30 @@ class BinanceWire(WireFormat):
         self.stats.messages += 1
         return self._snapshot(raw, ts_local)
 
+    def polled(self, raw: bytes, ts_local: int) -> list[Row]:
+        """Take in the REST answer of ``depth`` as the whole book, not as one that updates follow.
+
+        Returns nothing if it is the book that is known already, or, from another of the venue's servers, an
+        older one.
+        """
+        found = decode(messages.depth_snapshot, raw, "the book")
+        self.stats.messages += 1
+        known = self.sync.book
+        if known is not None and found.last <= known:
+            if found.last < known:
+                self.stats.stale_snapshots += 1
+            return []
+        time = ts_local if found.time is None else nanoseconds(found.time)
+        rows = self.started(time, ts_local)
+        snapshot = Snapshot(found.last, time, self._levels(found.bids, found.asks))
+        return self._followed(rows, self.sync.replace(snapshot, ts_local))
+
+    def grid(self, price: str, quantity: str) -> tuple[int, int]:
+        """Return a price in ticks and a quantity in lots."""
+        return self._ticks(price), self._lots(quantity)
+
     def lost(self, reason: int, ts_local: int) -> list[Row]:
         """Say that messages may have been missed; the book is unknown until a snapshot fits."""
-        self.pulse.update()
         rows = self.sync.lost(reason, ts_local)
         self._check.applied(None, rows)
         return rows
@@ -152,7 +194,7 @@ class BinanceWire(WireFormat):
         time: int | None = None
         ids: tuple[int, int] | None = None
         off_book = ""
-        if stream in self._handlers:
+        if stream in self._handlers and stream not in CHECKED:
             what = f"a {stream} message"
             found = (
                 decode(messages.trade_times, payload, what)
@@ -176,13 +218,21 @@ class BinanceWire(WireFormat):
             off_book=off_book,
         )
 
-    def fast_reader(self) -> FastReader | None:
-        """Return the compiled reader; it takes over the cross-check."""
-        if max(self.tick_grid.places, self.lot_grid.places) > _MOST_PLACES:
+    def fast_reader(self, doubting: bool = False) -> FastReader | None:
+        """Return the compiled reader; it takes over the cross-check, with the book as it is.
+
+        Args:
+            doubting: Whether `doubt` is told and the reader stops behind a message that raises it, whose rows
+                are not among those it returns. Not for recordings, which are told as they are.
+        """
+        if max(self.tick_grid.places, self.lot_grid.places) > _MOST_PLACES or self._checked:
             return None
         from mmkit_binance.fast import BinanceReader, CompiledCheck
 
-        self._check = check = CompiledCheck(self.stats)
+        check = CompiledCheck(self.stats, doubting)
+        if isinstance(self._check, TickerCheck):
+            self._check.hand_over(check)
+        self._check = check
         return BinanceReader(self, check)
 
     def _identify(self, raw: bytes | str) -> tuple[str, str, msgspec.Raw | bytes | str]:
@@ -203,6 +253,8 @@ class BinanceWire(WireFormat):
         symbol = head.symbol or ""
         if head.event is not None:
             stream = _EVENTS.get(head.event, head.event)
+            if stream in ("forceOrder", "kline") and self._checked:
+                symbol, stream = _inside(stream, symbol, raw)
             if stream == "depth" and "depth" not in self.streams and self._partial:
                 stream = self._partial  # USD-M: both are depthUpdate, and no envelope tells
             return symbol, "" if stream == "serverShutdown" else stream, raw
@@ -219,8 +271,8 @@ class BinanceWire(WireFormat):
         first: Any = None
         last: Any = None
         if stream == "depth":
-            last, first = found.last, found.previous if self.usdm else found.first
-            if self.usdm and type(first) is int:
+            last, first = found.last, found.previous if self.futures else found.first
+            if self.futures and type(first) is int:
                 first += 1
         elif isinstance(found, TradeTimes):
             first = last = found.trade if stream == "trade" else found.aggregate
@@ -228,7 +280,8 @@ class BinanceWire(WireFormat):
             first = last = found.event_time
         return (first, last) if type(first) is type(last) is int else None
 
-    def _started(self, ts_exchange: int, ts_local: int) -> list[Row]:
+    def started(self, ts_exchange: int, ts_local: int) -> list[Row]:
+        """Say that a message has arrived; return the rows that come before its own: the first GAP."""
         rows = self.sync.start(ts_exchange, ts_local)
         if rows:
             self._check.applied(None, rows)
@@ -249,15 +302,14 @@ class BinanceWire(WireFormat):
 
     def _depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.depth_update, payload, "a depth update")
-        self.pulse.update()
-        if self.usdm and found.previous is None:
+        if self.futures and found.previous is None:
             raise FeedError(
-                "Binance USD-M: a depth update with 'pu' was expected; found one without, as spot "
+                "Binance futures: a depth update with 'pu' was expected; found one without, as spot "
                 "sends them; is 'instrument.market' right?"
             )
         time = nanoseconds(found.time if found.time is not None else found.event_time)
-        before = found.previous if self.usdm and found.previous is not None else found.first - 1
-        rows = self._started(time, ts_local)
+        before = found.previous if self.futures and found.previous is not None else found.first - 1
+        rows = self.started(time, ts_local)
         update = Update(before, found.last, time, self._levels(found.bids, found.asks))
         return self._followed(rows, self.sync.update(update, ts_local))
 
@@ -265,14 +317,14 @@ class BinanceWire(WireFormat):
         found = decode(messages.depth_snapshot, payload, "a snapshot of the book")
         time = found.time if found.time is not None else found.event_time
         at = nanoseconds(time) if time is not None else None
-        rows = self._started(ts_local if at is None else at, ts_local)
+        # One that tells no time is no news of the venue's: a recording hands it over when the book is built from it.
+        rows = self.started(at or self.sync.seen or ts_local, ts_local)
         snapshot = Snapshot(found.last, at, self._levels(found.bids, found.asks))
         return self._followed(rows, self.sync.snapshot(snapshot, ts_local))
 
     def _partial_depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         what = "a partial depth"
-        self.pulse.update()
-        if self.usdm:
+        if self.futures:
             update = decode(messages.depth_update, payload, what)
             time = nanoseconds(update.time if update.time is not None else update.event_time)
             last, bids, asks = update.last, update.bids, update.asks
@@ -280,7 +332,7 @@ class BinanceWire(WireFormat):
             partial = decode(messages.depth_snapshot, payload, what)
             time, last, bids, asks = ts_local, partial.last, partial.bids, partial.asks
             self.local_times = True
-        rows = self._started(time, ts_local)
+        rows = self.started(time, ts_local)
         snapshot = Snapshot(last, time, self._levels(bids, asks))
         return self._followed(rows, self.sync.replace(snapshot, ts_local))
 
@@ -291,10 +343,8 @@ class BinanceWire(WireFormat):
         if found.reason != messages.ON_BOOK:
             kind = int(Kind.OFF_BOOK)
             self.stats.off_book += 1
-        elif self._tells_book:
-            self.pulse.trade(ts_local)
         kind |= LAST | (SELL if found.buyer_is_maker else 0)
-        rows = self._started(time, ts_local)
+        rows = self.started(time, ts_local)
         rows.append((time, ts_local, kind, self._ticks(found.price), self._lots(found.quantity)))
         return rows
 
@@ -312,43 +362,78 @@ class BinanceWire(WireFormat):
         sent = found.time if found.time is not None else found.event_time
         self.local_times |= sent is None
         time = ts_local if sent is None else nanoseconds(sent)
-        rows = self._started(time, ts_local)
+        rows = self.started(time, ts_local)
         rows.append((time, ts_local, int(Kind.BEST), best.bid, best.bid_quantity))
         rows.append((time, ts_local, Kind.BEST | SELL | LAST, best.ask, best.ask_quantity))
         return rows
 
+    def _liquidation(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        found = decode(messages.liquidation, payload, "a forceOrder").order
+        if found.side not in ("BUY", "SELL"):
+            words = "Binance: a forceOrder's side 'BUY' or 'SELL' was expected"
+            raise FeedError(f"{words}; found {found.side!r}")
+        self._lots(found.quantity)
+        self._ticks(found.price)
+        return []
+
+    def _kline(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
+        candle = decode(messages.kline, payload, "a kline").candle
+        ticks = self._ticks
+        low, high = ticks(candle.low), ticks(candle.high)
+        if not low <= min(ticks(candle.open), ticks(candle.close)) or not (
+            max(ticks(candle.open), ticks(candle.close)) <= high
+        ):
+            raise FeedError(
+                "Binance: a kline whose open and close lie between low and high was expected; found "
+                f"open {candle.open}, high {candle.high}, low {candle.low}, close {candle.close}"
+            )
+        return []
+
     def _mark(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.mark_price, payload, "a mark price")
-        time = nanoseconds(found.event_time)
-        rows = self._started(time, ts_local)
-        price = _scaled(found.price)
-        if not found.rate:  # a contract without funding
+        return self.marked(found.event_time, found.price, found.rate, found.next_funding, ts_local)
+
+    def marked(
+        self, time_told: int, price_text: str, rate: str, next_funding: int, ts_local: int
+    ) -> list[Row]:
+        """Return the rows of a mark price and, unless `rate` is empty, the funding rate."""
+        time = nanoseconds(time_told)
+        rows = self.started(time, ts_local)
+        price = _scaled(price_text)
+        if not rate:  # a contract without funding
             rows.append((time, ts_local, Kind.MARK | LAST, 0, price))
             return rows
-        due = nanoseconds(found.next_funding) // 1_000_000_000
+        due = nanoseconds(next_funding) // 1_000_000_000
         rows.append((time, ts_local, int(Kind.MARK), 0, price))
-        rows.append((time, ts_local, Kind.FUNDING | LAST, due, _scaled(found.rate)))
+        rows.append((time, ts_local, Kind.FUNDING | LAST, due, _scaled(rate)))
         return rows
+
+
+def _inside(event: str, symbol: str, raw: bytes | str) -> tuple[str, str]:
+    """Return symbol and stream of a payload that tells one of them one level further in."""
+    if event == "forceOrder":
+        return decode(messages.liquidation, raw, "a forceOrder").order.symbol, event
+    return symbol, f"kline_{decode(messages.kline, raw, 'a kline').candle.interval}"
 
 
 def stream_mistakes(venue: str, market: str, streams: tuple[str, ...]) -> list[Mistake]:
     """Return what is wrong with the choice of market and streams."""
     mistakes = []
-    if market not in ("spot", "usdm"):
+    if market not in ("spot", "usdm", "coinm"):
         mistakes.append(
             Mistake(
                 "",
                 "instrument.market",
-                f"'spot' or 'usdm' was expected of '{venue}'; found '{market}'",
+                f"'spot', 'usdm' or 'coinm' was expected of '{venue}'; found '{market}'",
             )
         )
-    if unknown := [name for name in streams if name not in STREAMS]:
+    if unknown := [name for name in streams if name not in (*STREAMS, *CHECKED)]:
         mistakes.append(
             Mistake(
                 "",
                 "data.streams",
                 f"unknown: {', '.join(map(repr, unknown))}",
-                f"there are {', '.join(STREAMS)}",
+                f"there are {', '.join(STREAMS)}, forceOrder, kline_1m and other intervals",
             )
         )
     for group, what in ((BOOK, "the book"), (TRADES, "trades")):

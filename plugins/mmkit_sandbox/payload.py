@@ -7,6 +7,7 @@ its fields are those of captures of 2024.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from mmkit_sandbox.exchange import Depth, Mark, PriceLevel, PublicTrade
 from mmkit_sandbox.listing import SPOT, Listing
 
+_MILLISECONDS = re.compile(rb'"(?:E|T|time|serverTime)":\d{13}(?=[,}])')
 _UM = 1  # st: 1 is USD-M, 2 is COIN-M
 _encode = msgspec.json.Encoder().encode
 
@@ -164,3 +166,8 @@ def mark_price(listing: Listing, mark: Mark) -> bytes:
             "st": _UM,
         }
     )
+
+
+def in_microseconds(body: bytes) -> bytes:
+    """Return a spot payload or answer with its times in microseconds, as ``timeUnit=MICROSECOND`` asks for."""
+    return _MILLISECONDS.sub(rb"\g<0>000", body)

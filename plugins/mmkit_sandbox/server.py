@@ -7,7 +7,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import WSCloseCode, web
 
@@ -19,6 +19,7 @@ from mmkit_sandbox.exchange import Exchange, Message
 from mmkit_sandbox.faults import CLOSES, Fault, FaultKind
 from mmkit_sandbox.listing import SPOT, USDM
 from mmkit_sandbox.pace import Pace
+from mmkit_sandbox.payload import in_microseconds
 from mmkit_sandbox.session import MAX_STREAMS, Session
 from mmkit_sandbox.trouble import Reply, Trouble
 
@@ -158,7 +159,13 @@ class SandboxServer:
                 exchange = trouble.book(exchange, now_ns, name)
             query = rest.Request(exchange, market, request.query, now_ns // 1_000_000)
             answer = rest.answer(query, name)
-            reply = Reply(answer.status, answer.body)
+            body = answer.body
+            if (
+                market == SPOT
+                and request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
+            ):
+                body = in_microseconds(body)
+            reply = Reply(answer.status, body)
             if trouble is not None:
                 reply = trouble.answer(reply, now_ns, name)
             return self._respond(reply, answer.weight)
@@ -247,7 +254,10 @@ class SandboxServer:
                     {"code": -5000, "msg": f"{request.path} is a WebSocket address"}, status=400
                 )
             await response.prepare(request)
-            session = Session(route, combined, names)
+            unit = request.query.get("timeUnit", "").upper()
+            session = Session(
+                route, combined, names, micro=route is Route.SPOT and unit == "MICROSECOND"
+            )
             await self._serve(Connection(session, response, request.transport))
             return response
 
@@ -269,6 +279,21 @@ class SandboxServer:
             self._index()
         await connection.say_farewell()
         self._serving.discard(serving)
+
+    def announce_shutdown(self, close_after_s: float) -> None:
+        """Tell the clients there are that the server shuts down, and end their connections after so long.
+
+        Others may connect meanwhile, as to Binance's other servers behind the same address.
+        """
+        self._announce(self._connections, close_after_s)
+
+    def _announce(self, connections: Iterable[Connection], close_after_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in connections:
+            connection.put(connection.session.shutdown(self._pace.now_ns() // 1_000_000))
+            loop.call_later(
+                close_after_s, connection.end, WSCloseCode.GOING_AWAY, "Server shutdown"
+            )
 
     def _index(self) -> None:
         """Work out who gets which channel."""
@@ -332,7 +357,7 @@ class SandboxServer:
     async def _cause(self, trouble: Trouble, now_ns: int) -> None:
         """Let begin what goes wrong by now, and end what has lasted long enough."""
         for fault in trouble.advance(now_ns):
-            await self._carry_out(fault, now_ns)
+            await self._carry_out(fault)
         for connection in list(self._connections):
             for data in trouble.release(connection, now_ns):
                 connection.put(data)
@@ -345,7 +370,7 @@ class SandboxServer:
             _log.warning("fault %s what='%s'", one.fault, one.what)
         self._told = count
 
-    async def _carry_out(self, fault: Fault, now_ns: int) -> None:
+    async def _carry_out(self, fault: Fault) -> None:
         hit = [one for one in self._connections if one.carries(fault)] or list(self._connections)
         if fault.kind in CLOSES:
             for connection in hit:
@@ -358,12 +383,7 @@ class SandboxServer:
             for connection in hit:
                 connection.freeze()
         elif fault.kind is FaultKind.SHUTDOWN:
-            data = b'{"e":"serverShutdown","E":%d}' % (now_ns // 1_000_000)
-            for connection in hit:
-                connection.put(connection.session.envelope("!serverShutdown", data))
-                asyncio.get_running_loop().call_later(
-                    SHUTDOWN_AFTER_S, connection.end, WSCloseCode.GOING_AWAY, "Server shutdown"
-                )
+            self._announce(hit, SHUTDOWN_AFTER_S)
         else:
             if self._site is not None:  # nobody can connect
                 await self._site.stop()

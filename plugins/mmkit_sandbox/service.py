@@ -112,6 +112,11 @@ class Sandbox(Service):
         )
         return await self._server.start()
 
+    def announce_shutdown(self, close_after_s: float) -> None:
+        """Tell clients of a shutdown that only they see: `SandboxServer.announce_shutdown`."""
+        if self._server is not None:
+            self._server.announce_shutdown(close_after_s)
+
     async def stop(self) -> None:
         """Close every connection; takes a fraction of a second."""
         if self._server is not None:

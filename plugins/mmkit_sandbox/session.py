@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from mmkit_sandbox.channel import Channel, Route, parse_stream
+from mmkit_sandbox.payload import in_microseconds
 
 MAX_STREAMS = 1024
 """Streams of one connection: Binance Spot API, "WebSocket Limits"."""
@@ -34,10 +35,13 @@ class Session:
         route: Where the client has connected.
         combined: Whether payloads come in the envelope ``{"stream": ..., "data": ...}``.
         streams: Names that the address asked for already.
+        micro: Whether times are told in microseconds.
     """
 
-    def __init__(self, route: Route, combined: bool, streams: Sequence[str] = ()) -> None:
-        self.route, self.combined = route, combined
+    def __init__(
+        self, route: Route, combined: bool, streams: Sequence[str] = (), *, micro: bool = False
+    ) -> None:
+        self.route, self.combined, self._micro = route, combined, micro
         self.subscriptions: dict[str, Channel | None] = {}
         """By name; `None` for what will stay silent."""
         self._subscribe(streams)
@@ -60,9 +64,16 @@ class Session:
 
     def envelope(self, name: str, data: bytes) -> bytes:
         """Return a payload as this connection wants it."""
+        if self._micro:
+            data = in_microseconds(data)
         if not self.combined:
             return data
         return b'{"stream":' + msgspec.json.encode(name) + b',"data":' + data + b"}"
+
+    def shutdown(self, now_ms: int) -> bytes:
+        """Return the notice that the server shuts down."""
+        data = msgspec.json.encode({"e": "serverShutdown", "E": now_ms})
+        return self.envelope("!serverShutdown", data)
 
     def _carry_out(self, request: dict[str, Any]) -> Any:
         if "method" not in request:

@@ -28,6 +28,7 @@ class Venue:
 
     Attributes:
         last: The book's update id.
+        asked_at: When each of them came, by the loop's clock.
         asked: Paths and queries of the REST requests, in order.
         connected: Paths of the connections, in order.
         answers: Answers to take the place of the next ones, by the end of the path.
@@ -39,6 +40,7 @@ class Venue:
         self._script, self.market = script, market
         self.last = 100
         self.asked: list[str] = []
+        self.asked_at: list[float] = []
         self.connected: list[str] = []
         self.answers: dict[str, list[web.Response]] = {}
         self.ahead_ms = 0
@@ -80,12 +82,13 @@ class Venue:
         previous = self.last + skip
         self.last = previous + 1
         bids = [(99.0, self.last)]
-        if self.market == "usdm":
-            return usdm_diff(self.last, self.last, previous, self.now_ms(), bids)
+        if self.market != "spot":
+            made = usdm_diff(self.last, self.last, previous, self.now_ms(), bids)
+            return made if self.market == "usdm" else in_coinm(made)
         return spot_diff(self.last, self.last, self.now_ms(), bids)
 
     def book(self) -> str:
-        time = self.now_ms() if self.market == "usdm" else None
+        time = None if self.market == "spot" else self.now_ms()
         return snapshot(self.last, [(99.0, self.last)], [(101.0, 1)], time=time)
 
     async def flow(
@@ -102,12 +105,13 @@ class Venue:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path_qs)
+        self.asked_at.append(asyncio.get_running_loop().time())
         name = request.path.rpartition("/")[2]
         if waiting := self.answers.get(name):
             return waiting.pop(0)
         bodies = {"time": json.dumps({"serverTime": self.now_ms()}), "depth": self.book()}
         if name == "exchangeInfo":
-            return web.json_response(listing())
+            return web.json_response(listing() if self.market != "coinm" else coinm_listing())
         if held := self.held.pop(name, None):
             await held.wait()
         return web.Response(text=bodies[name], content_type="application/json")
@@ -137,7 +141,24 @@ def listing(tick: str = "0.10000000", lot: str = "0.00100000") -> dict[str, Any]
     }
 
 
+def in_coinm(message: str) -> str:
+    """Return a USD-M message as COIN-M sends it: the symbol is another than the pair."""
+    message = message.replace('"s": "BTCUSDT"', '"s": "BTCUSD_PERP"')
+    return message.replace('"ps": "BTCUSDT"', '"ps": "BTCUSD"').replace("btcusdt@", "btcusd_perp@")
+
+
+def coinm_listing() -> dict[str, Any]:
+    """Return exchangeInfo as COIN-M's documentation has it, with the fields mmkit reads."""
+    found = listing(tick="0.1", lot="0.001")["symbols"][2]
+    quarter = {"symbol": "BTCUSD_261225", "contractType": "CURRENT_QUARTER"}
+    perpetual = {"symbol": "BTCUSD_PERP", "contractType": "PERPETUAL"}
+    common = {"quoteAsset": "USD", "marginAsset": "BTC", "contractSize": 100}
+    return {"symbols": [{**found, **common, **one} for one in (quarter, perpetual)]}
+
+
 def spec_of(market: str, symbol: str = "BTC/USDT", **grid: Decimal) -> InstrumentSpec:
+    if market == "coinm":
+        return InstrumentSpec(venue="binance", market=market, symbol="BTC/USD:BTC", **grid)
     suffix = ":USDT" if market == "usdm" else ""
     return InstrumentSpec(venue="binance", market=market, symbol=symbol + suffix, **grid)
 

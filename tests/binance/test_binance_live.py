@@ -20,9 +20,9 @@ from websockets.asyncio.server import ServerConnection
 from mmkit.clock import SystemClock
 from mmkit.errors import ConfigError, FeedError
 from mmkit.tape import KIND, SELL, GapReason, Kind, Row
-from mmkit_binance import rest
+from mmkit_binance import line, rest
 from mmkit_binance import sockets as connections
-from mmkit_binance.endpoints import SANDBOX, addresses, routes
+from mmkit_binance.endpoints import SANDBOX, addresses, routes, stream_names
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,9 @@ def test_the_book_becomes_known_and_follows_the_venue() -> None:
     assert gaps(rows) == [GapReason.START]
     check_book(venue, rows)
     assert [row[1] for row in rows] == sorted(row[1] for row in rows)
-    assert venue.connected == ["/stream?streams=btcusdt@depth@100ms/btcusdt@trade"]
+    assert venue.connected == [
+        "/stream?streams=btcusdt@depth@100ms/btcusdt@trade&timeUnit=MICROSECOND"
+    ]
     assert venue.asked[0] == "/api/v3/exchangeInfo?symbol=BTCUSDT"
     assert venue.asked[-1] == "/api/v3/depth?symbol=BTCUSDT&limit=1000"
 
@@ -111,6 +113,30 @@ def test_usdm_connects_to_each_route_for_its_streams() -> None:
     assert venue.asked[0] == "/fapi/v1/exchangeInfo"
     check_book(venue, rows)
     assert next(row[2] & SELL for row in rows if row[2] & KIND == Kind.TRADE) == SELL
+
+
+def test_coinm_is_inverse_and_counts_contracts() -> None:
+    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
+        await venue.flow(socket)
+
+    venue = Venue(script, "coinm")
+
+    async def inside() -> list[Row]:
+        async with venue.open():
+            live = venue.source()
+            found = await live.instrument()
+            assert (found.native, found.kind, found.settle) == ("BTCUSD_PERP", "inverse", "BTC")
+            assert found.contract_size == 100
+            return await collect(live, known_again(0))
+
+    check_book(venue, asyncio.run(inside()))
+    assert venue.connected == [
+        "/stream?streams=btcusd_perp@depth@100ms/btcusd_perp@aggTrade",
+    ]
+    assert venue.asked[0] == "/dapi/v1/exchangeInfo"
+    assert venue.asked[-1] == "/dapi/v1/depth?symbol=BTCUSD_PERP&limit=1000"
+    words = instrument_refusal(Venue(script, "coinm"), "coinm", contract_size=Decimal(10))
+    assert words == "instrument.contract_size: the venue's is 100; found 10; remove it"
 
 
 def test_rows_are_stamped_when_they_are_taken_so_that_time_never_goes_back() -> None:
@@ -196,18 +222,36 @@ def test_an_abrupt_end_is_a_loss_and_the_book_is_rebuilt() -> None:
     check_book(venue, rows)
 
 
-def test_a_server_that_says_it_shuts_down_is_left_at_once(
+@pytest.mark.parametrize("combined", [True, False])
+def test_a_server_that_says_it_shuts_down_is_left_without_a_gap(combined: bool) -> None:
+    notice: dict[str, object] = {"e": "serverShutdown", "E": 1}
+
+    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
+        await venue.flow(socket, 20 if number == 1 else 10_000)
+        await socket.send(envelope("!serverShutdown", notice) if combined else json.dumps(notice))
+        await socket.wait_closed()
+
+    venue = Venue(script)
+    # The old connection says no more, and the first update of the new one follows its last.
+    rows = run(venue, lambda rows: len(rows) > 100)
+    assert gaps(rows) == [GapReason.START]
+    assert len(venue.connected) == 2
+    check_book(venue, rows)
+
+
+def test_a_server_that_shuts_down_before_another_is_reached_is_a_loss(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
         await venue.flow(socket, 20 if number == 1 else 10_000)
         await socket.send(envelope("!serverShutdown", {"e": "serverShutdown", "E": 1}))
-        await socket.wait_closed()
+        socket.transport.abort()
 
     venue = Venue(script)
     rows = run(venue, known_again(1))
     assert gaps(rows) == [GapReason.START, GapReason.CONNECTION]
-    assert "wait_s=0.0 reason=the server says that it shuts down" in caplog.text
+    assert "after the server said that it shuts down" in caplog.text
+    check_book(venue, rows)
 
 
 def test_silence_is_a_loss_and_the_book_is_rebuilt(caplog: pytest.LogCaptureFixture) -> None:
@@ -230,7 +274,7 @@ def test_a_stream_that_never_delivers_is_named(caplog: pytest.LogCaptureFixture)
     def until(rows: list[Row]) -> bool:
         return "delivered nothing" in caplog.text
 
-    run(venue, until, silence="200ms")
+    run(venue, until, deliver_within="200ms")
     assert "streams that have delivered nothing: btcusdt@trade" in caplog.text
     assert len(venue.connected) == 1
 
@@ -345,7 +389,8 @@ def test_a_rest_port_nobody_listens_on(caplog: pytest.LogCaptureFixture) -> None
 def test_a_stream_port_nobody_listens_on(caplog: pytest.LogCaptureFixture) -> None:
     url = f"ws://127.0.0.1:{free_port()}"
     words = refusal(Venue(steady), url=url)
-    assert words.startswith(f"{url}/stream?streams=btcusdt@depth@100ms/btcusdt@trade: a stream of")
+    assert words.startswith(f"{url}/stream?streams=btcusdt@depth@100ms/btcusdt@trade&timeUnit=")
+    assert ": a stream of market data was expected" in words
     assert "nothing listens there (connection refused), 5 times" in words
     assert "mmkit sandbox" in words
     assert caplog.text.count("reconnecting route=stream") == 4
@@ -361,7 +406,7 @@ def test_a_server_that_accepts_and_never_answers(monkeypatch: pytest.MonkeyPatch
     for module in (rest, connections):
         monkeypatch.setattr(module, "FIRST_CONTACT_S", 0.1)
     monkeypatch.setattr(rest, "TIMEOUT_S", 0.2)
-    monkeypatch.setattr(connections, "_OPEN_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(line, "_OPEN_TIMEOUT_S", 0.2)
 
     async def inside(scheme: str, key: str) -> None:
         server = await asyncio.start_server(mute, "127.0.0.1", 0)
@@ -524,16 +569,36 @@ def test_the_sandbox_is_where_its_service_says_or_at_its_usual_place() -> None:
 def test_live_usdm_streams_go_by_the_routes_of_2026() -> None:
     at = addresses("binance", "usdm", "live", {})
     streams = ("depth", "bookTicker", "aggTrade", "markPrice")
-    assert [route[1] for route in routes(at, "usdm", "BTCUSDT", streams, "100ms")] == [
+    names = stream_names("usdm", "BTCUSDT", streams, "100ms")
+    assert [route.url for route in routes(at, "usdm", names)] == [
         "wss://fstream.binance.com/public/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker",
         "wss://fstream.binance.com/market/stream?streams=btcusdt@aggTrade/btcusdt@markPrice@1s",
     ]
     assert not at.loopback
 
 
+def test_live_coinm_streams_have_no_route() -> None:
+    at = addresses("binance", "coinm", "live", {})
+    assert at.rest == "https://dapi.binance.com/dapi/v1"
+    names = stream_names("coinm", "BTCUSD_PERP", ("depth", "markPrice", "kline_1m"), "250ms")
+    assert [route.url for route in routes(at, "coinm", names)] == [
+        "wss://dstream.binance.com/stream?streams=btcusd_perp@depth/btcusd_perp@markPrice@1s"
+        "/btcusd_perp@kline_1m"
+    ]
+
+
+def test_every_usdm_stream_goes_by_its_own_route() -> None:
+    at = addresses("binance", "usdm", "live", {})
+    public = ["btcusdt@depth20@100ms", "btcusdt@trade", "!bookTicker"]
+    market = ["btcusdt@kline_1m", "btcusdt@forceOrder", "!forceOrder@arr", "!markPrice@arr@1s"]
+    found = {route.name: list(route.streams) for route in routes(at, "usdm", [*public, *market])}
+    assert found == {"public": public, "market": market}
+
+
 def test_live_spot_streams_share_a_connection() -> None:
     at = addresses("binance", "spot", "live", {})
-    assert [route[1] for route in routes(at, "spot", "BTCUSDT", ("depth", "trade"), "1000ms")] == [
+    names = stream_names("spot", "BTCUSDT", ("depth", "trade"), "1000ms")
+    assert [route.url for route in routes(at, "spot", names)] == [
         "wss://stream.binance.com:9443/stream?streams=btcusdt@depth/btcusdt@trade"
     ]
 
@@ -546,8 +611,12 @@ def test_every_mistake_in_the_config_is_told_before_anything_is_asked() -> None:
         "data.speed",
         "data.snapshot_limit",
     ]
-    with pytest.raises(ConfigError, match=r"'binance' has no market 'coinm'"):
-        source(spec_of("coinm"))
+    with pytest.raises(ConfigError, match=r"'binance' has no 'demo' for coinm; there are live"):
+        addresses("binance", "coinm", "demo", {})
+    with pytest.raises(ConfigError, match=r"spot has no stream 'forceOrder'"):
+        source(spec_of("spot"), streams=["depth", "forceOrder"])
+    with pytest.raises(ConfigError, match=r"'microsecond' is not offered on binance usdm"):
+        source(spec_of("usdm"), time_unit="microsecond")
     with pytest.raises(ConfigError, match=r"'binanceus' has no 'demo' for spot; there are live"):
         addresses("binanceus", "spot", "demo", {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from binance_fixtures import MS, SPOT, USDM, envelope, snapshot, spot_diff, usdm_diff, wire
@@ -399,3 +400,80 @@ def test_describing_a_message_changes_nothing() -> None:
     assert found is not None
     assert found.ts_exchange == 5 * MS  # not the next funding's
     assert decoder.stats == wire(USDM).stats
+
+
+# --- what is checked and becomes no rows ---------------------------------------------------------
+
+KLINE = {
+    "e": "kline",
+    "E": 1672515782136,
+    "s": "BTCUSDT",
+    "k": {
+        "t": 1672515780000,
+        "T": 1672515839999,
+        "s": "BTCUSDT",
+        "i": "1m",
+        "o": "100.0",
+        "c": "100.5",
+        "h": "101.0",
+        "l": "99.5",
+        "v": "1000",
+        "n": 100,
+        "x": False,
+        "q": "1.0",
+    },
+}
+FORCE_ORDER = {
+    "e": "forceOrder",
+    "E": 1568014460893,
+    "o": {
+        "s": "BTCUSDT",
+        "S": "SELL",
+        "o": "LIMIT",
+        "f": "IOC",
+        "q": "0.014",
+        "p": "9910",
+        "ap": "9910.25",
+        "X": "FILLED",
+        "l": "0.014",
+        "z": "0.014",
+        "T": 1568014460893,
+    },
+    "ps": "BTCUSDT",
+    "st": 1,
+}
+
+
+@pytest.mark.parametrize(("stream", "data"), [("kline_1m", KLINE), ("forceOrder", FORCE_ORDER)])
+@pytest.mark.parametrize("bare", [True, False])
+def test_klines_and_liquidations_are_read_and_become_no_rows(
+    stream: str, data: dict[str, Any], bare: bool
+) -> None:
+    found = wire(USDM, "depth", stream)
+    raw = json.dumps(data) if bare else envelope(f"btcusdt@{stream}", data)
+    assert found.message(raw, 1) == []
+    assert (found.stats.messages, found.stats.ignored) == (1, 0)
+    assert found.fast_reader() is None  # which does not know them
+    other = raw.replace("BTCUSDT", "ETHUSDT").replace("btcusdt", "ethusdt")
+    assert found.message(other, 2) == []
+    assert (found.stats.messages, found.stats.ignored) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("stream", "data", "before", "after", "words"),
+    [
+        ("kline_1m", KLINE, '"h": "101.0"', '"h": "100.2"', "open and close lie between low and"),
+        ("kline_1m", KLINE, '"h": "101.0"', '"h": "101.03"', "not a multiple of 0.1"),
+        ("kline_1m", KLINE, '"x": false', '"x": 0', "a kline was expected, but expected `bool`"),
+        ("forceOrder", FORCE_ORDER, '"SELL"', '"SOLD"', "'BUY' or 'SELL' was expected; found 'SO"),
+        ("forceOrder", FORCE_ORDER, '"q": "0.014"', '"q": "0.0141"', "not a multiple of 0.001"),
+        ("forceOrder", FORCE_ORDER, '"p": "9910", ', "", "missing required field `p`"),
+    ],
+)
+def test_klines_and_liquidations_that_cannot_be_are_refused(
+    stream: str, data: dict[str, Any], before: str, after: str, words: str
+) -> None:
+    raw = envelope(f"btcusdt@{stream}", data)
+    assert before in raw
+    with pytest.raises((FeedError, OffGrid), match=words):
+        wire(USDM, "depth", stream).message(raw.replace(before, after), 1)

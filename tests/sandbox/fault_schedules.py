@@ -29,6 +29,8 @@ from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import WireFormatContext
 from mmkit.tape import KIND, FeedStats, GapReason, Kind, Row
+from mmkit_binance.order import stream_of
+from mmkit_binance.watch import Finding, Watch
 from mmkit_binance.wire import BinanceConfig, BinanceWire
 from mmkit_sandbox import rest
 from mmkit_sandbox.channel import Channel, StreamKind
@@ -175,6 +177,14 @@ class Client:
         streams = ("depth", "aggTrade" if usdm else "trade")
         context = WireFormatContext(instrument=instrument, streams=streams)
         self.wire = BinanceWire(BinanceConfig(confirm=confirm), context)
+        # Its own silence, below, is of whole connections and comes sooner.
+        self._watch = Watch(silence_s=1000, within_s=1000, behind_s=PASSED_BY / S)
+        kinds = [stream.value for stream in (StreamKind.DIFF, StreamKind.TRADE)]
+        if usdm:
+            kinds[1] = StreamKind.AGG_TRADE.value
+        self._streams = {kind: f"btcusdt@{kind}" for kind in kinds}
+        self._carried = dict(zip(kinds, ("public", "market"), strict=True)) if usdm else {}
+        self._watch.ask(self._streams.values(), START / S)
         self.outcome, self._random = outcome, random
         outcome.stats = self.wire.stats
         self.book = Book()
@@ -200,6 +210,13 @@ class Client:
             self._connections += 1
             self.lanes[route] = Lane(route, self._connections)
             self.heard[route] = now
+            self._watch.opened(self._of(route), now / S)
+
+    def _of(self, route: str) -> list[str]:
+        """Return the streams that a route carries."""
+        return [
+            name for kind, name in self._streams.items() if self._carried.get(kind, route) == route
+        ]
 
     def message(self, lane: Lane, raw: bytes, now: int) -> None:
         if self.lanes.get(lane.route) != lane:
@@ -208,12 +225,14 @@ class Client:
         if b'"serverShutdown"' in raw:
             self.closed(lane, now)
             return
+        self._watch.hear(stream_of(raw), now / S)
         self._take(self.wire.message(raw, now), now)
 
     def closed(self, lane: Lane, now: int) -> None:
         if self.lanes.get(lane.route) == lane:
             del self.lanes[lane.route]
             self.connect_at[lane.route] = now + self._random.randrange(0, 400 * MS)
+            self._watch.closed(self._of(lane.route), now / S)
             self._lose(GapReason.CONNECTION, now)
 
     def tick(self, now: int) -> None:
@@ -222,8 +241,12 @@ class Client:
         if silent:
             self._lose(GapReason.SILENCE, now)
             for route in silent:
-                del self.lanes[route]
-                self.connect_at[route] = now
+                self._hang_up(route, now)
+        for found in self._watch.look(now / S):
+            (route,) = [one for one in self.routes if found.name in self._of(one)]
+            if found.finding is Finding.STALLED and route in self.lanes:
+                self._lose(GapReason.SILENCE, now)
+                self._hang_up(route, now)
         if self.answer is not None and now >= self.answer[0]:
             reply, self.answer, self.asked = self.answer[1], None, None
             self._answered(reply, now)
@@ -231,6 +254,11 @@ class Client:
         whole = len(self.lanes) == len(self.routes)
         if waiting and whole and self.asked is None and now >= self._ask_at:
             self.asked = now + self._random.randrange(5, 150) * MS
+
+    def _hang_up(self, route: str, now: int) -> None:
+        del self.lanes[route]
+        self.connect_at[route] = now
+        self._watch.closed(self._of(route), now / S)
 
     def _answered(self, reply: Reply, now: int) -> None:
         self._ask_at = now + RETRY[min(self._tries, len(RETRY) - 1)]
@@ -256,9 +284,6 @@ class Client:
     def _take(self, rows: list[Row], now: int) -> None:
         if self.wire.doubt:
             self._lose(GapReason.CHECK, now)
-            return
-        if self.book.known and self.wire.pulse.behind(now) > PASSED_BY:
-            self._lose(GapReason.SILENCE, now)
             return
         changed = False
         for row in rows:

@@ -9,7 +9,7 @@ from typing import Any
 import fault_schedules as schedules
 import pytest
 
-from mmkit_binance.sync import BookSync, SpotRules, UsdmRules
+from mmkit_binance.sync import BookSync, FuturesRules, SpotRules
 from mmkit_sandbox.faults import FaultKind
 
 SEEDS = 1000
@@ -50,7 +50,7 @@ def always(*_: Any) -> bool:
     ("owner", "name", "broken"),
     [
         (SpotRules, "continues", staticmethod(always)),
-        (UsdmRules, "continues", staticmethod(always)),
+        (FuturesRules, "continues", staticmethod(always)),
         (BookSync, "_agree", always),
     ],
 )

@@ -316,3 +316,44 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_miss_nothing() ->
                 assert all(b["pu"] == a["u"] for a, b in itertools.pairwise(heard))
 
     asyncio.run(main())
+
+
+def test_spot_tells_its_times_in_microseconds_when_asked_to() -> None:
+    async def main() -> None:
+        async with running() as client:
+            path = "/stream?streams=btcusdt@trade/btcusdt@depth@100ms"
+            (plain, micro) = await asyncio.gather(
+                client.listen(path, 1.0), client.listen(path + "&timeUnit=microsecond", 1.0)
+            )
+            told = {one["stream"]: one["data"]["E"] for one in micro}
+            assert len(told) == 2
+            assert all(10**15 < time < 10**16 for time in told.values())
+            assert all(one["data"]["E"] < 10**14 for one in plain)
+            heads = {"X-MBX-TIME-UNIT": "MICROSECOND"}
+            async with client.session.get(client.url + "/api/v3/time", headers=heads) as response:
+                body = await response.json()
+            assert abs(body["serverTime"] - time.time() * 1e6) < 1e6
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("combined", [True, False])
+def test_a_shutdown_is_announced_in_the_clients_form_and_then_happens(combined: bool) -> None:
+    async def main() -> None:
+        async with running() as client:
+            path = "/stream?streams=btcusdt@depth" if combined else "/ws/btcusdt@depth"
+            async with client.connect(path) as socket:
+                await asyncio.sleep(0.1)
+                client.sandbox.announce_shutdown(close_after_s=0.1)
+                while True:
+                    notice = (await socket.receive()).json()
+                    if "serverShutdown" in str(notice):
+                        break
+                data = notice.pop("data") if combined else notice
+                assert notice == ({"stream": "!serverShutdown"} if combined else data)
+                assert data["e"] == "serverShutdown"
+                while (await socket.receive()).type is aiohttp.WSMsgType.TEXT:
+                    pass
+                assert socket.close_code == 1001
+
+    asyncio.run(main())

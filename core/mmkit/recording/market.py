@@ -20,6 +20,7 @@ _log = logging.getLogger("mmkit.record")
 _WORDS = {
     GapReason.CONNECTION: "the connection was lost",
     GapReason.SILENCE: "nothing arrived for longer than the watchdog allows",
+    GapReason.CHECK: "the book could not be right",
 }
 
 

@@ -1,0 +1,1 @@
+"""What the live feed can take, over loopback: `make bench-feed`."""

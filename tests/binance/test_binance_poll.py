@@ -1,0 +1,263 @@
+"""REST polling against the sandbox and a venue that refuses: what is told, and what is never asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from aiohttp import web
+from binance_fixtures import book_of
+from binance_venue import Venue, collect, source, spec_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sandboxed import exchange
+from websockets.asyncio.server import ServerConnection
+
+from mmkit.errors import ConfigError, FeedError
+from mmkit.tape import KIND, SELL, GapReason, Kind, Row
+from mmkit_binance import allowance as allowances
+from mmkit_binance.allowance import Allowance
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mmkit.binance")
+
+
+def gaps(rows: list[Row]) -> list[GapReason]:
+    return [GapReason(row[3]) for row in rows if row[2] & KIND == Kind.GAP]
+
+
+def snapshots(rows: list[Row]) -> int:
+    return sum(row[2] & KIND == Kind.SNAPSHOT for row in rows)
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+def test_polled_books_and_trades_are_the_exchanges(market: str) -> None:
+    async def inside() -> None:
+        async with exchange("BTC/USDT" if market == "spot" else "BTC/USDT:USDT") as found:
+            answered: list[Any] = []
+            served: Any = found.sandbox.exchange
+            listing = served.listing(market, "BTCUSDT")
+            depth = served.depth
+
+            def answering(*arguments: Any) -> Any:
+                answered.append(depth(*arguments))
+                return answered[-1]
+
+            served.depth = answering
+            streams = ["depth", "trade", "bookTicker"] + ["markPrice"] * (market == "usdm")
+            live = source(
+                spec_of(market),
+                endpoint="sandbox",
+                endpoints={"sandbox": found.url},
+                mode="rest",
+                every="400ms",
+                streams=streams,
+                snapshot_limit=100,
+            )
+            rows = await collect(live, lambda rows: snapshots(rows) > 5)
+            grid = await live.instrument()
+            assert gaps(rows) == [GapReason.START]
+            kinds = {Kind(row[2] & KIND) for row in rows}
+            expected = {Kind.GAP, Kind.SNAPSHOT, Kind.LEVEL, Kind.TRADE, Kind.BEST}
+            if market == "usdm":
+                expected |= {Kind.MARK, Kind.FUNDING}
+            assert kinds == expected
+
+            books = [
+                [
+                    {grid.ticks(price): grid.lots(quantity) for price, quantity in side}
+                    for side in (one.bids, one.asks)
+                ]
+                for one in answered
+                if len(one.bids) == 100  # bookTicker asks for one level
+            ]
+            book = book_of(rows)
+            assert [dict(book.bids.levels), dict(book.asks.levels)] in books
+
+            trades = [
+                (grid.price(row[3]), grid.quantity(row[4]), bool(row[2] & SELL))
+                for row in rows
+                if row[2] & KIND == Kind.TRADE
+            ]
+            truth = [
+                (Decimal(one.price), Decimal(one.quantity), one.buyer_is_maker)
+                for one in served.trades(listing, 1000)
+            ]
+            places = [
+                start for start in range(len(truth)) if truth[start : start + len(trades)] == trades
+            ]
+            assert trades
+            assert places
+
+    asyncio.run(inside())
+
+
+async def nothing(venue: Venue, socket: ServerConnection, number: int) -> None:
+    raise AssertionError("no connection is opened")
+
+
+def run(venue: Venue, until: Callable[[list[Row]], bool], **config: Any) -> list[Row]:
+    async def moving() -> None:
+        while True:
+            venue.last += 1
+            await asyncio.sleep(0.01)
+
+    async def inside() -> list[Row]:
+        async with venue.open():
+            task = asyncio.ensure_future(moving())
+            try:
+                given: dict[str, Any] = {"mode": "rest", "streams": ["depth"], "every": "100ms"}
+                live = venue.source(**(given | {"snapshot_limit": 100} | config))
+                return await collect(live, until)
+            finally:
+                task.cancel()
+
+    return asyncio.run(inside())
+
+
+@pytest.mark.parametrize("status", [429, 418])
+def test_a_venue_that_refuses_is_not_asked_before_the_time_is_up(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    venue = Venue(nothing)
+    refused: list[int] = []
+
+    def until(rows: list[Row]) -> bool:
+        if snapshots(rows) == 3 and not refused:
+            refused.append(len(venue.asked))
+            answer = web.Response(status=status, headers={"Retry-After": "2"})
+            venue.answers["depth"] = [answer]
+        return snapshots(rows) > 5
+
+    rows = run(venue, until, streams=["depth", "bookTicker"][:1])
+    assert gaps(rows) == [GapReason.START, GapReason.CONNECTION]
+    assert book_of(rows).known
+    waits = [
+        after - before for before, after in zip(venue.asked_at, venue.asked_at[1:], strict=False)
+    ]
+    assert sum(wait >= 2 for wait in waits) == 1
+    assert sum(wait > 1 for wait in waits) == 1
+    assert f"(HTTP {status}), too many were sent; wait 2 s" in caplog.text
+
+
+def test_a_refusal_of_one_request_holds_for_every_other() -> None:
+    venue = Venue(nothing)
+    ticker = {"bidPrice": "99.0", "bidQty": "1", "askPrice": "101.0", "askQty": "1"}
+    venue.answers["bookTicker"] = [web.json_response(ticker) for _ in range(1000)]
+    refused_at: list[float] = []
+
+    def until(rows: list[Row]) -> bool:
+        if snapshots(rows) == 3 and not refused_at:
+            refused_at.append(asyncio.get_running_loop().time())
+            venue.answers["bookTicker"].insert(
+                0, web.Response(status=429, headers={"Retry-After": "1"})
+            )
+        return snapshots(rows) > 5
+
+    run(venue, until, streams=["depth", "bookTicker"])
+    late = [at for at in venue.asked_at if at > refused_at[0] + 0.2]
+    # What was on its way already has come; then there is nothing for a second, of either kind.
+    assert late[0] >= refused_at[0] + 1.0
+
+
+def test_what_the_venue_does_not_serve_ends_the_run() -> None:
+    venue = Venue(nothing)
+
+    def until(rows: list[Row]) -> bool:
+        if snapshots(rows) == 3:
+            venue.answers["depth"] = [web.Response(status=451, text='{"code":0}')]
+        return False
+
+    with pytest.raises(FeedError, match=r"does not serve this address \(HTTP 451\)"):
+        run(venue, until)
+
+
+def test_too_many_trades_between_two_answers_are_noted(caplog: pytest.LogCaptureFixture) -> None:
+    venue = Venue(nothing)
+
+    def trades(*numbers: int) -> web.Response:
+        one = {"price": "100.0", "qty": "1", "time": venue.now_ms(), "isBuyerMaker": True}
+        return web.Response(text=json.dumps([{"id": number, **one} for number in numbers]))
+
+    venue.answers["trades"] = [trades(1, 2), trades(1, 2, 3), trades(7, 8), trades(7, 8), trades()]
+
+    def until(rows: list[Row]) -> bool:
+        return len(rows) == 4  # the first GAP, and 3, 7, 8
+
+    run(venue, until, streams=["trade"], every="300ms")
+    assert "trades between 3 and 7 were not seen" in caplog.text
+
+
+def test_an_older_book_from_another_server_is_not_taken() -> None:
+    venue = Venue(nothing)
+    old = {"lastUpdateId": 50, "bids": [["90.0", "1"]], "asks": []}
+
+    def until(rows: list[Row]) -> bool:
+        if snapshots(rows) == 3:
+            venue.answers["depth"] = [web.json_response(old)]
+        return snapshots(rows) > 5
+
+    rows = run(venue, until)
+    assert 900 not in {row[3] for row in rows if row[2] & KIND == Kind.LEVEL}
+
+
+def test_what_would_ask_too_much_is_a_mistake_with_what_would_not() -> None:
+    with pytest.raises(ConfigError) as error:
+        source(spec_of("spot"), mode="rest", every="100ms", snapshot_limit=100)
+    assert str(error.value) == (
+        "data.every: at least 334ms was expected, as these streams weigh 30 each time and 5400 may be used "
+        "in a minute; found 100ms; ask less often, for fewer streams, or for fewer levels with "
+        "'snapshot_limit'"
+    )
+    source(spec_of("spot"), mode="rest", every="334ms", snapshot_limit=100)
+    with pytest.raises(ConfigError, match=r"mode 'rest' has no 'aggTrade'"):
+        source(spec_of("usdm"), mode="rest", streams=["depth", "aggTrade"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=40))
+def test_the_weight_of_a_minute_is_never_exceeded(weights: list[int]) -> None:
+    async def inside() -> dict[int, int]:
+        loop = asyncio.get_running_loop()
+        found = Allowance(20)  # of which 18 are used
+        used: dict[int, int] = {}
+        for weight in weights:
+            await found.wait(weight)
+            window = int(loop.time() // 0.02)
+            used[window] = used.get(window, 0) + weight
+        return used
+
+    before = allowances._MINUTE_S
+    allowances._MINUTE_S = 0.02
+    try:
+        used = asyncio.run(inside())
+    finally:
+        allowances._MINUTE_S = before
+    # A turn of the window between the check and ours may put one into the next.
+    assert all(total <= 18 + 9 for total in used.values())
+    assert sum(used.values()) == sum(weights)
+
+
+def test_what_others_have_used_counts() -> None:
+    async def inside() -> float:
+        found = Allowance(6000)
+        await found.wait(1)
+        found.used("5400")
+        allowances._MINUTE_S = 0.5
+        begun = asyncio.get_running_loop().time()
+        found._window = int(begun // 0.5)
+        await found.wait(1)
+        return asyncio.get_running_loop().time() // 0.5 - begun // 0.5
+
+    before = allowances._MINUTE_S
+    try:
+        assert asyncio.run(inside()) == 1
+    finally:
+        allowances._MINUTE_S = before
