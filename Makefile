@@ -5,13 +5,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test lint faults bench-backtest bench-feed clean
+.PHONY: help trade test lint fuzz faults bench-backtest bench-feed clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
 	@echo "make trade DURATION=30s     the same, ends by itself"
 	@echo "make test                   install everything and run the tests"
 	@echo "make lint                   ruff, mypy, import-linter"
+	@echo "make fuzz                   the tests that draw their examples, with new ones; TIMES=N, ARGS='-k compiled'"
 	@echo "make faults                 10,000 seeded schedules of faults, the client's book against the exchange's; SEEDS=N"
 	@echo "make bench-backtest         the backtest beside its peers; ARGS='--only convert' for one figure"
 	@echo "make bench-feed             depth updates a second over loopback, their delay, and ccxt beside them"
@@ -28,6 +29,11 @@ lint: $(VENV)/.installed-all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# `make test` draws the same examples each time, so that it says of a change whether it broke something.
+fuzz: $(VENV)/.installed-all
+	for n in $$(seq $(or $(TIMES),1)); do \
+	  MMKIT_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m hypothesis $(ARGS) || exit 1; done
 
 # ARGS="--first 4711 --verbose" and SEEDS=1 tell what happened in one of them.
 faults: $(VENV)/.installed-all

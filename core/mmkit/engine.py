@@ -95,6 +95,7 @@ class Engine:
         self._orders = Orders()
         self._every = self._wake.every if market == MAIN else None
         self._next_wake = start_ns + self._every if self._every else NEVER
+        self._decided_ns = start_ns
         self._best: tuple[int | None, int | None] = (None, None)
         self._trade_in_message = False
         self._stopping = False
@@ -184,9 +185,8 @@ class Engine:
             return NEVER
         if self.pulled:
             return self._next_wake
-        by_risk = self.risk.next_ns(self)
-        # A check that asks for a time that has passed has been asked since; it will not be asked for ever.
-        return min(self._next_wake, by_risk) if by_risk > self.now else self._next_wake
+        # Not after `now`: a report of the very instant at which a check is to be asked does not ask it.
+        return min(self._next_wake, self.risk.next_ns(self, self._decided_ns))
 
     def wake(self, now_ns: int) -> None:
         """Decide, because `next_ns` has come."""
@@ -226,6 +226,7 @@ class Engine:
 
     def ready(self) -> bool:
         """Return whether quotes may be on the book now; if not, they are pulled."""
+        self._decided_ns = self.now
         if self._may_quote:
             self.pulled = self.risk.pull(self)
         if self.quiet:

@@ -717,7 +717,10 @@ class RiskCheck(ABC):
         return None
 
     def next_ns(self, view: RiskView) -> int:
-        """Return when `pull` may change its mind by time alone; `NEVER` if it will not."""
+        """Return when `pull` may change its mind by time alone; `NEVER` if it will not.
+
+        Of a time up to that at which was decided last nothing comes: `pull` has been asked since.
+        """
         return NEVER
 
 

@@ -130,9 +130,7 @@ class StaleAfter(RiskCheck):
 
     def next_ns(self, view: RiskView) -> int:
         """The moment at which the last data becomes too old."""
-        return (
-            view.last_data_ns + self.limit if view.last_data_ns + self.limit > view.now else NEVER
-        )
+        return view.last_data_ns + self.limit
 
 
 class RiskGate:
@@ -161,12 +159,14 @@ class RiskGate:
         """Return the first reason why the run must stop for good, or `None`."""
         return self._first(lambda check: check.halt(view))
 
-    def next_ns(self, view: RiskView) -> int:
-        """Return when `pull` may change by time alone."""
+    def next_ns(self, view: RiskView, after_ns: int) -> int:
+        """Return when, after `after_ns`, `pull` may next change by time alone."""
         soonest = NEVER
         for name, check in self.checks:
             with _named(name):
-                soonest = min(soonest, check.next_ns(view))
+                due = check.next_ns(view)
+            if due > after_ns:
+                soonest = min(soonest, due)
         return soonest
 
     def _first(self, ask: Callable[[RiskCheck], str | None]) -> str | None:

@@ -55,6 +55,44 @@ def at_ticks_of(tape: Tape, ns: int) -> Tape:
     return Tape.from_rows(tape.instrument, rows)
 
 
+TENTH = 10**8
+
+
+class One(Strategy):
+    """A bid below the market."""
+
+    def quote(self, view: MarketView) -> Quotes | Target:
+        return Quotes(bid=(99, 1))
+
+
+def test_quotes_are_pulled_when_data_is_too_old_although_a_report_comes_at_that_very_instant() -> (
+    None
+):
+    # Data of 0.0 s and of 1.0 s; the quote of 0.09 s is accepted at the instant at which data is 0.2 s old.
+    rows = [*snapshot_rows([(100, 5)], [(102, 5)], 0, 0), bid(100, 6, 10 * TENTH)]
+    tape = Tape.from_rows(BTCUSDT, rows)
+    sim = SimSettings.model_validate({"latency": {"entry": "50ms", "response": "60ms"}})
+
+    reference, memory = session(One, sim, {"every": "90ms"}, {"stale_after": "200ms"}, tape)
+    replay_plain(reference, {MAIN: tape})
+
+    reports = [e.ts_local for e in memory.entries if isinstance(e, OrderAccepted)]
+    cancels = [e.ts_local for e in memory.entries if isinstance(e, CancelOrder)]
+    assert (reports[0], cancels[0]) == (2 * TENTH, 2 * TENTH)
+    compare(tape, sim, {"every": "90ms"}, {"stale_after": "200ms"}, One)
+
+
+def test_a_fill_that_is_reported_as_funding_falls_due_is_told_at_its_time() -> None:
+    tape = with_funding(random_tape(1270, 399), 1270, shift_ns=TO_MIDNIGHT)
+    sim = SimSettings.model_validate(
+        {
+            "latency": {"entry": "10ms", "response": "10ms"},
+            "queue": {"model": "power", "exponent": 0.5},
+        }
+    )
+    compare(tape, sim, {"on": ["best", "fill"]}, {"price_band": "2ticks"})
+
+
 coarse = st.sampled_from(["0s", "20ms", "100ms", "200ms", {"quantiles": ["0s", "300ms"]}])
 
 

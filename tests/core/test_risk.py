@@ -153,7 +153,7 @@ def test_stale_after_pulls_from_the_moment_the_data_is_as_old_as_the_limit() -> 
     fresh = View(now=12 * SECOND - 1, last_data_ns=7 * SECOND)
     stale = View(now=12 * SECOND, last_data_ns=7 * SECOND)
     assert (check.pull(fresh), check.next_ns(fresh)) == (None, 12 * SECOND)
-    assert (check.pull(stale), check.next_ns(stale)) == ("no market data for 5.000 s", NEVER)
+    assert (check.pull(stale), check.next_ns(stale)) == ("no market data for 5.000 s", 12 * SECOND)
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,10 @@ def test_the_gate_gives_the_first_reason_with_the_name_of_its_check() -> None:
     assert gate.halt(View(equity=Decimal(-1))) == "one: no"
 
 
-def test_the_gate_wants_to_be_asked_at_the_earliest_of_its_checks() -> None:
+def test_the_gate_wants_to_be_asked_at_the_earliest_of_its_checks_that_is_still_to_come() -> None:
     gate = RiskGate([("a", Says("x", 9)), ("b", Says("x", 4)), ("c", Says("x"))])
-    assert (gate.next_ns(View()), RiskGate().next_ns(View())) == (4, NEVER)
+    assert [gate.next_ns(View(), after) for after in (3, 4, 9)] == [4, 9, NEVER]
+    assert RiskGate().next_ns(View(), 0) == NEVER
 
 
 def test_without_checks_everything_is_approved() -> None:

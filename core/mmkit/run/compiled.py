@@ -198,7 +198,7 @@ class CompiledRun:
         """Write what was configured into the state."""
         s, engine = self.s, self.engine
         strategy, wake = engine.strategy, engine.strategy.wake
-        s["now"] = s["last_data"] = engine.now
+        s["now"] = s["last_data"] = s["decided"] = engine.now
         s["at"] = s["row_at"] = -NEVER
         s["limit"] = NEVER
         s["every"] = wake.every or 0

@@ -286,15 +286,14 @@ def _next_wake(s: Any) -> int:
         return NEVER
     due = s.next_wake
     if s.stale > 0 and not s.pulled:
-        # The last row before then, whether or not anybody has looked at it.
+        # The last row before then, whether or not anybody has looked at it; what has been decided on is past.
         times = int64s(s.ts_local, s.rows)
         n = s.data_row
-        latest = s.last_data
-        while n < s.rows and times[n] <= min(latest + s.stale, due):
-            latest = times[n]
+        stale = s.last_data + s.stale
+        while n < s.rows and times[n] <= due and (times[n] <= stale or stale <= s.decided):
+            stale = times[n] + s.stale
             n += 1
-        stale = latest + s.stale
-        if stale > s.now:
+        if stale > s.decided:
             due = min(due, stale)
     return due
 

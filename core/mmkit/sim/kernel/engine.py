@@ -450,6 +450,7 @@ def may_quote(s: Any) -> bool:
 @inline
 def decide(s: Any) -> bool:
     """Return whether the strategy is to be asked now; pull if nothing may be on the book."""
+    s.decided = s.now
     if not may_quote(s):
         pull(s)
         return False

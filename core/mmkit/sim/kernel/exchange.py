@@ -347,8 +347,11 @@ def exchange_until(s: Any, until: int) -> int:
         # Rows of the instant at which a command arrives come first; funding comes before those of its own.
         due = s.funding_due
         stop = min(arrival, until, due - 1)
-        if s.row_at <= stop and (_rows_until(s, stop) < stop or s.funding_due != due):
-            continue
+        if s.row_at <= stop:
+            if _rows_until(s, stop) < stop or s.funding_due != due:
+                continue
+            # A fill may be reported after `stop`, and before the rest of what was asked for.
+            until = min(until, urgent(s))
         if arrival > until and due > until:
             return until
         if due <= min(arrival, until):

@@ -86,7 +86,10 @@ STATE = np.dtype(
         ("check_limit", _i, (MOST_CHECKS,)),
         *[(name, _f) for name in ("exponent", "band_share", "band_whole", "band_ticks")],
         # The instant being worked on.
-        *[(name, _i) for name in ("at", "phase", "now", "end", "next_wake", "last_data", "asked")],
+        *[
+            (name, _i)
+            for name in ("at", "phase", "now", "end", "next_wake", "last_data", "decided", "asked")
+        ],
         *[(name, _i) for name in ("message_row", "report_end")],
         # How far each reader has come.
         *[
