@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from binance_fixtures import book_of
+from binance_fixtures import book_of, snapshot
 from binance_venue import Venue, collect, source, spec_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -261,3 +261,23 @@ def test_what_others_have_used_counts() -> None:
         assert asyncio.run(inside()) == 1
     finally:
         allowances._MINUTE_S = before
+
+
+def test_a_polled_book_that_is_crossed_is_a_gap_and_never_told() -> None:
+    async def inside() -> list[Row]:
+        async with Venue(None).open() as venue:  # type: ignore[arg-type]
+            books = [
+                (101, [(99.0, 1)], [(101.0, 1)]),
+                (102, [(101.5, 1)], [(101.0, 1)]),
+                (103, [(99.5, 1)], [(101.0, 1)]),
+            ]
+            venue.answers["depth"] = [
+                web.Response(body=snapshot(*book), content_type="application/json")
+                for book in books
+            ]
+            live = venue.source(mode="rest", every="100ms", streams=["depth"], snapshot_limit=5)
+            return await collect(live, lambda rows: snapshots(rows) == 2)
+
+    rows = asyncio.run(inside())
+    assert gaps(rows) == [GapReason.START, GapReason.CHECK]
+    assert [row[3] for row in rows if row[2] & KIND == Kind.LEVEL] == [990, 1010, 995, 1010]

@@ -377,3 +377,21 @@ def test_what_the_venue_refuses_is_an_error() -> None:
 
     with pytest.raises(FeedError, match="SUBSCRIBE of ethusdt@depth: an acknowledgement was exp"):
         asyncio.run(inside())
+
+
+def test_what_the_venue_refuses_of_streams_that_the_address_cannot_hold_is_told() -> None:
+    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
+        async for request in socket:
+            answer = {"code": 2, "msg": "no such thing", "id": json.loads(request)["id"]}
+            await socket.send(json.dumps(answer))
+
+    async def inside() -> None:
+        async with Venue(script).open() as venue:
+            at = addresses("binance", "spot", "sandbox", {}, url=venue.url, rest_url=venue.rest_url)
+            names = [f"nothing{number:04d}usdt@trade" for number in range(300)]
+            async with Streams(at, "spot", names) as streams:
+                items = await take(streams, lambda items: What.NEVER in whats(items))
+            assert "SUBSCRIBE of nothing" in str(items[-1].content)
+            assert "found code 2, 'no such thing'" in str(items[-1].content)
+
+    asyncio.run(inside())

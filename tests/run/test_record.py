@@ -236,6 +236,21 @@ def test_a_lost_connection_is_a_gap_with_its_reason_in_both(tmp_path: Path) -> N
     assert own[1] == b"connection the connection was lost"
 
 
+def test_connections_that_are_replaced_while_it_records_leave_no_trace(tmp_path: Path) -> None:
+    with exchange(tmp_path) as url:
+        userdir = userdir_for(tmp_path, url)
+        command = ("record", "-c", userdir / "config.yml", "--set", "data.lifetime=700ms")
+        ended = mmkit(*command, "--duration", "5s", cwd=tmp_path)
+
+    assert ended.status == 0, ended.stderr
+    assert ended.stderr.count("renewed route=public") > 1
+    assert ended.stderr.count("renewed route=market") > 1
+    rows, from_raw = dataset(userdir), captured(userdir)
+    assert marks(rows) == [(rows[-1][1], GapReason.RECORDER)]  # no gap but the end
+    assert marks(from_raw) == marks(rows)
+    assert [row[1:] for row in from_raw[:-1]] == [row[1:] for row in rows[:-1]]
+
+
 def test_two_symbols_at_once_and_a_second_recorder_is_refused(tmp_path: Path) -> None:
     symbols = ("--symbol", "BTC/USDT:USDT", "--symbol", "ETH/USDT:USDT")
     with exchange(tmp_path, *symbols) as url:
