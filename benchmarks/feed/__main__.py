@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from mmkit.recorder import Nothing
 from mmkit.run.assembly import assemble, data_source
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
-from mmkit.tape import Row
+from mmkit.tape import LAST, Row
 
 CONFIG = """
 mode: dry_run
@@ -62,8 +62,9 @@ async def receive(address: str, number: int, folder: Path, *, delays: bool) -> R
     begun = cpu = 0.0
     stream = source.stream()
     async for rows in stream:
-        for row in rows:
-            engine.on_row(row)
+        for message in messages_of(rows):
+            for row in message[engine.on_levels(message) :]:
+                engine.on_row(row)
         if delays:
             late += _delays(rows)
         rows_seen += len(rows)
@@ -78,9 +79,18 @@ async def receive(address: str, number: int, folder: Path, *, delays: bool) -> R
     return Received(found, rows_seen, wall_s, cpu_s, late, session, source.stats.gaps)
 
 
+def messages_of(rows: list[Row]) -> Iterator[list[Row]]:
+    """Yield the rows of each message, as a session takes them in."""
+    start = 0
+    for end, row in enumerate(rows, 1):
+        if row[2] & LAST:
+            yield rows[start:end]
+            start = end
+
+
 def _delays(rows: list[Row]) -> list[int]:
     now = time.time_ns()
-    return [now - row[0] for row in rows if row[2] & 0x80]
+    return [now - row[0] for row in rows if row[2] & LAST]
 
 
 def against(number: int, levels: int, rate: float, measure: Callable[[str], Received]) -> Received:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
@@ -66,14 +67,16 @@ class Streams:
         self._lifetime_s, self._silence_s = lifetime_s, silence_s
         self._watch = Watch(silence_s, deliver_within_s, behind_s)
         self._look_s = min(1.0, silence_s / 4, deliver_within_s / 4, behind_s / 8)
-        self._queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
+        # What waits is taken all at once: a queue's work for each message is more than reading it.
+        self._waiting: deque[Item] = deque()
+        self._taken: deque[Item] = deque()
+        self._arrived, self._room = asyncio.Event(), asyncio.Event()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._watching: asyncio.Task[None] | None = None
         self._numbers: dict[str, int] = {}
         self._routes = routes(addresses, market, list(names), query, self._most)
         self.closed = {route.name for route in self._routes}
         self.heard = 0.0
-        self._next: Item | None = None  # taken from the queue and not told yet
 
     async def __aenter__(self) -> Streams:
         self.start()
@@ -160,17 +163,25 @@ class Streams:
         await asyncio.gather(*asked)
 
     async def put(self, item: Item) -> None:
-        """Add to what happens, in order."""
-        await self._queue.put(item)
+        """Add to what happens, in order; return when there is room for more."""
+        waiting = self._waiting
+        waiting.append(item)
+        self._arrived.set()
+        if len(waiting) >= WAITING:
+            self._room.clear()
+            await self._room.wait()
 
     def __aiter__(self) -> Streams:
         return self
 
     async def __anext__(self) -> Item:
-        if self._next is not None:
-            item, self._next = self._next, None
-        else:
-            item = await self._queue.get()
+        while not self._taken:
+            if not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            self._taken, self._waiting = self._waiting, deque()
+            self._room.set()
+        item = self._taken.popleft()
         what = item.what
         if what is What.MESSAGE:
             self.heard = asyncio.get_running_loop().time()
@@ -187,14 +198,11 @@ class Streams:
     def more(self, most: int) -> list[Item]:
         """Return messages that have arrived as well, after the one just taken and before anything else."""
         items: list[Item] = []
-        queue, hear = self._queue, self._hear
-        while len(items) < most and not queue.empty():
-            item = queue.get_nowait()
-            if item.what is not What.MESSAGE:
-                self._next = item
-                break
-            hear(item)
-            items.append(item)
+        taken = self._taken
+        while taken and len(items) < most and taken[0].what is What.MESSAGE:
+            items.append(taken.popleft())
+        for item in items:
+            self._hear(item)
         return items
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -214,7 +222,7 @@ class Streams:
         number = self._numbers[base] = self._numbers.get(base, 0) + 1
         route = route._replace(name=base if number == 1 else f"{base}-{number}")
         connection = Connection(
-            route, self._addresses, self._queue.put, self._limits, self._lifetime_s
+            route, self._addresses, self.put, self._limits, self._lifetime_s
         )
         self.closed.add(route.name)
         now = asyncio.get_running_loop().time()
@@ -235,7 +243,7 @@ class Streams:
         while True:
             await asyncio.sleep(self._look_s)
             now = loop.time()
-            if self._queue.qsize() >= WAITING:
+            if len(self._waiting) >= WAITING:
                 continue  # nobody takes what there is: what has been heard is not known
             if self.closed:
                 self.heard = now  # a lost connection is told by itself
@@ -244,7 +252,7 @@ class Streams:
                 _log.warning(
                     "silence: nothing arrived seconds=%.1f, connecting anew", self._silence_s
                 )
-                await self._queue.put(Item(What.SILENCE))
+                await self.put(Item(What.SILENCE))
                 for connection in list(self._connections):
                     await connection.drop()
             for found in self._watch.look(now):
@@ -277,11 +285,11 @@ class Streams:
                 seconds,
                 self._watch.trades_passed(name),
             )
-            await self._queue.put(Item(What.STALLED, connection.route, name))
+            await self.put(Item(What.STALLED, connection.route, name))
             await connection.drop()
         else:
             error = FeedError(self._never(name, connection.route, seconds))
-            await self._queue.put(Item(What.NEVER, connection.route, error))
+            await self.put(Item(What.NEVER, connection.route, error))
 
     def _never(self, name: str, route: Route, seconds: float) -> str:
         words = (
@@ -306,4 +314,4 @@ class Streams:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - told to whoever takes what happens
-            await self._queue.put(Item(What.FAILED, None, error))
+            await self.put(Item(What.FAILED, None, error))
