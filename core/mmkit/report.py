@@ -47,6 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         unrealized_pnl: Profit of what is open, at mid, before fees and funding.
         max_drawdown: Largest fall of equity from its peak, seen at wakes, at fills and fundings and at the end.
         gaps: Times the book became unknown.
+        watch: Events of the market watch, by kind; none unless the strategy hears them, or they are sent on.
         vetoes: How often each risk check refused an order.
         held_back: Orders not sent because of the rate limit.
         halted: Why the run stopped quoting for good; empty if it did not.
@@ -86,6 +87,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unrealized_pnl: Decimal
     max_drawdown: Decimal
     gaps: int
+    watch: dict[str, int]
     vetoes: dict[str, int]
     held_back: int
     halted: str
@@ -188,6 +190,7 @@ def _report_of(
         unrealized_pnl=_plain(_DIGITS.subtract(gross, portfolio.realized_pnl)),
         max_drawdown=_plain(max(engine.max_drawdown, _fall_at_the_end(engine, equity))),
         gaps=counts["gaps"],
+        watch=dict(engine.watched),
         vetoes=dict(engine.risk.vetoes),
         held_back=engine.quoter.held_back,
         halted=engine.halted or "",
@@ -281,6 +284,8 @@ def _market_rows(report: Report) -> list[tuple[str, str]]:
                 f"{feed.tickers_compared:,} best prices compared, {feed.tickers_different} different",
             )
         )
+    if report.watch:
+        rows.append(("watch", counted(report.watch)))
     rows += [("vetoed", f"{count:,} orders by {name}") for name, count in report.vetoes.items()]
     if report.self_trades:
         rows.append(("self-trades", f"{report.self_trades:,} orders rejected before our own"))
@@ -289,6 +294,12 @@ def _market_rows(report: Report) -> list[tuple[str, str]]:
     if report.halted:
         rows.append(("HALTED", report.halted))
     return rows + [("note", note) for note in feed.notes]
+
+
+def counted(events: Mapping[str, int]) -> str:
+    """Return how many events of the market watch there were, for people: statistics come by the clock, and say nothing."""
+    said = [f"{count:,} {kind}" for kind, count in events.items() if kind != "Statistics"]
+    return ", ".join(said) or "none"
 
 
 def _funding(report: Report) -> list[tuple[str, str]]:

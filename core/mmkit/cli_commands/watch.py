@@ -112,15 +112,14 @@ def _json(event: WatchEvent, instrument: Instrument) -> str:
 
 def _summary(watched: Watched) -> str:
     """Return what was seen, for people."""
-    from mmkit.report import format_span
+    from mmkit.report import counted, format_span
 
     rows = [("time", format_span(watched.end_ns - watched.start_ns))]
     for market, symbol in watched.symbols.items():
         gaps = watched.gaps[market]
         lost = f", feed lost {gaps:,} times" if gaps else ""
         rows.append((market, f"{symbol}: {watched.trades[market]:,} trades{lost}"))
-    counts = [f"{count:,} {kind}" for kind, count in watched.events.items() if kind != "Statistics"]
-    rows.append(("events", ", ".join(counts) or "none"))
+    rows.append(("events", counted(watched.events)))
     if (told := watched.notified) is not None:
         rows.append(
             (

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock
-from mmkit.engine import Engine
+from mmkit.engine import Engine, listens
 from mmkit.errors import ConfigError, Mistake, MmkitError, OffGrid, UnknownMarket
 from mmkit.events import MAIN
 from mmkit.instruments import Instrument
@@ -110,6 +110,8 @@ def assemble(
     recorder: Recorder,
     start_ns: int,
     fill_reports: FillReports | None = None,
+    *,
+    watched: bool = False,
 ) -> Session:
     """Return a session that begins at `start_ns`.
 
@@ -119,6 +121,7 @@ def assemble(
         recorder: Is told of commands and events.
         start_ns: ns since the epoch.
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
+        watched: Whether the recorder is told of the market watch's events though the strategy does not hear them.
 
     Raises:
         ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; if a
@@ -141,10 +144,8 @@ def assemble(
         context = contexts[name]
         checks = [(check.name, cast(RiskCheck, check.build(context))) for check in chosen.risk]
         watch: Watch | None = None
-        if strategy.watches:
-            # What a strategy asks for when it wants it, it need not be told at an interval.
-            settings = chosen.watch.model_copy(update={"every": None})
-            watch = Watch(context.instrument, settings, name)
+        if watched or listens(strategy):
+            watch = Watch(context.instrument, chosen.watch, name)
         engine = Engine(
             context.instrument, strategy, RiskGate(checks), start_ns, market=name, watch=watch
         )
