@@ -10,6 +10,7 @@ import msgspec
 from mmkit.engine import Engine
 from mmkit.events import MAIN
 from mmkit.interfaces import RunInfo
+from mmkit.notify import Notified
 from mmkit.tape import FeedStats
 from mmkit.units import format_duration
 
@@ -57,6 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         events_per_s: ``events / wall_s``.
         markets: The results in the other markets, by name.
         equity_of_all: Of all markets together; `None` if there is one, or they settle in several currencies.
+        notified: What came of the messages that were sent on; `None` if none are asked for.
     """
 
     run_id: str
@@ -97,6 +99,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     events_per_s: float
     markets: dict[str, Report] = msgspec.field(default_factory=dict)
     equity_of_all: Decimal | None = None
+    notified: Notified | None = None
 
 
 _DIGITS = Context(prec=60)
@@ -234,6 +237,8 @@ def report_text(report: Report) -> str:
         rows.append(("", ""))
     if report.equity_of_all is not None:
         rows.append(("equity of all", f"{_money(report.equity_of_all)} {report.currency}"))
+    if report.notified is not None:
+        rows += notified_rows(report.notified)
     rows.append(
         (
             "speed",
@@ -300,6 +305,19 @@ def counted(events: Mapping[str, int]) -> str:
     """Return how many events of the market watch there were, for people: statistics come by the clock, and say nothing."""
     said = [f"{count:,} {kind}" for kind, count in events.items() if kind != "Statistics"]
     return ", ".join(said) or "none"
+
+
+def notified_rows(told: Notified) -> list[tuple[str, str]]:
+    """Return what came of the messages that were sent on, and why some did not arrive."""
+    said = f"{told.lines:,} lines in {told.sent:,} messages delivered, {told.failed:,} failed"
+    if told.left_out:
+        said += f", {told.left_out:,} lines left out"
+    if told.unsent:
+        said += f", {told.unsent:,} not sent"
+    return [
+        ("notify", said),
+        *(("", f"{why} ({count:,} times)") for why, count in told.failures.items()),
+    ]
 
 
 def _funding(report: Report) -> list[tuple[str, str]]:

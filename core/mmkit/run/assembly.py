@@ -104,6 +104,28 @@ async def services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]
         yield endpoints
 
 
+@contextlib.asynccontextmanager
+async def live_sources(config: Config, clock: Clock) -> AsyncIterator[dict[str, DataSource]]:
+    """Start the configured services and build the data source of every market; close all in reverse order."""
+    async with contextlib.AsyncExitStack() as stack:
+        endpoints = await stack.enter_async_context(services(config, clock))
+        sources: dict[str, DataSource] = {}
+        for market in config.markets:
+            with told_of(market):
+                sources[market] = data_source(config, clock, endpoints, market)
+            stack.push_async_callback(sources[market].close)
+        yield sources
+
+
+async def instruments_of(sources: Mapping[str, DataSource]) -> dict[str, Instrument]:
+    """Ask every market's data source what is traded there."""
+    instruments: dict[str, Instrument] = {}
+    for market, source in sources.items():
+        with told_of(market):
+            instruments[market] = await source.instrument()
+    return instruments
+
+
 def assemble(
     config: Config,
     instruments: Mapping[str, Instrument],

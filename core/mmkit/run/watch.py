@@ -20,13 +20,14 @@ from mmkit.errors import MmkitError, UsageError
 from mmkit.events import MAIN
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource
-from mmkit.notify import Notified, Notifier
-from mmkit.run.assembly import data_source, services, told_of
+from mmkit.notify import Notified
+from mmkit.run.assembly import data_source, instruments_of, live_sources, told_of
 from mmkit.run.backtest import load_tape
+from mmkit.run.messages import messages
 from mmkit.run.replay import Tapes
 from mmkit.tape import KIND, GapReason, Kind, Row, Tape
 from mmkit.watch import Statistics, Watch, WatchEvent
-from mmkit.watch.told import figures, line
+from mmkit.watch.told import figures
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -267,49 +268,22 @@ async def watch_live(
         MmkitError: if it could not begin.
     """
     clock = SystemClock()
-    async with contextlib.AsyncExitStack() as stack:
-        notifier = _notifier(config, clock)
-        endpoints = await stack.enter_async_context(services(config, clock))
-        sources: dict[str, DataSource] = {}
-        instruments: dict[str, Instrument] = {}
-        for market in config.markets:
-            with told_of(market):
-                sources[market] = data_source(config, clock, endpoints, market)
-                stack.push_async_callback(sources[market].close)
-                instruments[market] = await sources[market].instrument()
+    async with (
+        messages(config, "watch", clock) as sent,
+        live_sources(config, clock) as sources,
+    ):
+        instruments = await instruments_of(sources)
         live = LiveWatch(config, instruments, clock, clock.now_ns())
-        loop = _Loop(live, sources, _telling_all(config, tell, notifier))
-        if notifier is not None:
-            notifier.start()
-        try:
-            async with watcher(live) if watcher else contextlib.nullcontext():
-                failure, interrupted = await loop.run(duration_ns)
-        finally:
-            if notifier is not None:
-                await notifier.close()
-        notified = notifier.notified if notifier is not None else None
-        return live.watched(clock.now_ns(), notified), failure, interrupted
 
+        def tell_all(event: WatchEvent, instrument: Instrument) -> None:
+            tell(event, instrument)
+            sent.event(event, instrument)
 
-def _notifier(config: Config, clock: Clock) -> Notifier | None:
-    notify = config.notify
-    if not notify.urls:
-        return None
-    urls = [url.get_secret_value() for url in notify.urls]
-    return Notifier(urls, notify.every, f"mmkit watch: {config.spec.symbol}", clock)
-
-
-def _telling_all(config: Config, tell: Tell, notifier: Notifier | None) -> Tell:
-    if notifier is None:
-        return tell
-    kinds = frozenset(config.notify.events)
-
-    def tell_all(event: WatchEvent, instrument: Instrument) -> None:
-        tell(event, instrument)
-        if type(event).__name__ in kinds:
-            notifier.tell(line(event, instrument))
-
-    return tell_all
+        loop = _Loop(live, sources, tell_all)
+        async with watcher(live) if watcher else contextlib.nullcontext():
+            failure, interrupted = await loop.run(duration_ns)
+        await sent.close()
+        return live.watched(clock.now_ns(), sent.notified), failure, interrupted
 
 
 class _Loop:
