@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkit import NO_QUOTES, MarketView, Provider, Quotes, Strategy, StrategyConfig
-from mmkit.commands import AnyCommand
+from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.config import Config, draft_plain
-from mmkit.events import AnyEvent, FeedLost, Statistics, WatchEvent
+from mmkit.events import AnyEvent, FeedLost, LargeTrade, Statistics, WatchEvent
 from mmkit.recorder import Detail, Recorder
 from mmkit.report import Report, report_text
 from mmkit.run.backtest import load_tapes, run_backtest, run_info
@@ -135,7 +135,7 @@ def coarse(tape: Tape, grid: int) -> Tape:
     return Tape.from_rows(tape.instrument, rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=2),
     rough=st.booleans(),
@@ -244,3 +244,21 @@ def test_who_declares_nothing_hears_nothing_and_no_event_is_noted() -> None:
     assert of_the_watch(Deaf.heard) == of_the_watch(entries) == []
     assert report.watch == {}
     assert "watch " not in report_text(report)
+
+
+@pytest.mark.parametrize("name", ["Calm", "StepBack"])
+def test_the_strategies_of_the_documentation_do_what_they_say(name: str) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "watch.md").read_text()
+    blocks = [block.partition("```")[0] for block in page.split("```python\n")[1:]]
+    names: dict[str, Any] = {}
+    exec(next(block for block in blocks if f"class {name}(" in block), names)
+    plain = {**USDM, "strategy": {"plugin": "none"}, "watch": OFTEN}
+    kind = names[name]
+    config = draft_plain(plain).config(strategy=Provider("none", StrategyConfig, kind))
+    entries, report = ran(config, {"main": random_tape(5, 1_500)})
+    assert report.orders > 5
+    large = [entry.ts_local for entry in entries if isinstance(entry, LargeTrade)]
+    assert len(large) > 5
+    if name == "StepBack":
+        sent = [entry.ts_local for entry in entries if isinstance(entry, SubmitOrder)]
+        assert not any(at < when < at + 10**9 for at in large for when in sent)
