@@ -22,7 +22,9 @@ from mmkit.events import (
     Liquidity,
     OrderFilled,
     OrderRejected,
+    Statistics,
     VenueEvent,
+    WatchEvent,
 )
 from mmkit.instruments import Instrument
 from mmkit.interfaces import ByMarket, MarketView, Quotes, Strategy, Target
@@ -37,7 +39,7 @@ _TRADE, _GAP = int(Kind.TRADE), int(Kind.GAP)
 
 if TYPE_CHECKING:
     from mmkit.desk import Desk
-    from mmkit.watch import Statistics, Watch
+    from mmkit.watch import Watch
 
 
 class Engine:
@@ -55,7 +57,7 @@ class Engine:
         risk: Every order passes it.
         start_ns: When the run begins; the first regular wake is one interval later.
         market: Its name; only the main one is woken at an interval.
-        watch: Is told the market's trades, if the strategy looks at their statistics.
+        watch: Is told the market's trades, if anybody wants to hear what stands out in them.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Engine:
     ) -> None:
         self.instrument = instrument
         self.watch = watch
-        """Statistics of the market's trades; `None` if the strategy does not look at them."""
+        """Statistics of the market's trades; `None` if nobody looks at them."""
         self.market = market
         self.desk: Desk | None = None
         """Decides for several markets together; `None` if there is only this one."""
@@ -84,9 +86,11 @@ class Engine:
         self.commands: list[AnyCommand] = []
         """Decided and not yet taken by the loop."""
         self.notices: list[AnyEvent] = []
-        """Feed events, not yet taken by the loop."""
+        """Events of the feed and of the watch, not yet taken by the loop."""
         self.counts: Counter[str] = Counter()
         """Rows, trades, orders, fills and the like, by name."""
+        self.watched: Counter[str] = Counter()
+        """Events of the watch, by kind."""
         self.quoter = Quoter()
         self.risk = risk
         self.peak_equity = Decimal(0)
@@ -103,6 +107,9 @@ class Engine:
         self._trade_in_message = False
         self._stopping = False
         self._left_alone = False
+        self.listens = listens(strategy)
+        """Whether the strategy looks at the watch, and hears its events."""
+        self._seen: list[WatchEvent] = []
 
     # --- what risk checks see ---
 
@@ -147,10 +154,11 @@ class Engine:
             self._trade_in_message = True
             self.counts["trades"] += 1
             if self.watch is not None:
-                self.watch.on_row(row)
+                self._seen += self.watch.on_row(row)
         elif what == _GAP:
             if self.watch is not None:
-                self.watch.on_row(row)
+                self._seen += self.watch.on_row(row)
+                self._tell_seen()
             self._feed_lost(row)
         was_known = self.book.known
         self.book.apply(row)
@@ -195,6 +203,11 @@ class Engine:
 
     def next_ns(self) -> int:
         """Return when the engine next wants to be woken by time alone."""
+        if self.watch is None or self._left_alone:
+            return self._decision_ns()
+        return min(self._decision_ns(), self.watch.next_ns())
+
+    def _decision_ns(self) -> int:
         if self.halted or self._stopping:
             return NEVER
         if self.pulled:
@@ -203,7 +216,15 @@ class Engine:
         return min(self._next_wake, self.risk.next_ns(self, self._decided_ns))
 
     def wake(self, now_ns: int) -> None:
-        """Decide, because `next_ns` has come."""
+        """Tell the statistics that are due, and decide, because `next_ns` has come."""
+        if self.watch is not None:
+            decides = self._decision_ns() <= now_ns
+            self.now = now_ns
+            self._seen += self.watch.advance(now_ns)
+            decides = decides or (self._wake.on_watch and bool(self._seen))
+            self._tell_seen()
+            if not decides:
+                return
         self.now = now_ns
         every = self._every
         if self._next_wake <= now_ns and every:
@@ -228,8 +249,16 @@ class Engine:
         best = (self.best_bid, self.best_ask)
         moved, self._best = best != self._best, best
         traded, self._trade_in_message = self._trade_in_message, False
+        seen = self._wake.on_watch and bool(self._seen)
+        if self._seen:
+            self._tell_seen()
         # A risk check that pulled for want of data may let go as soon as there is some.
-        if (moved and self._wake.on_best) or (traded and self._wake.on_trade) or self.pulled:
+        if (
+            seen
+            or (moved and self._wake.on_best)
+            or (traded and self._wake.on_trade)
+            or self.pulled
+        ):
             self._decide()
 
     def _decide(self) -> None:
@@ -324,6 +353,15 @@ class Engine:
             if self.halted:
                 self._pull_everywhere()
 
+    def _tell_seen(self) -> None:
+        """Tell what the watch has to say."""
+        seen, self._seen = self._seen, []
+        for event in seen:
+            self.watched[type(event).__name__] += 1
+            self.notices.append(event)
+            if self.listens:
+                self.strategy_hears(event)
+
     def _tell(self, event: FeedLost | FeedRestored) -> None:
         self.notices.append(event)
         self.strategy_hears(event)
@@ -367,6 +405,11 @@ class Engine:
         """Return the error that says what the user's code raised."""
         name = type(self.strategy).__name__
         return StrategyError(f"{name}.{method} raised {type(error).__name__}: {error}")
+
+
+def listens(strategy: Strategy) -> bool:
+    """Return whether a strategy looks at the market watch, and hears its events."""
+    return strategy.watches or strategy.wake.on_watch
 
 
 class View:
@@ -429,8 +472,7 @@ class View:
         Raises:
             StrategyError: if the strategy does not declare that it looks at them.
         """
-        watch = self._engine.watch
-        if watch is None:
-            raise self._engine.undeclared_watch()
-        watch.advance(self._engine.now)
-        return watch.statistics()
+        engine = self._engine
+        if engine.watch is None or not engine.listens:
+            raise engine.undeclared_watch()
+        return engine.watch.statistics(engine.now)

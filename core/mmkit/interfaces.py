@@ -551,21 +551,24 @@ class Wake(msgspec.Struct, frozen=True, kw_only=True):
         on_best: When the best bid or ask has another price.
         on_trade: On every message that holds a trade.
         on_fill: On every answer about one of our orders: accepted, filled, canceled, rejected.
+        on_watch: On every event of the market watch, as if the strategy declared `Strategy.watches`.
     """
 
     every: int | None = None
     on_best: bool = False
     on_trade: bool = False
     on_fill: bool = False
+    on_watch: bool = False
 
 
 class StrategyConfig(PluginConfig):
     """The keys every strategy has."""
 
     every: Duration | None = Field(None, description="Ask the strategy at this interval.", gt=0)
-    on: tuple[Literal["best", "trade", "fill"], ...] = Field(
+    on: tuple[Literal["best", "trade", "fill", "watch"], ...] = Field(
         (),
-        description="Ask the strategy besides on a change of the best prices, on trades, on own fills.",
+        description="Ask the strategy besides on a change of the best prices, on trades, on own fills, on "
+        "events of the market watch.",
     )
     compiled: bool = Field(
         True,
@@ -584,7 +587,8 @@ class Strategy(ABC):
     which a backtest has without following the rest."""
 
     watches: bool = False
-    """Whether `quote` looks at ``view.watch``. Such a strategy's backtests run on the reference engine."""
+    """Whether `quote` looks at ``view.watch``, and `on_event` hears the events of the market watch. Such a strategy's
+    backtests run on the reference engine."""
 
     decision: ClassVar[str] = ""
     """The same decision as `quote`, compiled (`mmkit.decision`), as ``module:name``; empty for none."""
@@ -605,6 +609,7 @@ class Strategy(ABC):
             on_best="best" in config.on,
             on_trade="trade" in config.on,
             on_fill="fill" in config.on,
+            on_watch="watch" in config.on,
         )
 
     @abstractmethod
@@ -620,7 +625,11 @@ class Strategy(ABC):
         return ()
 
     def on_event(self, event: AnyEvent) -> None:
-        """Take notice of what happened to an order, the account or the feed, as it becomes known."""
+        """Take notice of what happened to an order, the account or the feed, as it becomes known.
+
+        With `watches` also of what the market watch has to say (`mmkit.events.WatchEvent`), once the message that
+        holds the trade is taken in and before `quote` is asked about it.
+        """
 
 
 # --- where orders go ------------------------------------------------------------------------------

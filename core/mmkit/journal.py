@@ -53,6 +53,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
         start_ns: When it began; regular wakes count from here.
         stop_ns: When it was told to stop; `None` if it never was.
         end_ns: When it had ended; `None` if it did not get that far.
+        watched: Whether the market watch's events were noted though the strategy did not hear them.
         files: What it depended on besides market data and configuration: SHA-256 by path.
     """
 
@@ -61,6 +62,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     start_ns: int = 0
     stop_ns: int | None = None
     end_ns: int | None = None
+    watched: bool = False
     files: dict[str, str] = msgspec.field(default_factory=dict)
 
 

@@ -23,9 +23,11 @@ from mmkit.log import SILENT_THREADS
 _log = logging.getLogger("mmkit.notify")
 
 _MOST_LINES = 20
-"""Lines in one message; chats cut what is longer, and nobody reads it."""
+"""Lines in one message; chats cut what is longer, and nobody reads it. Of what becomes of a run there may be as many again."""
 _ANSWER_WAIT_S = 20.0
 """How long an answer is waited for. Most of apprise's services give up after 4 s to connect and 4 s to read."""
+_HOLD_S = 1.0
+"""How long an address that does not answer holds up the next message to the others."""
 _LAST_WAIT_S = 3.0
 """How long the end of a run waits for the last message."""
 # apprise tells its failures with parts of the address; what it sends with tells whole paths, tokens in them.
@@ -36,11 +38,11 @@ class Notified(msgspec.Struct, kw_only=True):
     """What came of the messages. A message to two addresses counts twice.
 
     Attributes:
-        lines: Events that were to be sent.
+        lines: Events and other lines that were to be sent.
         sent: Messages that were delivered.
         failed: Messages that were not.
-        left_out: Events that no longer fit into a message, which said how many.
-        unsent: Events that were still waiting when the run ended.
+        left_out: Lines that no longer fit into a message, which said how many.
+        unsent: Lines that were still waiting when the run ended.
         failures: Why messages failed, and how often, such as ``"notify.urls[0]: HTTP 500"``.
     """
 
@@ -53,7 +55,7 @@ class Notified(msgspec.Struct, kw_only=True):
 
 
 class Notifier:
-    """Gathers lines and sends them, at most one message in so long. Failures are counted and told, never raised.
+    """Gathers lines and sends them, at most one message in so long. Failures are counted, told once each, never raised.
 
     Args:
         urls: Addresses as apprise has them.
@@ -73,7 +75,7 @@ class Notifier:
         self._some = asyncio.Event()
         self._busy: set[int] = set()
         self._task: asyncio.Task[None] | None = None
-        self._in_flight = 0
+        self._sending: dict[asyncio.Task[None], int] = {}
         self._quiet = _Quiet()
         self.notified = Notified()
         """What came of it so far."""
@@ -83,10 +85,15 @@ class Notifier:
         self._quiet.begin()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="notify")
 
-    def tell(self, line: str) -> None:
-        """Have a line sent, with others if need be; returns at once."""
+    def tell(self, line: str, *, of_run: bool = False) -> None:
+        """Have a line sent, with others if need be; returns at once.
+
+        Args:
+            line: What to send.
+            of_run: Whether it tells what becomes of the run, which many events do not crowd out.
+        """
         self.notified.lines += 1
-        if len(self._waiting) < _MOST_LINES:
+        if len(self._waiting) < (2 * _MOST_LINES if of_run else _MOST_LINES):
             self._waiting.append(line)
         else:
             self._more += 1
@@ -94,58 +101,70 @@ class Notifier:
 
     async def close(self) -> None:
         """Send what is waiting, and wait for it, but not long."""
-        if self._task is None:
+        task, self._task = self._task, None
+        if task is None:
             return
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _LAST_WAIT_S
-        while self._in_flight and loop.time() < deadline:
-            await asyncio.sleep(0.01)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        if self._waiting and not self._in_flight:
-            try:
-                async with asyncio.timeout(max(0.0, deadline - loop.time())):
-                    await self._send()
-            except TimeoutError:
-                pass
+        deadline = asyncio.get_running_loop().time() + _LAST_WAIT_S
+        await self._answered(_HOLD_S)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if self._waiting:
+            self._send()
+        await self._answered(deadline - asyncio.get_running_loop().time())
+        self.notified.unsent = sum(self._sending.values()) + len(self._waiting) + self._more
+        for one in list(self._sending):
+            one.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
         if not self._busy:
             # A thread that still waits for its answer may yet have something to say.
             self._quiet.end()
-        self.notified.unsent = self._in_flight + len(self._waiting) + self._more
         if self.notified.unsent:
-            _log.warning("notify_unsent events=%d; the run has ended", self.notified.unsent)
+            _log.warning("notify_unsent lines=%d; the run has ended", self.notified.unsent)
 
     async def _run(self) -> None:
         while True:
             await self._some.wait()
-            await self._send()
+            self._send()
+            await self._answered(_HOLD_S)
             await self._clock.sleep(self._every_ns / 1e9)
 
-    async def _send(self) -> None:
-        """Send what is waiting to every address at once."""
+    async def _answered(self, seconds: float) -> None:
+        """Wait until every message has been answered, but not longer."""
+        if self._sending:
+            await asyncio.wait(list(self._sending), timeout=max(0.0, seconds))
+
+    def _send(self) -> None:
+        """Begin to send what is waiting to every address at once."""
         lines, more = self._waiting, self._more
         self._waiting, self._more = [], 0
         self._some.clear()
-        self._in_flight = len(lines) + more
         body = "\n".join([*lines, f"and {more:,} more"] if more else lines)
-        reasons = await asyncio.gather(
-            *(self._send_to(number, body) for number in range(len(self._targets)))
+        task = asyncio.get_running_loop().create_task(self._deliver(body, more))
+        self._sending[task] = len(lines) + more
+        task.add_done_callback(lambda done: self._sending.pop(done, None))
+
+    async def _deliver(self, body: str, more: int) -> None:
+        await asyncio.gather(
+            *(self._tell_one(number, body) for number in range(len(self._targets)))
         )
         # Only now: what the end of the run interrupts has not been sent.
-        self._in_flight = 0
         self.notified.left_out += more
-        for number, reason in enumerate(reasons):
-            if not reason:
-                self.notified.sent += 1
-                continue
-            self.notified.failed += 1
-            key = f"notify.urls[{number}]: {reason}"
-            self.notified.failures[key] = self.notified.failures.get(key, 0) + 1
+
+    async def _tell_one(self, number: int, body: str) -> None:
+        """Send a message to one address, and note what came of it."""
+        reason = await self._send_to(number, body)
+        if not reason:
+            self.notified.sent += 1
+            return
+        self.notified.failed += 1
+        key = f"notify.urls[{number}]: {reason}"
+        before = self.notified.failures.get(key, 0)
+        self.notified.failures[key] = before + 1
+        if not before:
             _log.warning(
-                "notify_failed url=notify.urls[%d] reason='%s' failed=%d; the run goes on",
+                "notify_failed url=notify.urls[%d] reason='%s'; the run goes on, and its summary counts them",
                 number,
                 reason,
-                self.notified.failed,
             )
 
     async def _send_to(self, number: int, body: str) -> str:

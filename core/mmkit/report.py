@@ -10,6 +10,7 @@ import msgspec
 from mmkit.engine import Engine
 from mmkit.events import MAIN
 from mmkit.interfaces import RunInfo
+from mmkit.notify import Notified
 from mmkit.tape import FeedStats
 from mmkit.units import format_duration
 
@@ -47,6 +48,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         unrealized_pnl: Profit of what is open, at mid, before fees and funding.
         max_drawdown: Largest fall of equity from its peak, seen at wakes, at fills and fundings and at the end.
         gaps: Times the book became unknown.
+        watch: Events of the market watch, by kind; none unless the strategy hears them, or they are sent on.
         vetoes: How often each risk check refused an order.
         held_back: Orders not sent because of the rate limit.
         halted: Why the run stopped quoting for good; empty if it did not.
@@ -56,6 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         events_per_s: ``events / wall_s``.
         markets: The results in the other markets, by name.
         equity_of_all: Of all markets together; `None` if there is one, or they settle in several currencies.
+        notified: What came of the messages that were sent on; `None` if none are asked for.
     """
 
     run_id: str
@@ -86,6 +89,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unrealized_pnl: Decimal
     max_drawdown: Decimal
     gaps: int
+    watch: dict[str, int]
     vetoes: dict[str, int]
     held_back: int
     halted: str
@@ -95,6 +99,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     events_per_s: float
     markets: dict[str, Report] = msgspec.field(default_factory=dict)
     equity_of_all: Decimal | None = None
+    notified: Notified | None = None
 
 
 _DIGITS = Context(prec=60)
@@ -188,6 +193,7 @@ def _report_of(
         unrealized_pnl=_plain(_DIGITS.subtract(gross, portfolio.realized_pnl)),
         max_drawdown=_plain(max(engine.max_drawdown, _fall_at_the_end(engine, equity))),
         gaps=counts["gaps"],
+        watch=dict(engine.watched),
         vetoes=dict(engine.risk.vetoes),
         held_back=engine.quoter.held_back,
         halted=engine.halted or "",
@@ -231,6 +237,8 @@ def report_text(report: Report) -> str:
         rows.append(("", ""))
     if report.equity_of_all is not None:
         rows.append(("equity of all", f"{_money(report.equity_of_all)} {report.currency}"))
+    if report.notified is not None:
+        rows += notified_rows(report.notified)
     rows.append(
         (
             "speed",
@@ -281,6 +289,8 @@ def _market_rows(report: Report) -> list[tuple[str, str]]:
                 f"{feed.tickers_compared:,} best prices compared, {feed.tickers_different} different",
             )
         )
+    if report.watch:
+        rows.append(("watch", counted(report.watch)))
     rows += [("vetoed", f"{count:,} orders by {name}") for name, count in report.vetoes.items()]
     if report.self_trades:
         rows.append(("self-trades", f"{report.self_trades:,} orders rejected before our own"))
@@ -289,6 +299,25 @@ def _market_rows(report: Report) -> list[tuple[str, str]]:
     if report.halted:
         rows.append(("HALTED", report.halted))
     return rows + [("note", note) for note in feed.notes]
+
+
+def counted(events: Mapping[str, int]) -> str:
+    """Return how many events of the market watch there were, for people: statistics come by the clock, and say nothing."""
+    said = [f"{count:,} {kind}" for kind, count in events.items() if kind != "Statistics"]
+    return ", ".join(said) or "none"
+
+
+def notified_rows(told: Notified) -> list[tuple[str, str]]:
+    """Return what came of the messages that were sent on, and why some did not arrive."""
+    said = f"{told.lines:,} lines in {told.sent:,} messages delivered, {told.failed:,} failed"
+    if told.left_out:
+        said += f", {told.left_out:,} lines left out"
+    if told.unsent:
+        said += f", {told.unsent:,} not sent"
+    return [
+        ("notify", said),
+        *(("", f"{why} ({count:,} times)") for why, count in told.failures.items()),
+    ]
 
 
 def _funding(report: Report) -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import datetime
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -35,6 +35,9 @@ class Shown(Protocol):
 
     def remember(self, ts_local: int, line: str) -> None:
         """Keep `line` among the last few."""
+
+
+S = TypeVar("S", bound=Shown)
 
 
 class Rate:
@@ -146,12 +149,21 @@ def clock_of(ts_ns: int) -> str:
     return f"{datetime.datetime.fromtimestamp(ts_ns / 1e9, tz=datetime.UTC):%H:%M:%S}"
 
 
-@contextlib.asynccontextmanager
-async def on_terminal(live: LiveRun) -> AsyncIterator[None]:
+def on_terminal(live: LiveRun) -> contextlib.AbstractAsyncContextManager[None]:
     """Refresh one screen until the run ends."""
+    return refreshed(live, render)
+
+
+@contextlib.asynccontextmanager
+async def refreshed(live: S, render: Callable[[S, float], RenderableType]) -> AsyncIterator[None]:
+    """Show one screen, refreshed, until the block ends; what is logged goes among the last events.
+
+    Args:
+        live: What is shown.
+        render: Returns the screen for this moment, from `live` and the messages a second.
+    """
     rate = Rate(live)
-    console = Console()
-    with log_into(live), Live(console=console, auto_refresh=False, screen=True) as display:
+    with log_into(live), Live(console=Console(), auto_refresh=False, screen=True) as display:
 
         async def refresh() -> None:
             while True:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -15,11 +12,10 @@ from rich.text import Text
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.report import format_span
 from mmkit.run.watch import LiveWatch
-from mmkit.screen import Rate, beside, clock_of, log_into
+from mmkit.screen import clock_of, refreshed
 from mmkit.watch import Statistics
 from mmkit.watch.told import money
 
-_REFRESH_S = 0.25
 _S = 1_000_000_000
 
 
@@ -67,17 +63,6 @@ def _cells(now: Statistics, instrument: Instrument) -> list[str]:
     ]
 
 
-@contextlib.asynccontextmanager
-async def on_terminal(live: LiveWatch) -> AsyncIterator[None]:
+def on_terminal(live: LiveWatch) -> AbstractAsyncContextManager[None]:
     """Refresh one screen until the watch ends."""
-    rate = Rate(live)
-    with log_into(live), Live(console=Console(), auto_refresh=False, screen=True) as display:
-
-        async def refresh() -> None:
-            while True:
-                now = live.clock.now_ns()
-                display.update(render(live, rate.at(now, live.messages)), refresh=True)
-                await asyncio.sleep(_REFRESH_S)
-
-        async with beside(refresh()):
-            yield
+    return refreshed(live, render)

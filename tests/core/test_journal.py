@@ -16,16 +16,23 @@ from scripted import Entry
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import DataError, RunError
 from mmkit.events import (
+    ALERTS,
     CancelRejected,
     FeedLost,
     FeedRestored,
     FundingPaid,
+    HighVolatility,
+    LargeTrade,
     Liquidity,
+    OneSidedTrades,
     OrderAccepted,
     OrderCanceled,
     OrderFilled,
     OrderRejected,
+    PriceAnomaly,
     Side,
+    Statistics,
+    StrongFlow,
 )
 from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, RecordedRun, RunRecord, new_run_folder
@@ -66,6 +73,13 @@ ENTRIES: list[Entry] = [
         )
         for rate in ("0.00010000", "-1E-7")
     ),
+    Statistics(mean=600_000.1, deviation=1 / 3, z=-1e-9, price=600_000, sold=7, **AT),
+    Statistics(**AT),
+    PriceAnomaly(side=Side.BUY, price=7, mean=2.0, deviation=0.0, z=5.0, prices=20, **AT),
+    LargeTrade(side=Side.SELL, price=7, quantity=2**60, suppressed=3, **AT),
+    HighVolatility(mean=0.1, deviation=0.2, volatility=20_000.0, market="spot", **AT),
+    OneSidedTrades(side=Side.BUY, buys=3, sells=1, bought=30, sold=1, **AT),
+    StrongFlow(side=Side.SELL, flow_bought=1, flow_sold=9, flow_trades=4, **AT),
     CancelOrder(ts_local=5, order_id=6, market="spot"),
     FeedRestored(market="a name of its own", **AT),
 ]
@@ -102,7 +116,7 @@ def exact(entry: Entry) -> tuple[Any, ...]:
 def test_every_kind_of_command_and_event_is_read_back_as_it_was_noted(tmp_path: Path) -> None:
     assert {type(entry) for entry in ENTRIES} == {
         *(SubmitOrder, CancelOrder, OrderAccepted, OrderRejected, OrderFilled, OrderCanceled),
-        *(CancelRejected, FeedLost, FeedRestored, FundingPaid),
+        *(CancelRejected, FeedLost, FeedRestored, FundingPaid, Statistics, *ALERTS),
     }
     back = recorded(tmp_path, ENTRIES, each=3).entries()
     assert back == ENTRIES

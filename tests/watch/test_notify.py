@@ -50,6 +50,22 @@ def test_what_is_told_arrives_and_what_comes_within_the_time_is_gathered(chat: R
     assert chat.paths[0].rstrip("/") == "/hooks/t0kenOfMine"
 
 
+def test_what_becomes_of_the_run_is_not_crowded_out_by_events(chat: Receiver) -> None:
+    async def run() -> Notified:
+        notifier = Notifier([chat.url], 0, "title", SystemClock())
+        notifier.start()
+        for number in range(25):
+            notifier.tell(f"event {number}")
+        notifier.tell("halted", of_run=True)
+        await notifier.close()
+        await notifier.close()  # a second time there is nothing left to do
+        return notifier.notified
+
+    assert asyncio.run(run()) == Notified(lines=26, sent=1, left_out=5)
+    lines = chat.messages[0]["message"].split("\n")
+    assert lines == [*(f"event {number}" for number in range(20)), "halted", "and 5 more"]
+
+
 def test_the_end_of_a_run_sends_what_is_waiting_at_once(chat: Receiver) -> None:
     async def run() -> Notified:
         notifier = Notifier([chat.url], 3_600_000 * MS, "title", SystemClock())
@@ -93,7 +109,7 @@ def test_failures_are_counted_and_told_and_the_other_address_still_gets_it(
         failures={"notify.urls[0]: HTTP 500": 2, "notify.urls[2]: no connection": 2},
     )
     assert [message["message"] for message in chat.messages] == ["one", "two"]
-    assert "notify_failed url=notify.urls[0] reason='HTTP 500'" in caplog.text
+    assert caplog.text.count("notify_failed url=notify.urls[0] reason='HTTP 500'") == 1
     # Not even with all that libraries log.
     for secret in chat.secrets:
         assert secret not in caplog.text
@@ -137,7 +153,34 @@ def test_a_server_that_does_not_answer_holds_up_neither_the_run_nor_its_end(chat
     told, closed, notified = asyncio.run(run())
     assert told < 0.1
     assert closed < 3.5
-    assert notified == Notified(lines=2, unsent=2)
+    assert notified == Notified(
+        lines=2,
+        failed=1,
+        unsent=1,
+        failures={"notify.urls[0]: the message before is still waiting for its answer": 1},
+    )
+
+
+def test_an_address_that_does_not_answer_holds_up_the_others_for_a_second_at_most(
+    chat: Receiver,
+) -> None:
+    with receiver() as silent:
+        silent.slow.clear()
+
+        async def run() -> float:
+            notifier = Notifier([silent.url, chat.url], 0, "title", SystemClock())
+            notifier.start()
+            began = time.monotonic()
+            for number in range(2):
+                notifier.tell(f"line {number}")
+                await until(lambda: len(chat.messages) > number)  # noqa: B023 - within the turn
+            notifier.tell("last words")
+            took = time.monotonic() - began
+            await notifier.close()
+            return took
+
+        assert asyncio.run(run()) < 2
+    assert [one["message"] for one in chat.messages] == ["line 0", "line 1", "last words"]
 
 
 def test_an_address_that_apprise_does_not_know_is_refused_by_its_place_and_not_shown() -> None:

@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-# Which quotes it wants depends on every statistic, so that a difference in one shows in the orders.
+# Which quotes it wants depends on every statistic and on what it has heard, so that a difference shows in the orders.
 STRATEGY = """
 from mmkit import NO_QUOTES, MarketView, Quotes, Strategy
+from mmkit.events import WatchEvent
 
 
 class Cautious(Strategy):
     watches = True
+    heard = 0
+
+    def on_event(self, event):
+        self.heard += isinstance(event, WatchEvent)
 
     def quote(self, view: MarketView) -> Quotes:
         now = view.watch
@@ -24,6 +29,7 @@ class Cautious(Strategy):
             return NO_QUOTES
         size = view.instrument.lots("0.01")
         away = round(2 * now.deviation) + now.buys % 3 + now.flow % 5 + now.flow_trades % 2
+        away += self.heard % 4
         if now.z is not None and abs(now.z) > 2:
             away += 7
         return Quotes(bid=(view.best_bid - away, size), ask=(view.best_ask + away, size))
@@ -32,8 +38,8 @@ LIVE = """
 instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}
 services: [{plugin: sandbox}]
 data: {plugin: binance, endpoint: sandbox}
-strategy: {plugin: cautious, every: 100ms}
-watch: {window: 10, span: 2s, trades: 7}
+strategy: {plugin: cautious, every: 100ms, on: [watch]}
+watch: {window: 10, span: 2s, trades: 7, large_trade: "0.01", cooldown: 200ms, every: 300ms}
 """
 RECORDED = f"""
 instrument: {{venue: binance, market: usdm, symbol: "BTC/USDT:USDT", tick: "0.1", lot: "0.001"}}
@@ -75,6 +81,13 @@ def test_a_dry_run_that_looks_at_the_watch_and_its_replay_give_the_same(userdir:
     status, report, stderr = run("trade", LIVE, userdir, "--duration", "5s")
     assert status == 0, stderr
     assert report["orders"] > 5
+    lines = (userdir / report["folder"] / "journal.jsonl").read_text().splitlines()
+    noted = [json.loads(line) for line in lines]
+    kinds = [entry["type"] for entry in noted]
+    assert report["watch"] == {kind: kinds.count(kind) for kind in report["watch"]}
+    assert kinds.count("Statistics") in range(13, 18)
+    assert kinds.count("LargeTrade") > 3
+    assert [entry["ts_local"] for entry in noted] == sorted(e["ts_local"] for e in noted)
     status, stdout, stderr = mmkit("parity", report["folder"], "--json", cwd=userdir)
     assert status == 0, stderr
     assert json.loads(stdout)["equal"] is True

@@ -1,15 +1,13 @@
 """`mmkit watch` as a person runs it: a real process, the real sandbox, real recordings, a real HTTP server."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import start, written
 from http_receiver import receiver
 
 from mmkit.config import load_config
@@ -32,27 +30,10 @@ data: {{plugin: capture, paths: ["{DATA}/binance_usdm/btcusdt_20240808.gz"]}}
 """
 
 
-def start(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    code = "import sys; from mmkit.cli import main; sys.exit(main())"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-    )
-
-
 def watch(*arguments: object, cwd: Path, **environment: str) -> tuple[int, str, str]:
     process = start("watch", *arguments, cwd=cwd, **environment)
     stdout, stderr = process.communicate(timeout=60)
     return process.returncode, stdout, stderr
-
-
-def written(folder: Path, text: str, name: str = "config.yml") -> Path:
-    (folder / name).write_text(text)
-    return folder / name
 
 
 def lines_of(stdout: str) -> list[dict[str, Any]]:

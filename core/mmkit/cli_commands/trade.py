@@ -33,7 +33,8 @@ def trade(
 
     On a terminal one screen is refreshed; in a pipe lines are logged. Ctrl-C pulls the quotes,
     prints the summary and ends with status 130. What was seen and decided is recorded;
-    'mmkit parity' replays it.
+    'mmkit parity' replays it. The section 'notify' has its start, its end, halts, lost feeds and
+    what stands out in the market sent on; docs/watch.md explains it.
     """
     from mmkit.report import report_json, report_text
     from mmkit.run.trade import trade

@@ -112,23 +112,14 @@ def _json(event: WatchEvent, instrument: Instrument) -> str:
 
 def _summary(watched: Watched) -> str:
     """Return what was seen, for people."""
-    from mmkit.report import format_span
+    from mmkit.report import counted, format_span, notified_rows
 
     rows = [("time", format_span(watched.end_ns - watched.start_ns))]
     for market, symbol in watched.symbols.items():
         gaps = watched.gaps[market]
         lost = f", feed lost {gaps:,} times" if gaps else ""
         rows.append((market, f"{symbol}: {watched.trades[market]:,} trades{lost}"))
-    counts = [f"{count:,} {kind}" for kind, count in watched.events.items() if kind != "Statistics"]
-    rows.append(("events", ", ".join(counts) or "none"))
+    rows.append(("events", counted(watched.events)))
     if (told := watched.notified) is not None:
-        rows.append(
-            (
-                "notify",
-                f"{told.lines:,} events in {told.sent:,} messages delivered, {told.failed:,} failed"
-                + (f", {told.left_out:,} events left out" if told.left_out else "")
-                + (f", {told.unsent:,} not sent" if told.unsent else ""),
-            )
-        )
-        rows += [("", f"{why} ({count:,} times)") for why, count in told.failures.items()]
+        rows += notified_rows(told)
     return "\n".join(f"{name:<14}{value}" for name, value in rows)

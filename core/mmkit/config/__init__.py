@@ -72,7 +72,7 @@ class Config:
         sim: How a simulated venue behaves.
         risk: What forbids orders, in the order of the file.
         watch: What is watched.
-        notify: Where the watch's events are sent.
+        notify: Where the watch's events, and what becomes of a run, are sent.
         log_level: The least important that is logged.
         files: What was read, in order.
         userdir: The user's folder.

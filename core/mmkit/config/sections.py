@@ -89,7 +89,7 @@ Address = Annotated[SecretStr, AfterValidator(_address)]
 
 
 class NotifySection(_Section):
-    """Where the market watch's events are sent, by way of `apprise`."""
+    """Where the market watch's events, and what becomes of a run, are sent, by way of `apprise`."""
 
     urls: tuple[Address, ...] = Field(
         (),

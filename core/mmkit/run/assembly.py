@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock
-from mmkit.engine import Engine
+from mmkit.engine import Engine, listens
 from mmkit.errors import ConfigError, Mistake, MmkitError, OffGrid, UnknownMarket
 from mmkit.events import MAIN
 from mmkit.instruments import Instrument
@@ -104,12 +104,36 @@ async def services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]
         yield endpoints
 
 
+@contextlib.asynccontextmanager
+async def live_sources(config: Config, clock: Clock) -> AsyncIterator[dict[str, DataSource]]:
+    """Start the configured services and build the data source of every market; close all in reverse order."""
+    async with contextlib.AsyncExitStack() as stack:
+        endpoints = await stack.enter_async_context(services(config, clock))
+        sources: dict[str, DataSource] = {}
+        for market in config.markets:
+            with told_of(market):
+                sources[market] = data_source(config, clock, endpoints, market)
+            stack.push_async_callback(sources[market].close)
+        yield sources
+
+
+async def instruments_of(sources: Mapping[str, DataSource]) -> dict[str, Instrument]:
+    """Ask every market's data source what is traded there."""
+    instruments: dict[str, Instrument] = {}
+    for market, source in sources.items():
+        with told_of(market):
+            instruments[market] = await source.instrument()
+    return instruments
+
+
 def assemble(
     config: Config,
     instruments: Mapping[str, Instrument],
     recorder: Recorder,
     start_ns: int,
     fill_reports: FillReports | None = None,
+    *,
+    watched: bool = False,
 ) -> Session:
     """Return a session that begins at `start_ns`.
 
@@ -119,6 +143,7 @@ def assemble(
         recorder: Is told of commands and events.
         start_ns: ns since the epoch.
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
+        watched: Whether the recorder is told of the market watch's events though the strategy does not hear them.
 
     Raises:
         ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; if a
@@ -141,10 +166,8 @@ def assemble(
         context = contexts[name]
         checks = [(check.name, cast(RiskCheck, check.build(context))) for check in chosen.risk]
         watch: Watch | None = None
-        if strategy.watches:
-            # What a strategy asks for when it wants it, it need not be told at an interval.
-            settings = chosen.watch.model_copy(update={"every": None})
-            watch = Watch(context.instrument, settings, name)
+        if watched or listens(strategy):
+            watch = Watch(context.instrument, chosen.watch, name)
         engine = Engine(
             context.instrument, strategy, RiskGate(checks), start_ns, market=name, watch=watch
         )

@@ -74,7 +74,12 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
     messages = recorded.messages()
     replayed = _Entries()
     session = assemble(
-        config, recorded.instruments, replayed, record.start_ns, FillReports.AFTER_DATA
+        config,
+        recorded.instruments,
+        replayed,
+        record.start_ns,
+        FillReports.AFTER_DATA,
+        watched=record.watched,
     )
     began = time.perf_counter()
     stop_ns = NEVER if record.stop_ns is None else record.stop_ns

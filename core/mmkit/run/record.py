@@ -15,7 +15,7 @@ from mmkit.clock import Clock, SystemClock
 from mmkit.errors import FeedError, MmkitError
 from mmkit.interfaces import DataSource
 from mmkit.recording.market import Recording
-from mmkit.run.assembly import data_source, services, told_of
+from mmkit.run.assembly import live_sources, told_of
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -112,16 +112,12 @@ async def record(
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        endpoints = await stack.enter_async_context(services(config, clock))
-        sources: dict[str, DataSource] = {}
+        sources = await stack.enter_async_context(live_sources(config, clock))
         recordings: dict[str, Recording] = {}
-        for market in config.markets:
+        for market, source in sources.items():
             with told_of(market):
-                source = data_source(config, clock, endpoints, market)
-                stack.push_async_callback(source.close)
-                recording = await _open(config, source)
-                stack.callback(recording.close)
-            sources[market], recordings[market] = source, recording
+                recordings[market] = await _open(config, source)
+            stack.callback(recordings[market].close)
         for market, recording in recordings.items():
             with told_of(market):
                 recording.begin(clock.now_ns())

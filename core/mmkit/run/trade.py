@@ -9,6 +9,8 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
 from mmkit.errors import ConfigError, Mistake, MmkitError
@@ -20,23 +22,29 @@ from mmkit.events import (
     FundingPaid,
     OrderFilled,
     OrderRejected,
+    Statistics,
+    WatchEvent,
 )
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Recorder
-from mmkit.report import Report, report_of
-from mmkit.run.assembly import assemble, data_source, section_of, services, told_of
+from mmkit.report import Report, report_json, report_of
+from mmkit.run.assembly import assemble, instruments_of, live_sources, section_of, told_of
 from mmkit.run.backtest import files_of, write_run
+from mmkit.run.messages import Messages, messages
 from mmkit.run.session import Session
 from mmkit.settings import FillReports
 from mmkit.sim.latency_files import refuse_recorded
-from mmkit.tape import NEVER, Row
+from mmkit.tape import NEVER, GapReason, Row
+from mmkit.watch.told import figures
 
 if TYPE_CHECKING:
     from mmkit.config import Config
 
 _log = logging.getLogger("mmkit.trade")
+
+_START = GapReason.START.name.lower()
 
 _ANSWERS_WAIT_S = 0.6
 """How long the end of a run waits for the answers to its last cancels: the default latency and
@@ -76,19 +84,38 @@ Watcher = Callable[[LiveRun], contextlib.AbstractAsyncContextManager[None]]
 
 
 class _Notes(Recorder):
-    """The journal, and a line in the log for what changes the state of the run."""
+    """The journal, and a line in the log for what changes the state of the run; some of it is sent on."""
 
-    def __init__(self, journal: Journal, instruments: Mapping[str, Instrument]) -> None:
-        self._journal, self._instruments = journal, instruments
+    def __init__(
+        self, journal: Journal, instruments: Mapping[str, Instrument], sent: Messages
+    ) -> None:
+        self._journal, self._instruments, self._sent = journal, instruments, sent
+        self._lost: set[str] = set()
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
         self._journal.note(entry)
         line = self._line(entry)
         if line is not None:
-            _log.info("%s%s", "" if entry.market == MAIN else f"market={entry.market} ", line)
+            _log.info("%s%s", _where(entry.market), line)
+        self._send(entry)
+
+    def _send(self, entry: AnyCommand | AnyEvent) -> None:
+        market = entry.market
+        if isinstance(entry, WatchEvent):
+            self._sent.event(entry, self._instruments[market])
+        elif isinstance(entry, FeedLost) and entry.reason != _START:
+            self._lost.add(market)
+            self._sent.say(entry.ts_local, f"{_where(market)}feed_lost reason={entry.reason}")
+        elif isinstance(entry, FeedRestored) and market in self._lost:
+            self._lost.remove(market)
+            self._sent.say(entry.ts_local, f"{_where(market)}feed_restored")
 
     def _line(self, entry: AnyCommand | AnyEvent) -> str | None:
         instrument = self._instruments[entry.market]
+        if isinstance(entry, WatchEvent):
+            if isinstance(entry, Statistics):
+                return None
+            return f"{type(entry).__name__} {figures(entry, instrument)}"
         match entry:
             case OrderFilled():
                 return (
@@ -110,6 +137,10 @@ class _Notes(Recorder):
                 return None
 
 
+def _where(market: str) -> str:
+    return "" if market == MAIN else f"market={market} "
+
+
 async def trade(
     config: Config, *, duration_ns: int | None = None, watcher: Watcher | None = None
 ) -> tuple[Report, MmkitError | None, bool]:
@@ -127,27 +158,22 @@ async def trade(
     clock = SystemClock()
     for name, one in config.markets.items():
         refuse_recorded(one.sim.latency, clock.now_ns(), section_of(name))
-    async with contextlib.AsyncExitStack() as stack:
-        endpoints = await stack.enter_async_context(services(config, clock))
-        sources: dict[str, DataSource] = {}
-        for market in config.markets:
-            with told_of(market):
-                sources[market] = data_source(config, clock, endpoints, market)
-            stack.push_async_callback(sources[market].close)
-        return await _trade(config, sources, clock, duration_ns, watcher)
+    async with (
+        messages(config, "trade", clock) as sent,
+        live_sources(config, clock) as sources,
+    ):
+        return await _trade(config, sources, clock, sent, duration_ns, watcher)
 
 
 async def _trade(
     config: Config,
     sources: Mapping[str, DataSource],
     clock: Clock,
+    sent: Messages,
     duration_ns: int | None,
     watcher: Watcher | None,
 ) -> tuple[Report, MmkitError | None, bool]:
-    instruments: dict[str, Instrument] = {}
-    for market, source in sources.items():
-        with told_of(market):
-            instruments[market] = await source.instrument()
+    instruments = await instruments_of(sources)
     start_ns = clock.now_ns()
     folder = new_run_folder(config.userdir, "trade", start_ns)
     run = RunInfo(
@@ -160,21 +186,25 @@ async def _trade(
     )
     journal = Journal(folder, market=True)
     try:
-        notes = _Notes(journal, instruments)
-        session = assemble(config, instruments, notes, start_ns, FillReports.AFTER_DATA)
+        notes = _Notes(journal, instruments, sent)
+        session = assemble(
+            config, instruments, notes, start_ns, FillReports.AFTER_DATA, watched=sent.wanted
+        )
         live = LiveRun(run, session, clock, start_ns)
-        record = RunRecord(info=run, start_ns=start_ns, files=files_of(config))
+        record = RunRecord(info=run, start_ns=start_ns, watched=sent.wanted, files=files_of(config))
         journal.write_record(record)
         config.plugins.run_started(run)
-        _log.info(
-            "started run=%s strategy=%s symbol=%s",
-            run.run_id,
-            run.strategy,
-            ",".join(one.symbol for one in instruments.values()),
-        )
-        loop = _Loop(live, sources, journal)
-        async with watcher(live) if watcher else contextlib.nullcontext():
-            failure, interrupted = await loop.run(duration_ns)
+        symbols = ",".join(one.symbol for one in instruments.values())
+        started = f"started run={run.run_id} strategy={run.strategy} symbol={symbols}"
+        _log.info("%s", started)
+        sent.say(start_ns, f"{started} mode={config.mode}")
+        loop = _Loop(live, sources, journal, sent)
+        try:
+            async with watcher(live) if watcher else contextlib.nullcontext():
+                failure, interrupted = await loop.run(duration_ns)
+        except Exception as error:
+            sent.say(clock.now_ns(), f"ended run={run.run_id} reason='{type(error).__name__}'")
+            raise
         record.stop_ns, record.end_ns = loop.stop_ns, loop.end_ns
         wall_s = (session.engine.now - start_ns) / 1e9
         report = report_of(
@@ -185,21 +215,50 @@ async def _trade(
             events=live.events,
             wall_s=wall_s,
         )
+        sent.say(clock.now_ns(), _ended(report, failure, interrupted))
         if not journal.broken:
             journal.flush()
             write_run(journal, config, record, report)
+        # Only now: the folder is whole by the time that an answer is waited for.
+        await sent.close()
+        if sent.wanted:
+            report = replace(report, notified=sent.notified)
+            if not journal.broken:
+                journal.write("report.json", report_json(report) + b"\n")
     finally:
         journal.close()
     config.plugins.run_finished(run, report)
     return report, failure, interrupted
 
 
+def _ended(report: Report, failure: MmkitError | None, interrupted: bool) -> str:
+    """Return the results in one line."""
+    why = "interrupted" if interrupted else "time was up"
+    if failure is not None:
+        why = f"{failure}".partition("\n")[0]
+    parts = [f"ended run={report.run_id} reason='{why}'"]
+    for name, one in ((MAIN, report), *report.markets.items()):
+        parts.append(
+            f"{_where(name)}orders={one.orders} fills={one.fills} position={one.position:f} "
+            f"equity={one.equity:.4f} {one.currency}" + (" halted" if one.halted else "")
+        )
+    return " ".join(parts)
+
+
 class _Loop:
     """Hands market data and time to the session as they come, until something ends the run."""
 
-    def __init__(self, live: LiveRun, sources: Mapping[str, DataSource], journal: Journal) -> None:
+    def __init__(
+        self,
+        live: LiveRun,
+        sources: Mapping[str, DataSource],
+        journal: Journal,
+        sent: Messages,
+    ) -> None:
         self._live, self._session, self._journal = live, live.session, journal
-        self._sources = sources
+        self._sources, self._sent = sources, sent
+        self._going = {name: one.engine for name, one in live.session.markets.items()}
+        """Those that had not been halted when they were last looked at."""
         self._clock = live.clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER
@@ -262,7 +321,15 @@ class _Loop:
         live.feed_latency_ns = rows[-1][1] - rows[-1][0]
         self._journal.market(rows, number)
         self._session.receive(rows, market)
+        self._tell_halts()
         self._schedule()
+
+    def _tell_halts(self) -> None:
+        halted = [name for name, engine in self._going.items() if engine.halted]
+        for name in halted:
+            words = f"{_where(name)}halted reason='{self._going.pop(name).halted}'"
+            _log.warning("%s; nothing is quoted any more", words)
+            self._sent.say(self._clock.now_ns(), words)
 
     def _schedule(self) -> None:
         """See to it that the session is advanced when something is next due."""
@@ -280,6 +347,7 @@ class _Loop:
         self._timer, self._timer_ns = None, NEVER
         try:
             self._session.advance(self._clock.now_ns())
+            self._tell_halts()
             self._schedule()
         except Exception as error:  # noqa: BLE001 - handed to `run`, which ends the run with it
             if self._failed is not None and not self._failed.done():
@@ -303,6 +371,7 @@ class _Loop:
                 await asyncio.sleep(0.005)
             self.end_ns = self._clock.now_ns()
             self._session.advance(self.end_ns)
+            self._tell_halts()
         except MmkitError as error:
             return error
         return None

@@ -20,12 +20,14 @@ from mmkit.errors import MmkitError, UsageError
 from mmkit.events import MAIN
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource
-from mmkit.notify import Notified, Notifier
-from mmkit.run.assembly import data_source, services, told_of
+from mmkit.notify import Notified
+from mmkit.run.assembly import data_source, instruments_of, live_sources, told_of
 from mmkit.run.backtest import load_tape
+from mmkit.run.messages import messages
+from mmkit.run.replay import Tapes
 from mmkit.tape import KIND, GapReason, Kind, Row, Tape
 from mmkit.watch import Statistics, Watch, WatchEvent
-from mmkit.watch.told import figures, line
+from mmkit.watch.told import figures
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -101,20 +103,29 @@ class LiveWatch:
 
     def row(self, row: Row, market: str) -> Iterator[WatchEvent]:
         """Take in a row; yield what there is to say of every market by its time, in order of time."""
-        for name, watch in self.watches.items():
-            if name != market:
-                yield from self._counted(watch.advance(row[1]))
         what = row[2] & KIND
+        if what not in (Kind.TRADE, Kind.GAP):
+            return
+        # As in a run: at one instant what was received comes first, then what time alone brings.
+        yield from self._due_until(row[1] - 1)
         if what == Kind.TRADE:
             self.trades[market] += 1
-        elif what == Kind.GAP and row[3] != GapReason.START:
+        elif row[3] != GapReason.START:
             self.gaps[market] += 1
         yield from self._counted(self.watches[market].on_row(row))
 
     def advance(self, now: int) -> Iterator[WatchEvent]:
         """Let time pass; yield the statistics that were due."""
+        yield from self._due_until(now)
         for watch in self.watches.values():
-            yield from self._counted(watch.advance(now))
+            watch.advance(now)
+
+    def _due_until(self, until: int) -> Iterator[WatchEvent]:
+        watches = self.watches.values()
+        while (due := min(watch.next_ns() for watch in watches)) <= until:
+            for watch in watches:
+                if watch.next_ns() == due:
+                    yield from self._counted(watch.advance(due))
 
     def _counted(self, events: Any) -> Iterator[WatchEvent]:
         for event in events:
@@ -166,9 +177,11 @@ def is_recorded(config: Config) -> bool:
 
 
 def watch_recorded(
-    config: Config, tell: Tell, *, duration_ns: int | None = None
+    config: Config, tell: Tell, *, duration_ns: int | None = None, tapes: Tapes | None = None
 ) -> tuple[Watched, bool]:
     """Watch the recorded data from its start to its end, or for `duration_ns` of its own time.
+
+    `tapes` are the data, if they have been loaded already.
 
     Nothing is sent on: nobody wants a message about a trade of last year.
 
@@ -180,15 +193,14 @@ def watch_recorded(
     """
     if config.notify.urls:
         _log.info("notify: nothing is sent on, because the data is recorded")
-    tapes = {market: load_tape(config, market) for market in config.markets}
+    if tapes is None:
+        tapes = {market: load_tape(config, market) for market in config.markets}
     instruments = {market: tape.instrument for market, tape in tapes.items()}
     start_ns = min(int(tape.ts_local[0]) for tape in tapes.values())
     end_ns = max(int(tape.ts_local[-1]) for tape in tapes.values())
     if duration_ns is not None:
         end_ns = min(end_ns, start_ns + duration_ns)
     live = LiveWatch(config, instruments, SystemClock(), start_ns)
-    for event in live.advance(start_ns):
-        tell(event, instruments[event.market])
     each = [_telling(market, tape) for market, tape in tapes.items()]
     rows = each[0] if len(each) == 1 else merge(*each, key=lambda one: one[1][1])
     end_of_rows = start_ns
@@ -256,49 +268,22 @@ async def watch_live(
         MmkitError: if it could not begin.
     """
     clock = SystemClock()
-    async with contextlib.AsyncExitStack() as stack:
-        notifier = _notifier(config, clock)
-        endpoints = await stack.enter_async_context(services(config, clock))
-        sources: dict[str, DataSource] = {}
-        instruments: dict[str, Instrument] = {}
-        for market in config.markets:
-            with told_of(market):
-                sources[market] = data_source(config, clock, endpoints, market)
-                stack.push_async_callback(sources[market].close)
-                instruments[market] = await sources[market].instrument()
+    async with (
+        messages(config, "watch", clock) as sent,
+        live_sources(config, clock) as sources,
+    ):
+        instruments = await instruments_of(sources)
         live = LiveWatch(config, instruments, clock, clock.now_ns())
-        loop = _Loop(live, sources, _telling_all(config, tell, notifier))
-        if notifier is not None:
-            notifier.start()
-        try:
-            async with watcher(live) if watcher else contextlib.nullcontext():
-                failure, interrupted = await loop.run(duration_ns)
-        finally:
-            if notifier is not None:
-                await notifier.close()
-        notified = notifier.notified if notifier is not None else None
-        return live.watched(clock.now_ns(), notified), failure, interrupted
 
+        def tell_all(event: WatchEvent, instrument: Instrument) -> None:
+            tell(event, instrument)
+            sent.event(event, instrument)
 
-def _notifier(config: Config, clock: Clock) -> Notifier | None:
-    notify = config.notify
-    if not notify.urls:
-        return None
-    urls = [url.get_secret_value() for url in notify.urls]
-    return Notifier(urls, notify.every, f"mmkit watch: {config.spec.symbol}", clock)
-
-
-def _telling_all(config: Config, tell: Tell, notifier: Notifier | None) -> Tell:
-    if notifier is None:
-        return tell
-    kinds = frozenset(config.notify.events)
-
-    def tell_all(event: WatchEvent, instrument: Instrument) -> None:
-        tell(event, instrument)
-        if type(event).__name__ in kinds:
-            notifier.tell(line(event, instrument))
-
-    return tell_all
+        loop = _Loop(live, sources, tell_all)
+        async with watcher(live) if watcher else contextlib.nullcontext():
+            failure, interrupted = await loop.run(duration_ns)
+        await sent.close()
+        return live.watched(clock.now_ns(), sent.notified), failure, interrupted
 
 
 class _Loop:

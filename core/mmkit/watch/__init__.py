@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmkit.watch.events import (
+from mmkit.events import (
     ALERTS,
     Alert,
     HighVolatility,

@@ -6,10 +6,8 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from mmkit.events import MAIN
-from mmkit.instruments import Instrument
-from mmkit.units import format_time
-from mmkit.watch.events import (
+from mmkit.events import (
+    MAIN,
     HighVolatility,
     LargeTrade,
     OneSidedTrades,
@@ -18,6 +16,8 @@ from mmkit.watch.events import (
     StrongFlow,
     WatchEvent,
 )
+from mmkit.instruments import Instrument
+from mmkit.units import format_time
 
 _TICKS = frozenset({"price", "mean", "deviation"})
 _LOTS = frozenset({"quantity", "bought", "sold", "flow_bought", "flow_sold", "flow"})

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from mmkit.errors import DataError
-from mmkit.events import MAIN, Side
-from mmkit.instruments import Instrument
-from mmkit.tape import KIND, SELL, Kind, Row
-from mmkit.watch.events import (
+from mmkit.events import (
+    MAIN,
     AnyAlert,
     HighVolatility,
     LargeTrade,
     OneSidedTrades,
     PriceAnomaly,
+    Side,
     Statistics,
     StrongFlow,
     WatchEvent,
 )
+from mmkit.instruments import Instrument
+from mmkit.tape import KIND, NEVER, SELL, Kind, Row
 from mmkit.watch.settings import WatchSettings
 from mmkit.watch.windows import FlowWindow, PriceWindow, TradeWindow
 
@@ -66,6 +67,9 @@ class Watch:
         """
         kind = row[2] & KIND
         told = self.advance(row[1])
+        every = self.settings.every
+        if self._due is None and every is not None and kind in (Kind.TRADE, Kind.GAP):
+            self._due = (row[1] // every + 1) * every
         if kind == Kind.TRADE:
             alerts = self._on_trade(row)
             if alerts:
@@ -77,8 +81,8 @@ class Watch:
     def advance(self, now: int) -> Sequence[WatchEvent]:
         """Let time pass up to `now` without a row; return the statistics that were due.
 
-        They are due at whole multiples of ``every`` since the epoch, the first one after the first row, and say what
-        held just before, so that it does not matter whether a timer or the next row brings them.
+        They are due at whole multiples of ``every`` since the epoch, the first one after the first trade or gap, and
+        say what held just before, so that it does not matter whether a timer or the next row brings them.
 
         Raises:
             DataError: if `now` is before a time that was told already.
@@ -89,22 +93,26 @@ class Watch:
                 "back; the data source stamps or orders its rows wrongly"
             )
         self._now = now
-        every = self.settings.every
-        if every is None:
-            return _NOTHING
-        if self._due is None:
-            self._due = (now // every + 1) * every
-        if now < self._due:
+        every, due = self.settings.every, self._due
+        if every is None or due is None or now < due:
             return _NOTHING
         told: list[WatchEvent] = []
-        while self._due <= now:
-            told.append(self._statistics(self._due))
-            self._due += every
+        while due <= now:
+            told.append(self._statistics(due))
+            due += every
+        self._due = due
         return told
 
-    def statistics(self) -> Statistics:
-        """Return what holds now: at the time of the last row, or to which `advance` has let it pass."""
-        return self._statistics(self._now)
+    def next_ns(self) -> int:
+        """Return when statistics are next due by time alone; `NEVER` if they are not."""
+        return NEVER if self._due is None else self._due
+
+    def statistics(self, now: int | None = None) -> Statistics:
+        """Return what holds at `now`, by which no statistics are overdue; changes nothing that an event says.
+
+        By default that is the time of the last row, or the one to which `advance` has let it pass.
+        """
+        return self._statistics(self._now if now is None else max(now, self._now))
 
     def _statistics(self, now: int) -> Statistics:
         prices, trades, flow = self._prices, self._trades, self._flow
