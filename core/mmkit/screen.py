@@ -31,7 +31,10 @@ class Shown(Protocol):
     """What can be shown while it goes on."""
 
     clock: Clock
-    messages: int
+
+    @property
+    def messages(self) -> int:
+        """Messages received so far."""
 
     def remember(self, ts_local: int, line: str) -> None:
         """Keep `line` among the last few."""
