@@ -212,6 +212,38 @@ def test_ctrl_c_ends_it_with_a_summary_that_says_how_a_backtest_reads_it(tmp_pat
     assert report.json["gaps"] == 1
 
 
+def test_what_was_recorded_is_played_by_the_sandbox_and_recorded_again_it_is_the_same(
+    tmp_path: Path,
+) -> None:
+    def said(userdir: Path) -> list[bytes]:
+        lines = [line for path in raw_files(userdir) for line in raw_lines(path)]
+        return [line.partition(b" ")[2] for line in lines if line[:1].isdigit()]
+
+    with exchange(tmp_path) as url:
+        userdir = userdir_for(tmp_path, url)
+        command = ("record", "-c", userdir / "config.yml", "--duration")
+        first = mmkit(*command, "3s", cwd=tmp_path)
+    (path,) = raw_files(userdir)
+    with exchange(tmp_path, "--replay", path) as url:
+        again = userdir_for(tmp_path / "again", url)
+        second = mmkit("record", "-c", again / "config.yml", "--duration", "4s", cwd=tmp_path)
+
+    assert (first.status, second.status) == (0, 0), first.stderr + second.stderr
+    # It is played to whoever listens: what came before both streams were heard is not heard again.
+    played = said(again)
+    missing = len(said(userdir)) - len(played)
+    assert len(played) > 50
+    assert 0 <= missing < 30
+    assert set(played) <= set(said(userdir))
+    (reread,) = [rows for rows in sessions(dataset(again)) if rows]
+    (rows,) = [rows for rows in sessions(dataset(userdir)) if rows]
+    assert GapReason.SEQUENCE not in [reason for _, reason in marks(reread)]
+    ours, theirs = books(reread), books(rows)
+    shifts = {at - moment for at, moment in zip(list(ours)[-20:], list(theirs)[-20:], strict=True)}
+    assert list(ours.values())[-20:] == list(theirs.values())[-20:]
+    assert max(shifts) - min(shifts) <= 1_000_000  # one clock moved onto another
+
+
 def test_a_lost_connection_is_a_gap_with_its_reason_in_both(tmp_path: Path) -> None:
     with exchange(tmp_path) as url:
         userdir = userdir_for(tmp_path, url)

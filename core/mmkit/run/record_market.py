@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mmkit.clock import Clock
@@ -102,11 +102,14 @@ class RecordedMarket:
             self._source.ask_snapshot()
 
     async def close_source(self) -> None:
-        """Let go of the source."""
+        """Let go of the source; one that cannot be is told in the log."""
         source, self._source = self._source, None
         if source is not None:
-            with told_of(self.name):
-                await source.close()
+            try:
+                with _of_the_plugin():
+                    await source.close()
+            except MmkitError as error:
+                _log.warning("not closed symbol=%s reason=%s", self.symbol, error)
 
     async def _attempt(self, opening: asyncio.Semaphore) -> None:
         if self._source is None:
@@ -124,7 +127,8 @@ class RecordedMarket:
         return data_source(self._config, self._clock, self._endpoints, self.name)
 
     async def _open(self, source: DataSource) -> Recording:
-        instrument = await source.instrument()
+        with _of_the_plugin():
+            instrument = await source.instrument()
         if self.recording is not None and instrument != self.recording.instrument:
             raise FeedError(
                 f"{self.symbol}: the instrument as it was at the beginning was expected; found {instrument}, "
@@ -178,16 +182,11 @@ class RecordedMarket:
                 self.recording.pause(now, f"the market failed: {error}")
 
 
-async def _rows(source: DataSource) -> AsyncGenerator[list[Row]]:
-    """Yield what a source does; what goes wrong in it is told in mmkit's errors."""
+@contextlib.contextmanager
+def _of_the_plugin() -> Iterator[None]:
+    """Tell in mmkit's errors what goes wrong in a source."""
     try:
-        stream = source.stream()
-        try:
-            async for rows in stream:
-                yield rows
-        finally:
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()
+        yield
     except MmkitError:
         raise
     except Exception as error:
@@ -196,4 +195,16 @@ async def _rows(source: DataSource) -> AsyncGenerator[list[Row]]:
             f"the data source was expected to bring rows or say what is wrong; found {type(error).__name__}: "
             f"{error}; that is a fault in the plugin: report it with the lines of the log"
         ) from error
+
+
+async def _rows(source: DataSource) -> AsyncGenerator[list[Row]]:
+    """Yield what a source does."""
+    with _of_the_plugin():
+        stream = source.stream()
+        try:
+            async for rows in stream:
+                yield rows
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
     raise FeedError("the data source ended by itself; a live one goes on for ever")
