@@ -8,16 +8,15 @@ import logging
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from mmkit.report import format_span
 from mmkit.run.record import LiveRecording
 from mmkit.run.record_market import RecordedMarket
-from mmkit.screen import beside, clock_of, log_into
+from mmkit.screen import beside, last_events, log_into, one_line_each
 from mmkit.units import format_size
 
 _log = logging.getLogger("mmkit.record")
@@ -122,7 +121,7 @@ def render(live: LiveRecording, looks: dict[str, _Look], width: int, height: int
     )
     hint = Text("Ctrl-C prints the summary and ends.", style="dim")
     # What went wrong goes first, then the markets, then what was logged, as far as there is room.
-    room = height - 5
+    room = height - 4  # title, a line below it, names of the columns, hint
     shown = failed[: max(1, room // 2)]
     if len(failed) > len(shown):
         shown[-1] = f"FAILED: {len(failed) - len(shown) + 1} more"
@@ -135,20 +134,8 @@ def render(live: LiveRecording, looks: dict[str, _Look], width: int, height: int
         parts.append(_table(listed, looks, wide=width >= _WIDE))
     if len(listed) < len(going):
         parts.append(Text(f"and {len(going) - len(listed)} more", style="dim"))
-    if room >= 3:
-        lines = live.recent[-(room - 2) :]
-        recent = Text("\n".join(f"{clock_of(at)}  {line}" for at, line in lines) or "nothing yet")
-        _one_line_each(recent)
-        parts.append(Panel(recent, title="log", title_align="left", border_style="dim"))
-    parts.append(hint)
-    for part in parts:
-        if isinstance(part, Text):
-            _one_line_each(part)
-    return Group(*parts)
-
-
-def _one_line_each(text: Text) -> None:
-    text.no_wrap, text.overflow = True, "ellipsis"
+    parts += last_events(live.recent, "log", room, most=room)
+    return one_line_each([*parts, hint])
 
 
 def _table(markets: list[RecordedMarket], looks: dict[str, _Look], *, wide: bool) -> Table:

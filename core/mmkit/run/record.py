@@ -106,7 +106,7 @@ class LiveRecording:
     def remember(self, ts_local: int, line: str) -> None:
         """Keep `line` among the last few."""
         self.recent.append((ts_local, line))
-        del self.recent[:-8]
+        del self.recent[:-40]
 
 
 Watcher = Callable[[LiveRecording], contextlib.AbstractAsyncContextManager[None]]
