@@ -68,9 +68,8 @@ def test_a_symbol_that_is_not_listed_is_named_and_the_other_is_recorded_all_the_
 ) -> None:
     with exchange(tmp_path, "--symbol", "BTC/USDT:USDT") as url:
         userdir = userdir_for(tmp_path, url)
-        command = ("record", "-c", userdir / "config.yml", *BOTH, "--duration", "3s")
-        told = mmkit(*command, "--json", cwd=tmp_path)
-        shown = mmkit(*command[:-1], "1s", cwd=tmp_path)
+        command = ("record", "-c", userdir / "config.yml", *BOTH, "--duration", "2s", "--json")
+        told = mmkit(*command, cwd=tmp_path)
 
     assert told.status == 3
     btc, eth = (Recorded(**one) for one in told.json["markets"])
@@ -78,15 +77,11 @@ def test_a_symbol_that_is_not_listed_is_named_and_the_other_is_recorded_all_the_
     assert "ETH/USDT:USDT" in eth.failed
     assert (eth.failures, eth.messages, eth.rows_in) == (1, 0, "")
     assert btc.failed == ""
-    assert btc.messages > 30
+    assert btc.messages > 15
     named = "failed, not tried again symbol=ETH/USDT:USDT reason="
     assert told.stderr.index(named) < told.stderr.index("connected route=")
     assert "Traceback" not in told.stderr
     assert not files_of(userdir, "ETHUSDT")
-    assert shown.status == 3
-    assert "  FAILED    " in shown.stdout
-    assert "1 of 2 markets failed" in shown.stdout
-    assert len(sessions(dataset(userdir))) == 3
 
 
 def test_when_every_market_has_failed_for_good_it_ends_at_once(tmp_path: Path) -> None:
@@ -118,7 +113,7 @@ def test_a_message_that_cannot_be_read_ends_that_market_with_a_gap_and_no_other(
         async with serve(talk, "127.0.0.1", 0, close_timeout=0.1) as server:
             port = next(iter(server.sockets)).getsockname()[1]
             config = with_eth(userdir, url, f"ws://127.0.0.1:{port}")
-            summary, failure, interrupted = await record(config, duration_ns=4 * SECOND)
+            summary, failure, interrupted = await record(config, duration_ns=3 * SECOND)
         assert failure is not None
         assert failure.exit_code == 5
         assert str(failure).startswith("market 'eth': ws://")
@@ -130,7 +125,7 @@ def test_a_message_that_cannot_be_read_ends_that_market_with_a_gap_and_no_other(
         summary = asyncio.run(run(url, userdir))
 
     btc, eth = summary.markets
-    is_whole(userdir, btc, 3)
+    is_whole(userdir, btc, 2)
     assert eth.failed.startswith("market 'eth': ws://")
     (line,) = [one for one in caplog.messages if "failed, not tried again" in one]
     assert "symbol=ETH/USDT:USDT" in line
@@ -139,7 +134,7 @@ def test_a_message_that_cannot_be_read_ends_that_market_with_a_gap_and_no_other(
     assert b"gap recorder the market failed: " in lines[-1]
     # It is the end of that market, and was written down when it happened.
     assert time_of(lines[-1]) - time_of(lines[-2]) < SECOND / 2
-    assert dataset(userdir)[-1][1] - time_of(lines[-1]) > 2 * SECOND
+    assert dataset(userdir)[-1][1] - time_of(lines[-1]) > 1.5 * SECOND
 
 
 def test_a_host_that_is_not_there_at_the_start_is_tried_until_it_is(
@@ -152,8 +147,8 @@ def test_a_host_that_is_not_there_at_the_start_is_tried_until_it_is(
 
     async def run(userdir: Path, url: str) -> tuple[Summary, object]:
         config = with_eth(userdir, late, f"ws://127.0.0.1:{port}/fstream")
-        task = asyncio.create_task(record(config, duration_ns=9 * SECOND))
-        await asyncio.sleep(1.5)
+        task = asyncio.create_task(record(config, duration_ns=6 * SECOND))
+        await asyncio.sleep(0.8)
         assert not files_of(userdir, "ETHUSDT")
         with exchange(tmp_path, "--port", port, *BOTH):
             summary, failure, _ = await task
@@ -165,8 +160,8 @@ def test_a_host_that_is_not_there_at_the_start_is_tried_until_it_is(
 
     assert failure is None
     btc, eth = summary.markets
-    is_whole(userdir, btc, 8)
-    assert eth.failures >= 2
+    is_whole(userdir, btc, 5)
+    assert eth.failures >= 1
     assert (eth.failed, eth.gaps) == ("", 0)
     assert eth.messages > 10
 
@@ -217,10 +212,10 @@ def test_what_fails_midway_is_a_gap_it_goes_on_after_a_pause_and_a_fault_of_a_pl
         market: dict[str, Any] = {"instrument": instrument, "data": {"plugin": "flaky"}}
         more.write_text(json.dumps({"markets": {"eth": market}}))
         config = load_config([userdir / "config.yml", more], userdir=userdir)
-        summary, failure, _ = asyncio.run(record(config, duration_ns=4 * SECOND))
+        summary, failure, _ = asyncio.run(record(config, duration_ns=3 * SECOND))
 
     btc, eth = summary.markets
-    is_whole(userdir, btc, 3)
+    is_whole(userdir, btc, 2)
     assert failure is not None
     assert failure.exit_code == 3
     assert "KeyError" in eth.failed
@@ -235,7 +230,7 @@ def test_what_fails_midway_is_a_gap_it_goes_on_after_a_pause_and_a_fault_of_a_pl
     assert marks(rows)[1][0] - second[-1][1] < SECOND / 2
 
 
-SYMBOLS = tuple(f"{base}/USDT:USDT" for base in ("BTC", "ETH", "SOL", "XRP"))
+SYMBOLS = tuple(f"{base}/USDT:USDT" for base in ("BTC", "ETH", "SOL"))
 
 
 def test_at_midnight_the_snapshots_of_many_symbols_are_asked_for_one_after_the_other(
@@ -249,8 +244,8 @@ def test_at_midnight_the_snapshots_of_many_symbols_are_asked_for_one_after_the_o
         config = of_symbols(load_config([userdir / "config.yml"]))
         now = time.time_ns()
         midnight = (now // DAY_NS + 1) * DAY_NS
-        clock: Clock = Later(midnight - now - 3 * SECOND)
-        _, failure, _ = asyncio.run(record(config, duration_ns=7 * SECOND, clock=clock))
+        clock: Clock = Later(midnight - now - 2 * SECOND)
+        _, failure, _ = asyncio.run(record(config, duration_ns=5 * SECOND, clock=clock))
 
     assert failure is None
     asked = []
