@@ -244,8 +244,8 @@ def test_at_midnight_the_snapshots_of_many_symbols_are_asked_for_one_after_the_o
         config = of_symbols(load_config([userdir / "config.yml"]))
         now = time.time_ns()
         midnight = (now // DAY_NS + 1) * DAY_NS
-        clock: Clock = Later(midnight - now - 2 * SECOND)
-        _, failure, _ = asyncio.run(record(config, duration_ns=5 * SECOND, clock=clock))
+        clock: Clock = Later(midnight - now - 3 * SECOND)
+        _, failure, _ = asyncio.run(record(config, duration_ns=6 * SECOND, clock=clock))
 
     assert failure is None
     asked = []
