@@ -109,13 +109,20 @@ class CaptureError(DataError):
 
 
 class VenueError(MmkitError):
-    """The other side of the network refused, vanished or answered something else."""
+    """The other side of the network refused, vanished or answered something else.
+
+    Attributes:
+        hopeless: Trying again will not help without the user doing something.
+    """
 
     exit_code = 5
+    hopeless = False
 
 
 class FeedError(VenueError):
     """Market data cannot be had, or cannot be trusted."""
+
+    hopeless = True
 
 
 class RunError(MmkitError):

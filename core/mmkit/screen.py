@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import datetime
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -31,45 +31,76 @@ class Shown(Protocol):
     """What can be shown while it goes on."""
 
     clock: Clock
-    messages: int
+
+    @property
+    def messages(self) -> int:
+        """Messages received so far."""
 
     def remember(self, ts_local: int, line: str) -> None:
         """Keep `line` among the last few."""
-
-
-S = TypeVar("S", bound=Shown)
 
 
 class Rate:
     """Messages a second over the last few looks."""
 
     def __init__(self, live: Shown) -> None:
+        self._live = live
         self._seen = [(live.clock.now_ns(), live.messages)]
 
-    def at(self, now_ns: int, messages: int) -> float:
-        """Return the rate, now that there have been so many."""
-        self._seen.append((now_ns, messages))
+    def now(self) -> float:
+        """Return the rate at this moment."""
+        self._seen.append((self._live.clock.now_ns(), self._live.messages))
         del self._seen[:-20]
         (start, before), (end, after) = self._seen[0], self._seen[-1]
         return (after - before) / ((end - start) / 1e9) if end > start else 0.0
 
 
-def render(live: LiveRun, rate: float) -> RenderableType:
-    """Return the screen for this moment."""
-    engine = live.session.engine
-    instrument, portfolio = engine.instrument, engine.portfolio
-    bid, ask = engine.best_bid, engine.best_ask
+_LADDER = 72  # columns of the terminal that ladder and facts need side by side
+_EVENTS = 10  # lines of the last events with their frame; the most there are
+
+
+def render(live: LiveRun, rate: float, width: int = 120, height: int = 40) -> RenderableType:
+    """Return the screen for this moment, of at most so many columns and lines."""
+    instrument = live.session.engine.instrument
+    elapsed = live.clock.now_ns() - live.start_ns
+    title = Text.assemble(
+        ("mmkit ", "bold"),
+        f"{live.run.strategy} on {instrument.symbol} ({instrument.venue} {instrument.market}), dry run, "
+        f"{format_span(elapsed // 1_000_000_000 * 1_000_000_000)}",
+    )
+    hint = Text("Ctrl-C pulls the quotes, prints the summary and ends.", style="dim")
+    ladder = width >= _LADDER
+    facts = _facts(live, rate, ladder=ladder)
+    room = height - 3  # title, standing, hint
+    levels = max(1, min(5, (room - 1) // 2))
+    body = max(len(facts), 2 * levels + 1 if ladder else 0)
+    airy = room >= body + 2
+    shown = Table.grid(padding=(0, 2))
+    shown.add_column(style="dim", no_wrap=True)
+    shown.add_column(justify="right", no_wrap=True, overflow="ellipsis")
+    for fact in facts[:room]:
+        shown.add_row(*fact)
+    columns = Table.grid(padding=(0, 6 if width > _LADDER + 20 else 3))
+    columns.add_row(*([_ladder(live, levels)] if ladder else []), shown)
+    gap = [Text()] if airy else []
+    parts: list[RenderableType] = [title, _state(live), *gap, columns, *gap]
+    parts += last_events(live.recent, "last events", room - body - 2)
+    return one_line_each([*parts, hint])
+
+
+def _ladder(live: LiveRun, count: int) -> Table:
+    engine, instrument = live.session.engine, live.session.engine.instrument
     book = Table.grid(padding=(0, 2))
-    book.add_column(justify="right", style="dim", min_width=12)
-    book.add_column(justify="right", min_width=12)
-    book.add_column(justify="right", style="bold", min_width=8)
+    book.add_column(justify="right", style="dim", no_wrap=True, min_width=9)
+    book.add_column(justify="right", no_wrap=True, min_width=8)
+    book.add_column(justify="right", style="bold", no_wrap=True, min_width=6)
     book.add_row("quantity", "price", "ours")
     ours = {(order.side, order.price): order.remaining for order in engine.orders}
     for side, ladder, style in (
         (Side.SELL, engine.book.asks, "red"),
         (Side.BUY, engine.book.bids, "green"),
     ):
-        levels = ladder.top(5)
+        levels = ladder.top(count)
         for price, quantity in reversed(levels) if side is Side.SELL else levels:
             own = ours.get((side, price))
             book.add_row(
@@ -77,55 +108,67 @@ def render(live: LiveRun, rate: float) -> RenderableType:
                 f"[{style}]{instrument.price(price):f}[/]",
                 f"{instrument.quantity(own):f}" if own else "",
             )
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", min_width=14)
-    facts.add_column(justify="right", min_width=26)
-    spread = f"{instrument.price(ask - bid):f}" if bid is not None and ask is not None else "-"
-    facts.add_row("spread", spread)
+    return book
+
+
+def _facts(live: LiveRun, rate: float, *, ladder: bool) -> list[tuple[str, str]]:
+    """Return names and values, the more important first; without a ladder the best prices among them."""
+    engine = live.session.engine
+    instrument, portfolio = engine.instrument, engine.portfolio
+    bid, ask = engine.best_bid, engine.best_ask
+    known = bid is not None and ask is not None
+    facts = [("spread", f"{instrument.price(ask - bid):f}" if known else "-")]  # type: ignore[operator]
+    if not ladder and known:
+        facts = [("bid / ask", f"{instrument.price(bid):f} / {instrument.price(ask):f}")]  # type: ignore[arg-type]
     for order in engine.orders:
         state = " ..." if order.in_flight else ""
-        facts.add_row(
-            f"our {order.side}",
-            f"{instrument.quantity(order.remaining):f} @ {instrument.price(order.price):f}{state}",
-        )
-    facts.add_row("position", f"{instrument.quantity(portfolio.position):f} {instrument.base}")
-    facts.add_row("equity", _money(engine.equity, instrument.settle))
-    facts.add_row("realized", _money(portfolio.realized_pnl, instrument.settle))
-    facts.add_row("fees", _money(portfolio.fees, instrument.settle))
+        price, quantity = instrument.price(order.price), instrument.quantity(order.remaining)
+        facts.append((f"our {order.side}", f"{quantity:f} @ {price:f}{state}"))
+    facts += [
+        ("position", f"{instrument.quantity(portfolio.position):f} {instrument.base}"),
+        ("equity", _money(engine.equity, instrument.settle)),
+        ("orders / fills", f"{engine.counts['orders']:,} / {engine.counts['fills']:,}"),
+        ("realized", _money(portfolio.realized_pnl, instrument.settle)),
+        ("fees", _money(portfolio.fees, instrument.settle)),
+    ]
     if engine.counts["fundings"]:
-        facts.add_row("funding", _money(portfolio.funding, instrument.settle))
-    facts.add_row("drawdown", _money(engine.max_drawdown, instrument.settle))
-    facts.add_row("orders / fills", f"{engine.counts['orders']:,} / {engine.counts['fills']:,}")
-    facts.add_row("messages", f"{rate:,.0f}/s")
-    facts.add_row("feed latency", f"{live.feed_latency_ns / 1e6:,.1f} ms")
-    elapsed = live.clock.now_ns() - live.start_ns
-    title = Text.assemble(
-        ("mmkit ", "bold"),
-        f"{live.run.strategy} on {instrument.symbol} ({instrument.venue} {instrument.market}), dry run, "
-        f"{format_span(elapsed // 1_000_000_000 * 1_000_000_000)}",
-    )
+        facts.append(("funding", _money(portfolio.funding, instrument.settle)))
+    facts += [
+        ("drawdown", _money(engine.max_drawdown, instrument.settle)),
+        ("messages", f"{rate:,.0f}/s"),
+        ("feed latency", f"{live.feed_latency_ns / 1e6:,.1f} ms"),
+    ]
     for name, (other, _) in live.session.markets.items():
         if name != MAIN:
-            facts.add_row("", "")
-            facts.add_row(name, f"{other.instrument.symbol}")
             held = other.instrument.quantity(other.position)
-            facts.add_row("position", f"{held:f} {other.instrument.base}")
-            facts.add_row("equity", _money(other.equity, other.instrument.settle))
-            fills = f"{other.counts['orders']:,} / {other.counts['fills']:,}"
-            facts.add_row("orders / fills", fills)
-    standing = _state(live)
-    columns = Table.grid(padding=(0, 6))
-    columns.add_row(book, facts)
-    recent = Text("\n".join(f"{clock_of(at)}  {line}" for at, line in live.recent) or "nothing yet")
-    return Group(
-        title,
-        standing,
-        Text(),
-        columns,
-        Text(),
-        Panel(recent, title="last events", title_align="left", border_style="dim", height=10),
-        Text("Ctrl-C pulls the quotes, prints the summary and ends.", style="dim"),
-    )
+            facts += [
+                ("", ""),
+                (name, other.instrument.symbol),
+                ("position", f"{held:f} {other.instrument.base}"),
+                ("equity", _money(other.equity, other.instrument.settle)),
+                ("orders / fills", f"{other.counts['orders']:,} / {other.counts['fills']:,}"),
+            ]
+    return facts
+
+
+def last_events(
+    recent: Sequence[tuple[int, str]], title: str, room: int, most: int = _EVENTS
+) -> list[RenderableType]:
+    """Return the last events in a frame of at most `room` lines; nothing if there is no room for one."""
+    height = min(room, most)
+    if height < 3:
+        return []
+    lines = [f"{clock_of(at)}  {line}" for at, line in recent[-(height - 2) :]]
+    words = Text("\n".join(lines) or "nothing yet", no_wrap=True, overflow="ellipsis")
+    return [Panel(words, title=title, title_align="left", border_style="dim", height=height)]
+
+
+def one_line_each(parts: Sequence[RenderableType]) -> Group:
+    """Return the parts one below the other; what is too long for its line is cut, not broken."""
+    for part in parts:
+        if isinstance(part, Text):
+            part.no_wrap, part.overflow = True, "ellipsis"
+    return Group(*parts)
 
 
 def _state(live: LiveRun) -> Text:
@@ -151,25 +194,33 @@ def clock_of(ts_ns: int) -> str:
 
 def on_terminal(live: LiveRun) -> contextlib.AbstractAsyncContextManager[None]:
     """Refresh one screen until the run ends."""
-    return refreshed(live, render)
+    rate = Rate(live)
+    return refreshed(live, lambda width, height: render(live, rate.now(), width, height))
 
 
 @contextlib.asynccontextmanager
-async def refreshed(live: S, render: Callable[[S, float], RenderableType]) -> AsyncIterator[None]:
+async def refreshed(
+    live: Shown,
+    draw: Callable[[int, int], RenderableType],
+    every_s: float = _REFRESH_S,
+    *,
+    stderr: bool = False,
+) -> AsyncIterator[None]:
     """Show one screen, refreshed, until the block ends; what is logged goes among the last events.
 
     Args:
         live: What is shown.
-        render: Returns the screen for this moment, from `live` and the messages a second.
+        draw: Returns the screen for this moment, of at most so many columns and lines.
+        every_s: How often.
+        stderr: Where, in place of stdout.
     """
-    rate = Rate(live)
-    with log_into(live), Live(console=Console(), auto_refresh=False, screen=True) as display:
+    console = Console(stderr=stderr)
+    with log_into(live), Live(console=console, auto_refresh=False, screen=True) as display:
 
         async def refresh() -> None:
             while True:
-                now = live.clock.now_ns()
-                display.update(render(live, rate.at(now, live.messages)), refresh=True)
-                await asyncio.sleep(_REFRESH_S)
+                display.update(draw(*console.size), refresh=True)
+                await asyncio.sleep(every_s)
 
         async with beside(refresh()):
             yield
@@ -222,7 +273,7 @@ async def in_lines(live: LiveRun) -> AsyncIterator[None]:
             _log.info(
                 "%s messages_per_s=%.0f feed_latency_ms=%.1f",
                 _figures(live.session.engine),
-                rate.at(live.clock.now_ns(), live.messages),
+                rate.now(),
                 live.feed_latency_ns / 1e6,
             )
 

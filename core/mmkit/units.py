@@ -194,3 +194,13 @@ def format_time(ns: int) -> str:
     seconds, rest = divmod(ns, 1_000_000_000)
     time = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
     return f"{time:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03}Z"
+
+
+def format_size(count: int) -> str:
+    """Return a number of bytes as words, such as ``128.3 kB``."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from mmkit.instruments import InstrumentSpec
     from mmkit_binance.compare import Figures
+    from mmkit_binance.compare_picture import Drawn
 
 
 @click.command("compare-feeds", short_help="Websocket beside REST polling: delay, staleness, cost")
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
     help="How often to poll; may be repeated.  [default: 100ms and 1s]",
 )
 @click.option("--duration", default="30s", show_default=True, metavar="TIME", help="How long.")
+@click.option(
+    "--picture",
+    "drawn",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw delay, staleness and cost there, as SVG.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def compare_feeds(
     symbol: str,
@@ -36,6 +45,7 @@ def compare_feeds(
     sandbox: str | None,
     polls: tuple[str, ...],
     duration: str,
+    drawn: Path | None,
     as_json: bool,
 ) -> None:
     """Watch one symbol of Binance over its stream and by polling at once, and compare.
@@ -59,7 +69,19 @@ def compare_feeds(
     if min(*intervals.values(), lasts) <= 0:
         raise UsageError("--poll and --duration: a time above zero was expected, such as 100ms")
     services = {"sandbox": sandbox} if sandbox else {}
-    found = _compare(spec, endpoint, services, intervals, lasts)
+    if drawn is not None and not drawn.absolute().parent.is_dir():
+        raise UsageError(
+            f"--picture: a folder that exists was expected; found '{drawn.parent}', which does not; make it first"
+        )
+    found, feeds = _compare(spec, endpoint, services, intervals, lasts)
+    if drawn is not None:
+        from mmkit_binance.compare_picture import picture
+
+        title = f"{_title(found)}, from {found['server']}"
+        try:
+            drawn.write_text(picture(title, found["measures"], feeds))
+        except OSError as error:
+            raise UsageError(f"--picture: '{drawn}' cannot be written: {error.strerror}") from error
     click.echo(msgspec.json.encode(found) if as_json else _table(found))
 
 
@@ -69,13 +91,23 @@ def _compare(
     services: dict[str, str],
     intervals: dict[str, float],
     lasts: float,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[Drawn]]:
     import asyncio
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
+    import numpy as np
+
     from mmkit.errors import UsageError
-    from mmkit_binance.compare import figures, measure_feed, shared_span, shortest_poll_s
+    from mmkit_binance.compare import (
+        behind_of,
+        delays_of,
+        figures,
+        measure_feed,
+        shared_span,
+        shortest_poll_s,
+    )
+    from mmkit_binance.compare_picture import Drawn
     from mmkit_binance.endpoints import addresses, routes, stream_names
 
     there = addresses(spec.venue, spec.market, endpoint, services)
@@ -99,17 +131,19 @@ def _compare(
     span = shared_span(list(seen.values()))
     stream = seen["websocket"]
     fastest = min(intervals, key=lambda name: intervals[name])
-    rows = [
-        figures(
-            name,
-            one,
-            seen[f"REST every {fastest}"] if name == "websocket" else stream,
-            stream,
-            span,
+    feeds = []
+    for name, one in seen.items():
+        against = f"REST every {fastest}" if name == "websocket" else "websocket"
+        at, ids = (np.array(column, np.int64) for column in (one.at, one.ids))
+        feeds.append(
+            Drawn(
+                figures(name, one, seen[against], stream, span),
+                delays_of(at, ids, stream, span),
+                behind_of(one, seen[against], span),
+                against,
+            )
         )
-        for name, one in seen.items()
-    ]
-    return {
+    found = {
         "symbol": spec.symbol,
         "market": spec.market,
         "server": there.rest,
@@ -117,8 +151,9 @@ def _compare(
         "clock_offset_ms": offset / 1e6,
         "clock_uncertain_ms": uncertain / 1e6,
         "measures": _measures(there.rest, there.loopback, offset, uncertain, fastest),
-        "feeds": rows,
+        "feeds": [feed.figures for feed in feeds],
     }
+    return found, feeds
 
 
 def _measures(server: str, loopback: bool, offset: int, uncertain: int, fastest: str) -> str:
@@ -200,5 +235,8 @@ def _table(found: dict[str, Any]) -> str:
         )
         for line in lines
     ]
-    title = f"{found['symbol']} ({found['market']}), {found['seconds']:.1f} s"
-    return "\n".join([title, *table, "", found["measures"]])
+    return "\n".join([_title(found), *table, "", found["measures"]])
+
+
+def _title(found: dict[str, Any]) -> str:
+    return f"{found['symbol']} ({found['market']}), {found['seconds']:.1f} s"

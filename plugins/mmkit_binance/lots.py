@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from weakref import WeakSet
 
 from mmkit.errors import OffGrid
 from mmkit.instruments import GridParser, Instrument
@@ -16,7 +17,18 @@ _EXCUSED = 10
 _SHARE = 100
 """One in so many may be off; more, and the lot is not the venue's."""
 _REMEMBERED = 20_000
-"""Decimals kept with their integers: some 3 MB at most."""
+"""Decimals kept with their integers: some 3 MB at most,"""
+_REMEMBERED_BY_ALL = 200_000
+"""and by all markets of this process some 30 MB: each has a share when there are more than ten memories,"""
+_REMEMBERED_ALWAYS = 1_000
+"""but no less than this."""
+
+_memories: WeakSet[Callable[[str], int]] = WeakSet()
+
+
+def _most() -> int:
+    share = _REMEMBERED_BY_ALL // max(1, len(_memories))
+    return max(_REMEMBERED_ALWAYS, min(_REMEMBERED, share))
 
 
 def remembered(parse: Callable[[str], int]) -> Callable[[str], int]:
@@ -27,11 +39,12 @@ def remembered(parse: Callable[[str], int]) -> Callable[[str], int]:
     def remembering(text: str) -> int:
         value = look_up(text)
         if value is None:
-            if len(known) >= _REMEMBERED:
+            if len(known) >= _REMEMBERED_ALWAYS and len(known) >= _most():
                 known.clear()
             value = known[text] = parse(text)
         return value
 
+    _memories.add(remembering)
     return remembering
 
 

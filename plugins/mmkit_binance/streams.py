@@ -221,9 +221,7 @@ class Streams:
         base = route.name.partition("-")[0]
         number = self._numbers[base] = self._numbers.get(base, 0) + 1
         route = route._replace(name=base if number == 1 else f"{base}-{number}")
-        connection = Connection(
-            route, self._addresses, self.put, self._limits, self._lifetime_s
-        )
+        connection = Connection(route, self._addresses, self.put, self._limits, self._lifetime_s)
         self.closed.add(route.name)
         now = asyncio.get_running_loop().time()
         self._watch.ask(route.streams, now)

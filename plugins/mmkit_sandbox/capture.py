@@ -1,4 +1,4 @@
-"""Reads recorded captures line by line, as they were written: plain, gzip or xz.
+"""Reads recorded captures line by line, as they were written: plain, gzip, xz or zstd.
 
 A line is one of these; the time is the recorder's, in s, ms, us or ns since the epoch::
 
@@ -6,21 +6,27 @@ A line is one of these; the time is the recorder's, in s, ms, us or ns since the
     <time> {"lastUpdateId": ..., "bids": ...}      a snapshot, of the file's only symbol
     <time>: {...}                                  either of them, as cryptofeed writes it
     <url> -> <time>: {...}                         the answer to a REST request
+    mmkit: <time> ...                              a recorder's own mark, which no stream said
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import logging
 import lzma
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from mmkit.errors import CaptureError
+from mmkit.recording.frames import DAMAGED, MAGIC, Frames
+from mmkit.recording.marks import MARK
 
 _LINE = re.compile(rb"(?:(?P<url>https?://\S+) -> )?(?P<time>\d+(?:\.\d+)?):? ?(?P<json>[{\[].*)")
-_COMMENT = (b"wss://", b"ws://", b"configuration:")
+_COMMENT = (b"wss://", b"ws://", b"configuration:", MARK)
+_log = logging.getLogger(__name__)
 
 
 class Line(NamedTuple):
@@ -42,13 +48,15 @@ class Line(NamedTuple):
 def read_lines(path: Path) -> Iterator[Line]:
     """Yield the lines of a capture.
 
+    A last zstd frame that is not whole is being recorded, or its recorder was killed: it is left out.
+
     Raises:
         CaptureError: if the file is missing, cut short, or has a line that is none of the above.
     """
     number = 0
     try:
-        with _open(path) as file:
-            for number, text in enumerate(file, start=1):  # told in the error below
+        with _open(path) as lines:
+            for number, text in enumerate(lines, start=1):  # told in the error below
                 match = _LINE.match(text)
                 if match is not None:
                     url = match["url"].decode() if match["url"] else ""
@@ -59,21 +67,40 @@ def read_lines(path: Path) -> Iterator[Line]:
                     )
     except FileNotFoundError:
         raise CaptureError(f"{path}: there is no such file") from None
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, OSError) as error:
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, DAMAGED, OSError) as error:
         raise CaptureError(
             f"{path}: cannot be read on after line {number}: {error}; if the file was cut short, "
             "copy it anew"
         ) from error
 
 
-def _open(path: Path) -> IO[bytes] | gzip.GzipFile | lzma.LZMAFile:
-    with path.open("rb") as file:
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Iterable[bytes]]:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
         magic = file.read(6)
-    if magic.startswith(b"\x1f\x8b"):
-        return gzip.open(path, "rb")
-    if magic == b"\xfd7zXZ\x00":
-        return lzma.open(path, "rb")
-    return path.open("rb")
+        file.seek(0)
+        if magic.startswith(b"\x1f\x8b"):
+            yield stack.enter_context(gzip.open(file, "rb"))
+        elif magic == b"\xfd7zXZ\x00":
+            yield stack.enter_context(lzma.open(file, "rb"))
+        elif magic.startswith(MAGIC):
+            yield _of_frames(path, Frames(file))
+        else:
+            yield file
+
+
+def _of_frames(path: Path, frames: Frames) -> Iterator[bytes]:
+    rest = b""
+    for content in frames:
+        *lines, rest = (rest + content).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+    if frames.unfinished:
+        _log.warning(
+            "a last frame that is not whole is left out; file=%s bytes=%d", path, frames.unfinished
+        )
 
 
 def _nanoseconds(text: bytes) -> int:

@@ -212,6 +212,40 @@ def test_ctrl_c_ends_it_with_a_summary_that_says_how_a_backtest_reads_it(tmp_pat
     assert report.json["gaps"] == 1
 
 
+def test_what_was_recorded_is_played_by_the_sandbox_and_recorded_again_it_is_the_same(
+    tmp_path: Path,
+) -> None:
+    def said(userdir: Path) -> list[bytes]:
+        lines = [line for path in raw_files(userdir) for line in raw_lines(path)]
+        return [line.partition(b" ")[2] for line in lines if line[:1].isdigit()]
+
+    with exchange(tmp_path) as url:
+        userdir = userdir_for(tmp_path, url)
+        first = start("record", "-c", userdir / "config.yml", cwd=tmp_path)
+        until(lambda: recorded_lines(userdir) > 80)
+        first.terminate()
+        ended = Ended(first)
+    (path,) = raw_files(userdir)
+    with exchange(tmp_path, "--replay", path) as url:
+        again = userdir_for(tmp_path / "again", url)
+        second = start("record", "-c", again / "config.yml", cwd=tmp_path)
+        until(lambda: said(userdir)[-1] in said(again))
+        second.terminate()
+        ended_again = Ended(second)
+
+    assert (ended.status, ended_again.status) == (130, 130), ended.stderr + ended_again.stderr
+    # It is played to whoever listens: what came before both streams were heard is not heard again.
+    assert len(said(again)) > 20
+    assert set(said(again)) <= set(said(userdir))
+    (reread,) = [rows for rows in sessions(dataset(again)) if rows]
+    (rows,) = [rows for rows in sessions(dataset(userdir)) if rows]
+    assert GapReason.SEQUENCE not in [reason for _, reason in marks(reread)]
+    ours, theirs = books(reread), books(rows)
+    shifts = {at - moment for at, moment in zip(list(ours)[-10:], list(theirs)[-10:], strict=True)}
+    assert list(ours.values())[-10:] == list(theirs.values())[-10:]
+    assert max(shifts) - min(shifts) <= 1_000_000  # one clock moved onto another
+
+
 def test_a_lost_connection_is_a_gap_with_its_reason_in_both(tmp_path: Path) -> None:
     with exchange(tmp_path) as url:
         userdir = userdir_for(tmp_path, url)

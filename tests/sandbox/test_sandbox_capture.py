@@ -10,6 +10,7 @@ import pytest
 from sandbox_fixtures import DATA, SPOT_CAPTURE, USDM_CAPTURE
 
 from mmkit.errors import CaptureError
+from mmkit.recording.frames import frame
 from mmkit_sandbox.capture import Line, read_lines
 from mmkit_sandbox.replay import open_replay
 
@@ -36,17 +37,36 @@ def test_the_unit_of_time_is_told_by_its_size(
     assert list(read_lines(path)) == [Line(1, ts, b'{"stream":"x"}', "")]
 
 
-def test_plain_gzip_and_xz_read_alike(tmp_path: Path) -> None:
+def test_plain_gzip_xz_and_zstd_read_alike(tmp_path: Path) -> None:
     raw = b'1 {"a":1}\nwss://stream <-> 3\nconfiguration: {}\n\nhttps://x/depth?symbol=A -> 2.5: {"b":2}\n'
-    paths = [tmp_path / name for name in ("plain", "gzip", "xz")]
+    paths = [tmp_path / name for name in ("plain", "gzip", "xz", "zstd")]
     paths[0].write_bytes(raw)
     paths[1].write_bytes(gzip.compress(raw))
     paths[2].write_bytes(lzma.compress(raw))
+    # Frames that end within a line, and one that its writer had not finished.
+    paths[3].write_bytes(frame(raw[:5]) + frame(raw[5:]) + frame(b"9 {}\n")[:-3])
     for path in paths:
         assert list(read_lines(path)) == [
             Line(1, 10**9, b'{"a":1}', ""),
             Line(5, 2_500_000_000, b'{"b":2}', "https://x/depth?symbol=A"),
         ]
+
+
+def test_a_recorders_marks_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "day.zst"
+    path.write_bytes(
+        frame(b'mmkit: 7 start {"symbol":"X"}\n8 {"a":1}\nmmkit: 9 gap recorder why\n')
+    )
+    assert [line.number for line in read_lines(path)] == [2]
+
+
+def test_a_damaged_frame_is_named_with_the_last_good_line(tmp_path: Path) -> None:
+    path = tmp_path / "day.zst"
+    damaged = bytearray(frame(b"8 {}\n" * 500))
+    damaged[-6] ^= 0xFF
+    path.write_bytes(frame(b"8 {}\n" * 3) + damaged + frame(b"8 {}\n"))
+    with pytest.raises(CaptureError, match=r"day\.zst: cannot be read on after line 3:"):
+        list(read_lines(path))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

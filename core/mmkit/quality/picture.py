@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
 
 from mmkit.quality.findings import Finding
+from mmkit.svg import TEXT, Canvas
 from mmkit.tape import KIND, LAST, Kind, Tape
 from mmkit.units import format_time
 
 _WIDTH, _LEFT, _RIGHT = 1200, 170, 30
 _LANE, _BARS, _SPACE = 16, 60, 10
 _BINS = 500
-_KNOWN, _UNKNOWN, _ERROR, _NOTE, _COUNT, _TEXT = (
+_KNOWN, _UNKNOWN, _ERROR, _NOTE, _COUNT = (
     "#5aa469",
     "#c8443c",
     "#c8443c",
     "#8a8f98",
     "#4a78b5",
-    "#333333",
 )
 
 
@@ -29,7 +28,7 @@ class Picture:
     """Lanes over time, market below market."""
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
+        self._canvas = Canvas(_WIDTH)
         self._y = _SPACE
 
     def market(
@@ -49,13 +48,13 @@ class Picture:
         """
         begin, end = int(tape.ts_local[0]), int(tape.ts_local[-1])
         end = max(end, begin + 1)
-        self._text(_LEFT, self._y + 14, title, size=15)
+        self._canvas.text(_LEFT, self._y + 14, title, size=15)
         self._y += 26
         self._lane("book known")
-        self._rect(_LEFT, self._y, self._inside, _LANE, _KNOWN)
+        self._canvas.rect(_LEFT, self._y, self._inside, _LANE, _KNOWN)
         for start, stop in unknown:
             x = self._x(start, begin, end)
-            self._rect(x, self._y, max(self._x(stop, begin, end) - x, 1.5), _LANE, _UNKNOWN)
+            self._canvas.rect(x, self._y, max(self._x(stop, begin, end) - x, 1.5), _LANE, _UNKNOWN)
         self._y += _LANE + _SPACE
         what, last = tape.kind & KIND, tape.kind & LAST != 0
         told = last & np.isin(what, (Kind.LEVEL, Kind.SNAPSHOT))
@@ -66,20 +65,15 @@ class Picture:
             if places:
                 color = _ERROR if finding.grade == "error" else _NOTE
                 self._lane(f"{finding.code} ({finding.count:,})", color)
-                self._rect(_LEFT, self._y, self._inside, _LANE, "#f1f1f1")
+                self._canvas.rect(_LEFT, self._y, self._inside, _LANE, "#f1f1f1")
                 for x in sorted({round(self._x(at, begin, end), 1) for at in places}):
-                    self._rect(x, self._y, 1.5, _LANE, color)
+                    self._canvas.rect(x, self._y, 1.5, _LANE, color)
                 self._y += _LANE + 4
         self._axis(begin, end)
 
     def svg(self) -> str:
         """Return the whole."""
-        head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{self._y}" '
-            f'viewBox="0 0 {_WIDTH} {self._y}" font-family="sans-serif">'
-        )
-        ground = f'<rect width="{_WIDTH}" height="{self._y}" fill="white"/>'
-        return "\n".join([head, ground, *self._parts, "</svg>", ""])
+        return self._canvas.svg(self._y)
 
     @property
     def _inside(self) -> int:
@@ -89,47 +83,29 @@ class Picture:
         share = min(max((at - begin) / (end - begin), 0.0), 1.0)
         return _LEFT + self._inside * share
 
-    def _lane(self, name: str, color: str = _TEXT) -> None:
-        self._text(_LEFT - 8, self._y + 12, name, anchor="end", color=color)
+    def _lane(self, name: str, color: str = TEXT) -> None:
+        self._canvas.text(_LEFT - 8, self._y + 12, name, anchor="end", color=color)
 
     def _bars(self, name: str, times: npt.NDArray[np.int64], begin: int, end: int) -> None:
         counts, _ = np.histogram(times, bins=_BINS, range=(begin, end))
         most = int(counts.max()) if len(counts) else 0
         seconds = (end - begin) / 1e9 / _BINS
         self._lane(name)
-        self._text(_LEFT - 8, self._y + 28, f"up to {most / seconds:,.3g}/s", anchor="end", size=10)
+        self._canvas.text(
+            _LEFT - 8, self._y + 28, f"up to {most / seconds:,.3g}/s", anchor="end", size=10
+        )
         bottom, wide = self._y + _BARS, self._inside / _BINS
         for number in np.flatnonzero(counts).tolist():
             tall = max(_BARS * int(counts[number]) / most, 1)
-            self._rect(_LEFT + number * wide, bottom - tall, wide, tall, _COUNT)
-        self._rect(_LEFT, bottom, self._inside, 0.5, _TEXT)
+            self._canvas.rect(_LEFT + number * wide, bottom - tall, wide, tall, _COUNT)
+        self._canvas.rect(_LEFT, bottom, self._inside, 0.5, TEXT)
         self._y = bottom + _SPACE
 
     def _axis(self, begin: int, end: int) -> None:
         for number in range(6):
             at = begin + (end - begin) * number // 5
             x = self._x(at, begin, end)
-            self._rect(x, self._y, 0.7, 5, _TEXT)
+            self._canvas.rect(x, self._y, 0.7, 5, TEXT)
             anchor = "start" if number == 0 else "end" if number == 5 else "middle"
-            self._text(x, self._y + 18, format_time(at), anchor=anchor, size=10)
+            self._canvas.text(x, self._y + 18, format_time(at), anchor=anchor, size=10)
         self._y += 40
-
-    def _rect(self, x: float, y: float, width: float, height: float, color: str) -> None:
-        self._parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.2f}" height="{height:.1f}" fill="{color}"/>'
-        )
-
-    def _text(
-        self,
-        x: float,
-        y: float,
-        words: str,
-        *,
-        anchor: str = "start",
-        size: int = 11,
-        color: str = _TEXT,
-    ) -> None:
-        self._parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-            f'fill="{color}">{escape(words)}</text>'
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from functools import cache
 from typing import IO
@@ -20,11 +21,11 @@ _LEVEL = 3  # level 9 takes 3 to 15 % less room, at two to four times the cost
 
 def frame(content: bytes) -> bytes:
     """Return `content` as a frame with a checksum."""
-    return _packer().compress(content)
+    return _packer(threading.get_ident()).compress(content)
 
 
 @cache
-def _packer() -> zstandard.ZstdCompressor:
+def _packer(thread: int) -> zstandard.ZstdCompressor:  # not to be used by two threads at once
     return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
 
 

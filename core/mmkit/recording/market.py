@@ -37,7 +37,7 @@ class Recording:
         has_raw: Whether raw messages are.
         messages: Messages so far.
         rows: Rows so far.
-        gaps: Gaps so far, but for the first row's.
+        gaps: Gaps so far, but for the first row of a stream.
         lag_ns: Of the last message, ``ts_local - ts_exchange``.
         worst_lag_ns: The largest since `forget_worst`.
 
@@ -52,6 +52,7 @@ class Recording:
         self.has_raw = raw
         self._lock = Lock(self.place.folder)
         self._begun = False
+        self._paused = False
         self._turned = False
         self._newest = 0  # largest ts_exchange
         self.messages = self.rows = self.gaps = 0
@@ -150,17 +151,35 @@ class Recording:
         self.raw.flush()
         self._log.flush()
 
+    def pause(self, now_ns: int, why: str) -> None:
+        """Write down that nothing is known from here on and why, until `resume`."""
+        if not self._begun or self._paused:
+            return
+        self._paused = True
+        self.gaps += 1
+        self._end(now_ns, why)
+        self._log.turn()
+
+    def resume(self, now_ns: int) -> None:
+        """Write down that it goes on after a `pause`."""
+        if self._paused and self.has_raw:
+            self.raw.add(head_line(now_ns, "start", self.instrument), now_ns)
+        self._paused = False
+
     def stop(self, now_ns: int, why: str) -> None:
         """Write down that recording ends here and why, and make a part of the last rows."""
         if not self._begun:
             return
+        if not self._paused:
+            self._end(now_ns, f"recording stopped: {why}")
+        self._log.finish()
+
+    def _end(self, now_ns: int, words: str) -> None:
         if self.has_raw:
-            line = gap_line(now_ns, GapReason.RECORDER, f"recording stopped: {why}")
-            self.raw.add(line, now_ns)
+            self.raw.add(gap_line(now_ns, GapReason.RECORDER, words), now_ns)
         if self.rows:
             self._log.add([gap_row(self._newest, now_ns)])
         self.flush()
-        self._log.finish()
 
     def close(self) -> None:
         """Let go of files and folder."""

@@ -26,7 +26,8 @@ PART_NS = 300 * 10**9
 PART_ROWS = 1_000_000
 """or so many."""
 
-_threads: list[ThreadPoolExecutor] = []
+_thread = ThreadPoolExecutor(1, "parts")
+"""Makes the parts of all markets, one at a time, so that memory stays small."""
 
 
 class RowLog:
@@ -64,7 +65,7 @@ class RowLog:
         self.parts = self.stored = 0
         with explained(place.open):
             place.open.mkdir(parents=True, exist_ok=True)
-        _thread().submit(_load)
+        _thread.submit(_load)
 
     def recover(self, gap: Row | None) -> None:
         """Make parts of the journals that an earlier session left.
@@ -125,7 +126,7 @@ class RowLog:
         if self._journal is not None:
             path = self._path(self._first_ns)
             self._close_journal()
-            self._making.append(_thread().submit(self._make, path))
+            self._making.append(_thread.submit(self._make, path))
 
     def finish(self) -> None:
         """Flush, make the last part, and wait for all of them."""
@@ -209,10 +210,3 @@ def _whole(raw: bytes) -> npt.NDArray[Any]:
     table = np.frombuffer(raw, dtype=RECORD, count=len(raw) // RECORD.itemsize)
     ends = np.flatnonzero(table["kind"] & LAST)
     return table[: int(ends[-1]) + 1 if len(ends) else 0]
-
-
-def _thread() -> ThreadPoolExecutor:
-    """Return the one thread that makes parts: of many markets one at a time, so that memory stays small."""
-    if not _threads:
-        _threads.append(ThreadPoolExecutor(1, "parts"))
-    return _threads[0]

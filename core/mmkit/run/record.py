@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from mmkit.clock import Clock, SystemClock
-from mmkit.errors import FeedError, MmkitError
-from mmkit.interfaces import DataSource
-from mmkit.recording.market import Recording
-from mmkit.run.assembly import live_sources, told_of
+from mmkit.errors import MmkitError
+from mmkit.run.assembly import services, told_of
+from mmkit.run.record_market import RecordedMarket
 
 if TYPE_CHECKING:
     from mmkit.config import Config
 
-_log = logging.getLogger("mmkit.record")
-
 FLUSH_S = 0.75
 """How often everything is handed to the system. A kill may lose so much; a second is promised."""
+SNAPSHOT_EVERY_S = 1.0
+"""Between two requests for the snapshots that a day begins with. One of Binance's weighs 50 on spot, 20 on
+USD-M: so they take half of what it allows an address a minute (6000, 2400), however many symbols there are."""
+_OPENING = 8  # markets that ask for their instrument at once
+_INTERRUPTED = "interrupted"
 
 
 class Recorded(msgspec.Struct, kw_only=True):
@@ -34,7 +35,9 @@ class Recorded(msgspec.Struct, kw_only=True):
         venue: ccxt's exchange id.
         kind: ``spot``, ``usdm`` or ``coinm``.
         symbol: ccxt's unified symbol.
-        tick: Smallest price step; a capture does not carry it.
+        failed: Why it was not recorded at the end; empty if it was.
+        failures: How often it failed; it may have been recorded again since.
+        tick: Smallest price step; a capture does not carry it. Empty if it never began.
         lot: Smallest quantity step.
         raw: Folder of the raw messages; empty if the source has none.
         rows_in: Folder of the rows.
@@ -51,17 +54,19 @@ class Recorded(msgspec.Struct, kw_only=True):
     venue: str
     kind: str
     symbol: str
-    tick: str
-    lot: str
-    raw: str
-    rows_in: str
-    messages: int
-    rows: int
-    gaps: int
-    raw_bytes: int
-    stored_bytes: int
-    parts: int
-    parts_bytes: int
+    failed: str
+    failures: int
+    tick: str = ""
+    lot: str = ""
+    raw: str = ""
+    rows_in: str = ""
+    messages: int = 0
+    rows: int = 0
+    gaps: int = 0
+    raw_bytes: int = 0
+    stored_bytes: int = 0
+    parts: int = 0
+    parts_bytes: int = 0
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -82,13 +87,26 @@ class LiveRecording:
     """What a session shows while it goes on.
 
     Attributes:
-        recordings: By market.
+        markets: By their names in the configuration.
         clock: The run's.
         start_ns: When it began.
+        recent: The last lines of the log, oldest first, with their times.
     """
 
-    def __init__(self, recordings: Mapping[str, Recording], clock: Clock, start_ns: int) -> None:
-        self.recordings, self.clock, self.start_ns = recordings, clock, start_ns
+    def __init__(self, markets: Mapping[str, RecordedMarket], clock: Clock, start_ns: int) -> None:
+        self.markets, self.clock, self.start_ns = markets, clock, start_ns
+        self.recent: list[tuple[int, str]] = []
+
+    @property
+    def messages(self) -> int:
+        """Messages of all markets so far."""
+        recordings = [one.recording for one in self.markets.values()]
+        return sum(one.messages for one in recordings if one is not None)
+
+    def remember(self, ts_local: int, line: str) -> None:
+        """Keep `line` among the last few."""
+        self.recent.append((ts_local, line))
+        del self.recent[:-40]
 
 
 Watcher = Callable[[LiveRecording], contextlib.AbstractAsyncContextManager[None]]
@@ -102,147 +120,150 @@ async def record(
     watcher: Watcher | None = None,
     clock: Clock | None = None,
 ) -> tuple[Summary, MmkitError | None, bool]:
-    """Record every market of the configuration until `duration_ns` has passed, Ctrl-C, SIGTERM, or a failure.
+    """Record every market of the configuration until `duration_ns` has passed, Ctrl-C or SIGTERM.
+
+    A market that fails ends no other: it is tried again when there is hope. A disk that takes no more ends
+    all of them.
 
     Returns:
-        What was recorded; what ended it early, if something did; and whether it was interrupted.
+        What was recorded; what ended it early, or else what the first market that is not recorded at the
+        end failed with; and whether it was interrupted.
 
     Raises:
-        MmkitError: if it could not begin.
+        MmkitError: if no market could begin.
     """
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        sources = await stack.enter_async_context(live_sources(config, clock))
-        recordings: dict[str, Recording] = {}
-        for market, source in sources.items():
-            with told_of(market):
-                recordings[market] = await _open(config, source)
-            stack.callback(recordings[market].close)
-        for market, recording in recordings.items():
-            with told_of(market):
-                recording.begin(clock.now_ns())
-        live = LiveRecording(recordings, clock, clock.now_ns())
+        endpoints = await stack.enter_async_context(services(config, clock))
+        markets: dict[str, RecordedMarket] = {}
+        stack.push_async_callback(_close, markets)
+        for name in config.markets:
+            markets[name] = RecordedMarket(config, name, clock, endpoints)
+        live = LiveRecording(markets, clock, clock.now_ns())
         async with watcher(live) if watcher else contextlib.nullcontext():
-            failure, interrupted = await _Loop(live, sources).run(duration_ns)
-        ended = str(failure) if failure else "interrupted" if interrupted else "time was up"
-        return _summary(live, ended), failure, interrupted
+            failure, ended = await _Loop(live).run(duration_ns)
+        failed = next((one.failure for one in markets.values() if one.failure is not None), None)
+        if (failure := failure or failed) and not _begun(live):
+            raise failure
+        return _summary(live, ended), failure, ended == _INTERRUPTED
 
 
-async def _open(config: Config, source: DataSource) -> Recording:
-    instrument = await source.instrument()
-    waiting: list[Recording] = []
+async def _close(markets: Mapping[str, RecordedMarket]) -> None:
+    for market in markets.values():
+        await market.close_source()
+        if market.recording is not None:
+            market.recording.close()
 
-    def tap(raw: bytes, ts_local: int, url: str = "") -> None:
-        waiting[0].message(raw, ts_local, url)
 
-    has_raw = source.tap(tap)
-    if not has_raw:
-        _log.warning(
-            "the source has no raw messages, only rows are kept symbol=%s", instrument.symbol
-        )
-    waiting.append(Recording(config.userdir, instrument, raw=has_raw))
-    return waiting[0]
+def _begun(live: LiveRecording) -> bool:
+    return any(one.recording is not None for one in live.markets.values())
 
 
 class _Loop:
-    """Lets every source run, and hands what it brings to the system, until something ends it."""
+    """Lets every market run, and hands what it brings to the system, until something ends it."""
 
-    def __init__(self, live: LiveRecording, sources: Mapping[str, DataSource]) -> None:
-        self._live, self._sources = live, sources
+    def __init__(self, live: LiveRecording) -> None:
+        self._live = live
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._begin_day: asyncio.Queue[RecordedMarket] = asyncio.Queue()
 
-    async def run(self, duration_ns: int | None) -> tuple[MmkitError | None, bool]:
-        """Return what failed, if something did, and whether a signal ended it."""
+    async def run(self, duration_ns: int | None) -> tuple[MmkitError | None, str]:
+        """Return what ended all of it, if something did, and why it ended, in words."""
         loop = asyncio.get_running_loop()
-        interrupted = asyncio.Event()
-        tasks = {
-            *(loop.create_task(self._pump(market)) for market in self._sources),
-            loop.create_task(self._flush()),
-            loop.create_task(_wait(interrupted)),
-        }
+        opening = asyncio.Semaphore(_OPENING)
+        jobs = [one.run(opening, self._look) for one in self._live.markets.values()]
+        jobs += [self._flush(), self._ask_snapshots()]
+        tasks = [loop.create_task(self._guard(job)) for job in jobs]
         signals = (signal.SIGINT, signal.SIGTERM)
         for number in signals:
-            loop.add_signal_handler(number, interrupted.set)
+            loop.add_signal_handler(number, self._end, _INTERRUPTED)
         try:
             seconds = None if duration_ns is None else duration_ns / 1e9
-            done, _ = await asyncio.wait(
-                tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            failure = _failure(done)
+            await asyncio.wait([self._ended], timeout=seconds)
+            self._end("time was up")
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             for number in signals:
                 loop.remove_signal_handler(number)
-        why = "interrupted" if interrupted.is_set() else "its time was up"
-        return self._stop(f"{failure}" if failure else why, failure), interrupted.is_set()
+        error = self._ended.exception()
+        if error is not None and not isinstance(error, MmkitError):
+            raise error
+        ended = str(error) if error else self._ended.result()
+        return self._stop(ended, error), ended
 
-    async def _pump(self, market: str) -> None:
-        recording = self._live.recordings[market]
-        with told_of(market):
-            async for rows in self._sources[market].stream():
-                recording.take(rows)
-            raise FeedError("the data source ended by itself; a live one goes on for ever")
+    async def _guard(self, job: Coroutine[None, None, None]) -> None:
+        """Let what a job raises end everything."""
+        try:
+            await job
+        except Exception as error:  # noqa: BLE001 - `run` raises it, or returns it if it is ours
+            if not self._ended.done():
+                self._ended.set_exception(error)
+
+    def _end(self, why: str) -> None:
+        if not self._ended.done():
+            self._ended.set_result(why)
+
+    def _look(self) -> None:
+        """End it if there is nothing left to wait for."""
+        markets = self._live.markets.values()
+        # That none can begin is for the user to know now, not after days of trying again.
+        hopeless = not _begun(self._live) and all(one.failure for one in markets)
+        if hopeless or all(one.lost for one in markets):
+            self._end("every market failed" if len(markets) > 1 else "the market failed")
 
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_S)
-            for market, recording in self._live.recordings.items():
-                with told_of(market):
+            for name, market in self._live.markets.items():
+                if (recording := market.recording) is None:
+                    continue
+                with told_of(name):
                     recording.flush()
-                    if recording.turned():
-                        # So that the new day's file can be read without the one before.
-                        self._sources[market].ask_snapshot()
+                if recording.turned():
+                    self._begin_day.put_nowait(market)
+
+    async def _ask_snapshots(self) -> None:
+        """Ask for a snapshot where a new day's file has begun, so that it can be read without the one before."""
+        while True:
+            market = await self._begin_day.get()
+            market.ask_snapshot()
+            await asyncio.sleep(SNAPSHOT_EVERY_S)
 
     def _stop(self, why: str, failure: MmkitError | None) -> MmkitError | None:
         """Write down that it ends; one that cannot does not keep the others from it."""
-        for market, recording in self._live.recordings.items():
+        for name, market in self._live.markets.items():
+            if market.recording is None:
+                continue
             try:
-                with told_of(market):
-                    recording.stop(self._live.clock.now_ns(), why)
+                with told_of(name):
+                    market.recording.stop(self._live.clock.now_ns(), why)
             except MmkitError as error:
                 failure = failure or error
         return failure
 
 
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
-
-
-def _failure(done: set[asyncio.Task[None]]) -> MmkitError | None:
-    """Return the error that ended it; re-raise one that is no error of ours to explain."""
-    for task in done:
-        error = task.exception()
-        if isinstance(error, MmkitError):
-            return error
-        if error is not None:
-            raise error
-    return None
-
-
 def _summary(live: LiveRecording, ended: str) -> Summary:
-    markets = []
-    for name, one in live.recordings.items():
-        parts, parts_bytes = one.parts
-        instrument = one.instrument
-        markets.append(
-            Recorded(
-                market=name,
-                venue=instrument.venue,
-                kind=instrument.market,
-                symbol=instrument.symbol,
-                tick=f"{instrument.tick:f}",
-                lot=f"{instrument.lot:f}",
-                raw=str(one.place.raw) if one.has_raw else "",
-                rows_in=str(one.place.partition),
-                messages=one.messages,
-                rows=one.rows,
-                gaps=one.gaps,
-                raw_bytes=one.raw.size,
-                stored_bytes=one.raw.stored,
-                parts=parts,
-                parts_bytes=parts_bytes,
-            )
-        )
     seconds = (live.clock.now_ns() - live.start_ns) / 1e9
+    markets = [_recorded(market) for market in live.markets.values()]
     return Summary(seconds=round(seconds, 3), ended=ended, markets=markets)
+
+
+def _recorded(market: RecordedMarket) -> Recorded:
+    told = Recorded(
+        market=market.name,
+        venue=market.spec.venue,
+        kind=market.spec.market,
+        symbol=market.symbol,
+        failed=str(market.failure or ""),
+        failures=market.failures,
+    )
+    if (one := market.recording) is not None:
+        told.tick, told.lot = f"{one.instrument.tick:f}", f"{one.instrument.lot:f}"
+        told.raw = str(one.place.raw) if one.has_raw else ""
+        told.rows_in = str(one.place.partition)
+        told.messages, told.rows, told.gaps = one.messages, one.rows, one.gaps
+        told.raw_bytes, told.stored_bytes = one.raw.size, one.raw.stored
+        told.parts, told.parts_bytes = one.parts
+    return told

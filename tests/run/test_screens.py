@@ -1,0 +1,154 @@
+"""What is drawn on a terminal: real commands on a pseudo terminal, read by a terminal emulator."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+from processes import write_config
+
+CONFIG = """
+instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}
+services: [{plugin: sandbox, symbols: ["BTC/USDT:USDT", "ETH/USDT:USDT"]}]
+data: {plugin: binance, endpoint: sandbox}
+strategy: {plugin: join_best, every: 100ms, size: "0.01", max_position: "0.05"}
+"""
+COMMAND = "import sys; from mmkit.cli import main; sys.exit(main())"
+ALTERNATE, MAIN = b"\x1b[?1049h", b"\x1b[?1049l"
+HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
+
+
+class Terminal:
+    """A terminal of a size, with a command in it.
+
+    Attributes:
+        raw: All that was written to it so far.
+    """
+
+    def __init__(self, columns: int, lines: int, words: tuple[str, ...], cwd: Path) -> None:
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self.raw = b""
+        self.child = pexpect.spawn(
+            sys.executable,
+            ["-c", COMMAND, *words],
+            dimensions=(lines, columns),
+            cwd=str(cwd),
+            env={**os.environ, "TERM": "xterm-256color"},  # type: ignore[arg-type]
+        )
+
+    def read(self, seconds: float, until: str = "") -> list[str]:
+        """Return the screen after so long, or when it shows something."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and (not until or until not in "\n".join(self.lines)):
+            try:
+                said = self.child.read_nonblocking(1 << 16, 0.1)
+            except pexpect.TIMEOUT:
+                continue
+            except pexpect.EOF:
+                break
+            self.raw += said
+            self._stream.feed(said)
+        assert until in "\n".join(self.lines), self.lines
+        return self.lines
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self._screen.display]
+
+    def resize(self, columns: int, lines: int) -> None:
+        self.child.setwinsize(lines, columns)
+        self._screen.resize(lines, columns)
+
+    def interrupt(self) -> tuple[int, str]:
+        """Press Ctrl-C; return the exit status and what was written after the screen was left."""
+        self.child.sendintr()
+        self.read(10)
+        self.child.close()
+        return int(self.child.exitstatus), self.raw.rpartition(MAIN)[2].decode()
+
+
+@contextmanager
+def terminal(
+    tmp_path: Path, columns: int, lines: int, command: str, *words: str
+) -> Iterator[Terminal]:
+    write_config(tmp_path / "user_data", CONFIG)
+    one = Terminal(columns, lines, (command, "-c", "user_data/config.yml", *words), tmp_path)
+    try:
+        yield one
+    finally:
+        one.child.close(force=True)
+
+
+SHOWN = {
+    "trade": (
+        "mmkit join_best on",
+        "feed latency",
+        "Ctrl-C pulls the quotes, prints the summary and ends.",
+    ),
+    "watch": ("mmkit watch ", "BTC/USDT:USDT", "Ctrl-C prints the summary and ends."),
+    "record": ("mmkit record ", "BTC/USDT:USDT", "Ctrl-C prints the summary and ends."),
+}
+SUMMARY = {"trade": "strategy      join_best", "watch": "time ", "record": "recorded "}
+
+
+@pytest.mark.parametrize("command", list(SHOWN))
+def test_a_screen_fits_also_when_it_shrinks_and_ctrl_c_leaves_a_cursor_and_a_summary(
+    command: str, tmp_path: Path
+) -> None:
+    head, known, hint = SHOWN[command]
+    with terminal(tmp_path, 80, 24, command) as one:
+        one.read(15, until="synchronised" if command == "record" else known)
+        large = one.read(5, until=hint)
+        one.resize(40, 10)
+        small = one.read(1.3)  # it is drawn every second, or more often
+        status, left = one.interrupt()
+
+    assert large[0].startswith(head)
+    assert any(known in line for line in large)
+    assert [line for line in large if line][-1] == hint
+    assert any(line.startswith("╭") and line.endswith("╮") for line in large)
+    assert small[0].startswith(head)
+    assert [line for line in small if line][-1][:38] == hint[:38]
+    assert sum(line.startswith(head) for line in small) == 1
+    assert sum(line.startswith(hint[:30]) for line in small) == 1
+
+    assert status == 130
+    assert one.raw.count(ALTERNATE) == one.raw.count(MAIN) == 1
+    assert one.raw.rindex(SHOW) > one.raw.rindex(HIDE)
+    assert left.startswith(SUMMARY[command])
+    assert "\x1b" not in left.replace(SHOW.decode(), "")
+    assert "Traceback" not in left
+
+
+def test_a_failed_market_is_on_the_screen_and_in_the_summary(tmp_path: Path) -> None:
+    symbols = ("--symbol", "BTC/USDT:USDT", "--symbol", "LTC/USDT:USDT")
+    with terminal(tmp_path, 80, 24, "record", *symbols) as one:
+        screen = one.read(15, until="FAILED LTC/USDT:USDT, not tried again: ")
+        one.read(15, until="synchronised symbol=BTCUSDT")
+        status, left = one.interrupt()
+
+    assert sum("FAILED" in line for line in screen) == 1
+    assert status == 3
+    assert "1 of 2 markets failed" in left
+
+
+def test_of_many_symbols_a_small_screen_shows_as_many_as_fit_and_says_how_many_do_not(
+    tmp_path: Path,
+) -> None:
+    bases = ("BTC", "ETH", "SOL", "XRP", "BNB", "ADA", "TRX", "DOT", "LTC")
+    symbols = tuple(word for base in bases for word in ("--symbol", f"{base}/USDT:USDT"))
+    with terminal(tmp_path, 40, 10, "record", *symbols) as one:
+        screen = one.read(15, until="FAILED: 5 more")
+        one.interrupt()
+
+    assert sum(line.startswith("FAILED ") for line in screen) == 2
+    assert any(line.startswith("BTC/USDT:USDT") for line in screen)
+    assert screen[-1] == "" or screen[-1].startswith("Ctrl-C")
