@@ -194,3 +194,16 @@ def format_time(ns: int) -> str:
     seconds, rest = divmod(ns, 1_000_000_000)
     time = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
     return f"{time:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03}Z"
+
+
+_SIZES = ("bytes", "KB", "MB", "GB", "TB")
+
+
+def format_size(count: int) -> str:
+    """Return a number of bytes for people: ``12.3 MB``."""
+    size = float(count)
+    for unit in _SIZES:
+        if size < 1000 or unit == _SIZES[-1]:
+            break
+        size /= 1000
+    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"

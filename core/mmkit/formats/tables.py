@@ -101,7 +101,7 @@ def load_table(path: Path, suffix: str) -> Tape:
     if head is None:
         raise DataError(
             f"{path}: a table that 'mmkit data convert' wrote was expected; found none of its notes on the "
-            "instrument"
+            "instrument; parts that 'mmkit record' and 'mmkit data import' wrote are read by 'data: {plugin: rows}'"
         )
     try:
         found = msgspec.json.decode(head, type=_Head)
