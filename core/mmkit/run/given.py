@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmkit.discovery import USERDIR
 from mmkit.errors import ConfigError, DataError, Mistake, UsageError
-from mmkit.formats import SUFFIXES, load
+from mmkit.formats import SUFFIXES, is_ours, load
 from mmkit.instruments import Instrument
 from mmkit.recording.imports import Given
 from mmkit.run.backtest import load_tape
@@ -48,7 +48,7 @@ def given_tapes(
 
         return [Given(load_tape(load_config(config, overrides, userdir=userdir), market), [])]
     names = [Path(path).name for path in given]
-    ours = [path for path in given if Path(path).suffix.lower() in SUFFIXES]
+    ours = [path for path in given if is_ours(Path(path))]
     if ours and len(ours) < len(given):
         raise UsageError(
             f"files of {', '.join(SUFFIXES)}, or files of a data source, were expected; found both: "
@@ -88,7 +88,7 @@ def refuse_several(given: Sequence[str]) -> None:
     Raises:
         UsageError: if there are.
     """
-    if len(given) > 1 and any(Path(path).suffix.lower() in SUFFIXES for path in given):
+    if len(given) > 1 and any(is_ours(Path(path)) for path in given):
         raise UsageError(
             f"one file of {', '.join(SUFFIXES)} was expected, or files of a data source; found "
             f"{', '.join(given)}"
