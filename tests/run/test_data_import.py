@@ -347,12 +347,15 @@ def test_interrupted_it_leaves_all_or_nothing(tmp_path: Path, tape: Path) -> Non
         staged = userdir / "data/binance/usdm/BTCUSDT/import"
         process = start("data", "import", tape, "--userdir", userdir, cwd=tmp_path)
         if number:
-            until(lambda staged=staged: staged.exists() or process.poll() is not None)
+            until(
+                lambda process=process, staged=staged: staged.exists() or process.poll() is not None
+            )
             time.sleep(chance.uniform(0, 0.2))
             process.send_signal(signal.SIGINT)
         ended = Ended(process)
-        assert ended.status in (0, 130), ended.stderr
+        # Python itself is ended by the signal once it has begun to end.
+        assert ended.status in (0, 130, -signal.SIGINT), ended.stderr
         assert "Traceback" not in ended.stderr
         parts = list(userdir.rglob("*.parquet"))
-        assert len(parts) in ((2,) if ended.status == 0 else (0, 2))
+        assert len(parts) in ((0, 2) if ended.status == 130 else (2,))
         assert not staged.exists()
