@@ -198,6 +198,37 @@ def test_from_any_moment_on_the_rows_are_the_same_and_so_is_the_book(
     assert books(found)[added:] == [books(rows)[n] for n in wanted]
 
 
+def test_the_book_at_a_moment_is_made_of_all_parts_since_the_snapshot(tmp_path: Path) -> None:
+    rows = session(DAY, DAY + 1)
+    changes = [(100, 7), (99, 4), (98, 2), (99, 0), (100, 8)]
+    rows += [
+        (DAY + 2 + n, DAY + 2 + n, Kind.LEVEL | LAST, price, quantity)
+        for n, (price, quantity) in enumerate(changes)
+    ]
+    put(tmp_path, rows, part_rows=1)
+    start = DAY + 6
+
+    found = list(back(tmp_path, start).rows())
+
+    at = DAY + 5  # of the last change before
+    assert found == [
+        (at, start, Kind.GAP | LAST, GapReason.START, 0),
+        (at, start, Kind.SNAPSHOT, 0, 0),
+        (at, start, Kind.LEVEL, 98, 2),
+        (at, start, Kind.LEVEL, 100, 7),
+        (at, start, Kind.LEVEL | SELL | LAST, 101, 2),
+        (DAY + 6, DAY + 6, Kind.LEVEL | LAST, 100, 8),
+    ]
+
+
+@pytest.mark.parametrize("first", [DAY + 3, DAY + 9])
+def test_a_part_that_begins_before_is_overlapped_too(tmp_path: Path, first: int) -> None:
+    put(tmp_path, session(DAY, DAY + 9))
+    with pytest.raises(DataError, match="there are no rows yet was expected"):
+        put(tmp_path, session(first, DAY + 20))
+    put(tmp_path, session(DAY + 10, DAY + 20))
+
+
 @PLENTY
 @given(data=st.data())
 def test_between_two_imports_stands_a_gap_and_nothing_else(
