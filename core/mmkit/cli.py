@@ -41,7 +41,7 @@ CORE = {
     "watch": Core("watch", "Show what stands out in the market, and send it on", _RUN),
     "parity": Core("parity", "Replay a recorded run as a backtest and compare", _RUN),
     "calibrate": Core("calibrate", "Measure a market for the parameters of a strategy", _RUN),
-    "data": Core("data", "Check recorded market data, list it, convert it", _DATA),
+    "data": Core("data", "Check recorded market data, list it, import it, convert it", _DATA),
 }
 
 

@@ -85,6 +85,15 @@ class InstrumentSpec(msgspec.Struct, frozen=True, kw_only=True):
             contract_size=self.contract_size or Decimal(1),
         )
 
+    def refused(self, found: Instrument) -> str:
+        """Return in words what of the data's instrument is not as it was written; empty if all of it is."""
+        written = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        return ", ".join(
+            f"{name} {_shown(value)} was expected and {_shown(getattr(found, name))} found"
+            for name, value in written
+            if value is not None and value != getattr(found, name)
+        )
+
     def missing_grid(self, what: str, prices: Iterable[str], quantities: Iterable[str]) -> Mistake:
         """Return the mistake of having told no tick or no lot, with a proposal: the largest that fit.
 
@@ -161,6 +170,20 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         ):
             if not step.is_finite() or step <= 0:
                 raise OffGrid(f"{self.symbol}: {name} must be above zero, found {step}")
+
+    def spec(self) -> InstrumentSpec:
+        """Return what a user would have written of it."""
+        return InstrumentSpec(
+            **{name: getattr(self, name) for name in InstrumentSpec.__struct_fields__}
+        )
+
+    def differences(self, other: Instrument) -> str:
+        """Return in words what another instrument has differently: ``tick 0.1 and 0.01``; empty for nothing."""
+        return ", ".join(
+            f"{name} {_shown(getattr(self, name))} and {_shown(getattr(other, name))}"
+            for name in self.__struct_fields__
+            if getattr(self, name) != getattr(other, name)
+        )
 
     @property
     def settle(self) -> str:
@@ -244,6 +267,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
                 f"the nearest are {below} and {_EXACT.add(below, step)}"
             )
         return int(whole)
+
+
+def _shown(value: object) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else f"{value}"
 
 
 def _floor(value: Fraction) -> int:

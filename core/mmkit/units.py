@@ -199,8 +199,8 @@ def format_time(ns: int) -> str:
 def format_size(count: int) -> str:
     """Return a number of bytes as words, such as ``128.3 kB``."""
     size = float(count)
-    for unit in ("B", "kB", "MB"):
+    for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
-    return f"{size:.2f} GB"
+    return f"{size:.1f} TB"

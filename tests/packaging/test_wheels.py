@@ -80,7 +80,7 @@ def test_every_bundled_plugin_is_in_the_wheel(environment: Path, tmp_path: Path)
         for offer in plugin["offers"]
     }
     sources = {name for kind, name in offers if kind == "data source"}
-    assert {"binance", "capture", "tardis"} <= sources
+    assert {"binance", "capture", "rows", "tardis"} <= sources
     site = next(environment.parent.glob("lib/python*/site-packages"))
     packages = {path.parent.name for path in site.glob("mmkit*/py.typed")}
     assert packages >= {path.parent.name for path in ROOT.glob("*/mmkit*/py.typed")}

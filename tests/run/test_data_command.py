@@ -1,23 +1,17 @@
 """`mmkit data` as a person runs it."""
 
 import gzip
-import io
 import json
-import logging
-import os
 import re
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import mmkit
 from processes import SHARED, write_config
 
-from mmkit import cli
 from mmkit.quality import CODES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,35 +23,6 @@ data: {{plugin: capture, paths: ["{CAPTURE}"]}}
 strategy: {{plugin: join_best, every: 1s, size: "1", max_position: "5"}}
 """
 WHAT = "binance:spot:NEXO/USDT,tick=0.001,lot=0.01"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command printed and how it ended."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout)
-
-
-def mmkit(*words: object, cwd: Path) -> Ended:
-    """Run a command in this process: a new one takes seconds to load what these load."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    before, level = Path.cwd(), logging.getLogger().level
-    os.chdir(cwd)
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            status = cli.main([str(word) for word in words])
-    except SystemExit as ended:
-        status = int(ended.code or 0)
-    finally:
-        os.chdir(before)
-        logging.getLogger().setLevel(level)
-    return Ended(status, *(one.buffer.getvalue().decode() for one in (out, err)))  # type: ignore[attr-defined]
 
 
 def cut(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from mmkit.cli_commands.options import (
     load_with_log,
     verbose_option,
 )
+from mmkit.cli_commands.progress import progress_bar
 
 Engine = Literal["auto", "compiled", "reference"]
 
@@ -69,11 +70,11 @@ def backtest(
     if bracket:
         from mmkit.run.bracket import bracket_text, run_bracket
 
-        with _progress(shown=sys.stderr.isatty() and not json) as progress:
+        with progress_bar("replaying", shown=sys.stderr.isatty() and not json) as progress:
             found = run_bracket(loaded, tapes, progress)
         click.echo(value_json(found) if json else bracket_text(found))
         return
-    with _progress(shown=sys.stderr.isatty() and not json) as progress:
+    with progress_bar("replaying", shown=sys.stderr.isatty() and not json) as progress:
         report = backtest(
             loaded,
             tapes=tapes,
@@ -95,34 +96,3 @@ def _refuse_beside_bracket() -> None:
                 f"'{option}' has no meaning beside '--bracket', which leaves no run folder and runs every model "
                 "on whichever engine can; leave one of them out"
             )
-
-
-class _progress:  # noqa: N801 - reads as a word of the `with` statement
-    """A progress bar on a terminal, nothing in a pipe."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-
-    def __enter__(self) -> _Bar | None:
-        self._bar = _Bar() if self._shown else None
-        return self._bar
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-class _Bar:
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._progress = Progress(console=Console(stderr=True), transient=True)
-        self._task = self._progress.add_task("replaying", total=None)
-        self._progress.start()
-
-    def __call__(self, done: int, everything: int) -> None:
-        self._progress.update(self._task, completed=done, total=everything)
-
-    def close(self) -> None:
-        self._progress.stop()

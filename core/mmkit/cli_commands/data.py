@@ -1,7 +1,8 @@
-"""``mmkit data``: look at recorded market data, and turn it into other formats."""
+"""``mmkit data``: look at recorded market data, keep it, and turn it into other formats."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from mmkit.cli_commands.options import (
     market_option,
     verbose_option,
 )
+from mmkit.cli_commands.progress import progress_bar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,7 +25,7 @@ PLUGIN = "capture"
 
 @click.group()
 def data() -> None:
-    """Check recorded market data, list it, and turn it into other formats."""
+    """Check recorded market data, list it, keep it as rows, and turn it into other formats."""
 
 
 def paths_options(command: F) -> F:
@@ -137,6 +139,64 @@ def convert(
     click.echo(converted_json(done) if json else converted_text(done))
 
 
+@data.command("import")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@file_options
+@market_option
+@paths_options
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Of days on which there are rows of the same time take away all that is there.",
+)
+@json_option
+@verbose_option
+def import_(
+    files: tuple[str, ...],
+    config: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    userdir: Path | None,
+    market: str,
+    instrument: str | None,
+    plugin: str,
+    replace: bool,
+    json: bool,
+) -> None:
+    """Keep market data as rows, beside what 'mmkit record' keeps.
+
+    \b
+    mmkit data import day1.gz day2.gz --instrument binance:usdm:BTC/USDT:USDT,tick=0.1,lot=0.001
+    mmkit data import datasets/*.csv.gz --plugin tardis --instrument binance:usdm:BTC/USDT:USDT,...
+    mmkit data import day1.npz day2.npz --instrument binance:usdm:BTC/USDT:USDT,...
+    mmkit data import day.tape
+    mmkit data import -c backtest.yml
+
+    FILEs are files of a data source, read as one recording, or hftbacktest's .npz and .tape, .parquet and .csv of
+    'mmkit data convert', each read by itself; by default the data of the configuration. All of it is kept, or
+    nothing. A time of which there are rows already is refused, unless --replace is given.
+
+    \b
+    A backtest reads it with the lines printed at the end, such as
+    instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}
+    data: {plugin: rows, from: 2024-07-18, to: 2024-07-20}
+    """
+    from mmkit.run.importing import import_data, imported_json, imported_text
+
+    with progress_bar("importing", shown=sys.stderr.isatty() and not json) as progress:
+        done = import_data(
+            files,
+            config,
+            overrides,
+            userdir=userdir,
+            market=market,
+            instrument=instrument,
+            plugin=plugin,
+            replace=replace,
+            progress=progress,
+        )
+    click.echo(imported_json(done) if json else imported_text(done))
+
+
 @data.command("list")
 @file_options
 @json_option
@@ -147,7 +207,7 @@ def list_(
     """List the recorded data there is, with spans and gaps.
 
     That is what lies under the 'data' folder of the user's folder, and what the configuration names, if
-    there is one. Symbol, span, rows and gaps come from the tape that is kept of a file once it has been
+    there is one. Of the rows that were recorded or imported each market is listed, with its days. Of other files symbol, span, rows and gaps come from the tape that is kept of a file once it has been
     read; files that have not been are listed without.
     """
     from mmkit.discovery import USERDIR

@@ -71,6 +71,17 @@ def load(path: Path, instrument: Instrument | None = None) -> Tape:
             return load_table(path, suffix)
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file is of one of the formats, by its name; of a .csv, which others write too, by its first line."""
+    suffix = path.suffix.lower()
+    if suffix != ".csv" or not path.is_file():
+        return suffix in SUFFIXES
+    from mmkit.formats.tables import COMMENT
+
+    with path.open("rb") as file:
+        return file.read(len(COMMENT)) == COMMENT.encode()
+
+
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:

@@ -38,7 +38,8 @@ from mmkit.tape import KIND, LAST, NAMES, SELL, FeedStats, Kind, Tape
 _CHUNK = 1 << 20
 """Rows written at a time."""
 _KEY = b"mmkit"
-_COMMENT = "# mmkit "
+COMMENT = "# mmkit "
+"""How our CSV begins."""
 _KINDS = ["", *(kind.name.lower() for kind in Kind)]
 _TRADES = (Kind.TRADE, Kind.OFF_BOOK)
 _SIDED = (Kind.LEVEL, Kind.BEST, *_TRADES)
@@ -74,7 +75,7 @@ def save_table(tape: Tape, path: Path, suffix: str) -> None:
     try:
         with unfinished.open("wb") as file:
             if suffix == ".csv":
-                file.write(_COMMENT.encode() + head + b"\n")
+                file.write(COMMENT.encode() + head + b"\n")
                 with pyarrow.csv.CSVWriter(file, _SCHEMA) as writer:
                     for batch in _batches(tape):
                         writer.write_batch(batch)
@@ -101,7 +102,7 @@ def load_table(path: Path, suffix: str) -> Tape:
     if head is None:
         raise DataError(
             f"{path}: a table that 'mmkit data convert' wrote was expected; found none of its notes on the "
-            "instrument"
+            "instrument; parts that 'mmkit record' and 'mmkit data import' wrote are read by 'data: {plugin: rows}'"
         )
     try:
         found = msgspec.json.decode(head, type=_Head)
@@ -182,11 +183,11 @@ def _read_parquet(path: Path) -> tuple[pa.Table, bytes | None]:
 def _read_csv(path: Path) -> tuple[pa.Table, bytes | None]:
     with path.open("rb") as file:
         first = file.readline()
-    if not first.startswith(_COMMENT.encode()):
+    if not first.startswith(COMMENT.encode()):
         return pa.table({}), None
     table = pyarrow.csv.read_csv(
         path,
         read_options=pyarrow.csv.ReadOptions(skip_rows=1),
         convert_options=pyarrow.csv.ConvertOptions(column_types=_SCHEMA),
     )
-    return table, first[len(_COMMENT) :]
+    return table, first[len(COMMENT) :]

@@ -32,15 +32,23 @@ def append(file: IO[bytes], content: bytes) -> None:
         raise
 
 
+_RECORDING = (
+    "recording stopped, and what was written before is intact. Free some space and start again: it goes on "
+    "where it ended"
+)
+
+
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn an `OSError` into words."""
+def explained(path: Path, full: str = _RECORDING) -> Iterator[None]:
+    """Turn an `OSError` into words.
+
+    Args:
+        path: What was written.
+        full: What a full disk means, and what to do.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise RunError(
-                f"{path}: the disk is full ({error.strerror}); recording stopped, and what was written "
-                "before is intact. Free some space and start again: it goes on where it ended"
-            ) from error
+            raise RunError(f"{path}: the disk is full ({error.strerror}); {full}") from error
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -13,11 +13,17 @@ from mmkit.instruments import Instrument
 from mmkit.recording.append import explained
 
 DAY_NS = 86_400 * 10**9
+_RECORDED = "is being recorded by another process ({}) already; let it, end it, or record elsewhere with '--userdir'"
 
 
 def day_of(ts_ns: int) -> str:
     """Return the UTC day of a time, such as ``2026-11-26``."""
     return datetime.datetime.fromtimestamp(ts_ns // 10**9, tz=datetime.UTC).date().isoformat()
+
+
+def dataset_of(userdir: Path) -> Path:
+    """Return the folder of the dataset of rows."""
+    return userdir / "data" / "rows"
 
 
 class Place:
@@ -27,6 +33,7 @@ class Place:
         folder: Raw messages and what is being written.
         raw: Files of raw messages.
         open: Rows that are not in a part yet.
+        importing: What is being imported.
         dataset: The partitioned dataset of all markets.
         partition: That of this market in it; days are below.
     """
@@ -36,7 +43,8 @@ class Place:
         names = [_safe(name) for name in (instrument.venue, instrument.market, instrument.native)]
         self.folder = data.joinpath(*names)
         self.raw, self.open = self.folder / "raw", self.folder / "open"
-        self.dataset = data / "rows"
+        self.importing = self.folder / "import"
+        self.dataset = dataset_of(userdir)
         keys = ("venue", "market", "symbol")
         self.partition = self.dataset.joinpath(
             *(f"{key}={name}" for key, name in zip(keys, names, strict=True))
@@ -48,14 +56,19 @@ class Place:
 
 
 class Lock:
-    """Held while a market is recorded; let go of by the system if its holder dies.
+    """Held while a market is recorded, or imported into; let go of by the system if its holder dies.
+
+    Args:
+        folder: The market's.
+        name: Of the file.
+        busy: What another holder is doing, and what to do about it; ``{}`` stands for its process.
 
     Raises:
-        RunError: if another recorder holds it.
+        RunError: if another process holds it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / "lock"
+    def __init__(self, folder: Path, name: str = "lock", busy: str = _RECORDED) -> None:
+        path = folder / name
         with explained(path):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -64,15 +77,12 @@ class Lock:
             except BlockingIOError:
                 holder = os.read(self._file, 32).decode("ascii", "replace") or "unknown"
                 os.close(self._file)
-                raise RunError(
-                    f"{folder}: is being recorded by another process ({holder}) already; let it, end "
-                    "it, or record elsewhere with '--userdir'"
-                ) from None
+                raise RunError(f"{folder}: {busy.format(holder)}") from None
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
-        """Let others record here."""
+        """Let others in."""
         os.close(self._file)
 
 

@@ -6,20 +6,19 @@ a journal that is still there is either made into its part, or its part is there
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from mmkit.instruments import Instrument
 from mmkit.recording.append import append, explained
+from mmkit.recording.parts import parquet, put
 from mmkit.recording.place import DAY_NS, Place
-from mmkit.tape import LAST, NAMES, RECORD, GapReason, Kind, Row, records
+from mmkit.tape import LAST, RECORD, GapReason, Kind, Row, records
 
 PART_NS = 300 * 10**9
 """A part holds the rows of so long, ns,"""
@@ -161,38 +160,9 @@ class RowLog:
             if len(table) and not part.exists():
                 content = parquet(table, self._instrument)
                 size = len(content)
-                unfinished = journal.with_suffix(".tmp")
-                part.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    unfinished.write_bytes(content)
-                    unfinished.replace(part)
-                finally:
-                    with contextlib.suppress(OSError):
-                        unfinished.unlink(missing_ok=True)
+                put(content, journal.with_suffix(".tmp"), part)
             journal.unlink()
         return size
-
-
-def parquet(table: npt.NDArray[Any], instrument: Instrument) -> memoryview:
-    """Return `mmkit.tape.RECORD`s as a Parquet file: the columns of a `Row`, the instrument in its metadata.
-
-    ``ts_exchange``, ``ts_local``, ``price``, ``quantity`` int64, ``kind`` uint8; metadata ``mmkit.instrument``
-    is `mmkit.instruments.Instrument` as JSON.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = pa.table({name: np.ascontiguousarray(table[name]) for name in NAMES})
-    told = {"mmkit.instrument": msgspec.json.encode(instrument)}
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        columns.replace_schema_metadata(told),
-        sink,
-        compression="zstd",
-        use_dictionary=["kind"],
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in NAMES if name != "kind"},
-    )
-    return memoryview(sink.getvalue())
 
 
 def _load() -> None:

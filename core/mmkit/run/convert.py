@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from mmkit.errors import DataError, UsageError
-from mmkit.formats import SUFFIXES, load, save
-from mmkit.run.backtest import load_tape
-from mmkit.run.sources import instrument_of, source_of_paths
-from mmkit.tape import Tape
+from mmkit.formats import SUFFIXES, save
+from mmkit.run.given import given_tapes, refuse_several
 
 
 class Converted(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +63,16 @@ def convert_data(
         )
     if any(Path(path).resolve() == out.resolve() for path in given):
         raise UsageError(f"{out}: another file than IN was expected; it would be written over")
-    tape = _tape(given, config, overrides, userdir, market, instrument, plugin)
+    refuse_several(given)
+    [(tape, _)] = given_tapes(
+        given,
+        config,
+        overrides,
+        userdir=userdir,
+        market=market,
+        instrument=instrument,
+        plugin=plugin,
+    )
     try:
         notes = save(tape, out)
         size = out.stat().st_size
@@ -75,43 +81,6 @@ def convert_data(
     return Converted(
         path=str(out), size=size, symbol=tape.instrument.symbol, rows=len(tape), notes=notes
     )
-
-
-def _tape(
-    given: Sequence[str],
-    config: Sequence[Path],
-    overrides: Sequence[str],
-    userdir: Path | None,
-    market: str,
-    instrument: str | None,
-    plugin: str,
-) -> Tape:
-    if not given:
-        from mmkit.config import load_config
-
-        return load_tape(load_config(config, overrides, userdir=userdir), market)
-    ours = [path for path in given if Path(path).suffix.lower() in SUFFIXES]
-    if ours and len(given) > 1:
-        raise UsageError(
-            f"one file of {', '.join(SUFFIXES)} was expected, or files of a data source; found "
-            f"{', '.join(given)}"
-        )
-    if ours:
-        [path] = ours
-        # Of the others the file itself says what it is about.
-        needed = instrument is not None and path.lower().endswith(".npz")
-        return load(Path(path), instrument_of(instrument or "") if needed else None)
-    named = source_of_paths(
-        given, config, overrides, userdir=userdir, instrument=instrument, plugin=plugin
-    )
-
-    async def read() -> Tape:
-        try:
-            return await named.source.tape()
-        finally:
-            await named.source.close()
-
-    return asyncio.run(read())
 
 
 def converted_json(done: Converted) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,11 +90,11 @@ def source_of_paths(
     return Named(MAIN, spec, build(provider, settings, context), plugin)
 
 
-def instrument_of(text: str) -> Instrument:
-    """Return the instrument of ``VENUE:MARKET:SYMBOL,tick=...,lot=...``.
+def spec_of(text: str) -> InstrumentSpec:
+    """Return what ``VENUE:MARKET:SYMBOL``, and ``,tick=...,lot=...``, say.
 
     Raises:
-        ConfigError: if it is none, or tick or lot is missing.
+        ConfigError: if that is not what it is.
     """
     mistakes: list[Mistake] = []
     section = check(
@@ -103,22 +102,20 @@ def instrument_of(text: str) -> Instrument:
     )
     if section is None:
         raise ConfigError(mistakes)
-    spec = section.spec()
+    return section.spec()
+
+
+def instrument_of(text: str) -> Instrument:
+    """Return the instrument of ``VENUE:MARKET:SYMBOL,tick=...,lot=...``.
+
+    Raises:
+        ConfigError: if it is none, or tick or lot is missing.
+    """
+    spec = spec_of(text)
     if spec.tick is None or spec.lot is None:
         message = f"tick and lot were expected, too; found '{text}'"
         raise ConfigError([Mistake(_OPTION, "", message, f"such as {text},tick=0.1,lot=0.001")])
-    return Instrument(
-        venue=spec.venue,
-        market=spec.market,
-        symbol=spec.symbol,
-        native=spec.base + spec.quote,
-        base=spec.base,
-        quote=spec.quote,
-        kind=spec.kind,
-        tick=spec.tick,
-        lot=spec.lot,
-        contract_size=spec.contract_size or Decimal(1),
-    )
+    return spec.on_grid(spec.tick, spec.lot)
 
 
 def _of_market(config: Config, market: str) -> Named:

@@ -8,27 +8,29 @@ from pathlib import Path
 import msgspec
 
 from mmkit.errors import DataError
+from mmkit.recording.dataset import days_in_words, partitions
+from mmkit.recording.place import dataset_of
+from mmkit.recording.reading import held
 from mmkit.report import format_span
 from mmkit.run.sources import Named
 from mmkit.tape import GapReason, Tape
-from mmkit.units import format_time
+from mmkit.units import format_size, format_time
 
 FOLDER = "data"
 """Of the user's folder."""
 TAPES = "tapes"
 """Of that: kept tapes of files in folders that are read-only."""
 _KINDS = {".parquet": "parquet", ".npz": "hftbacktest", ".csv": "csv"}
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of recorded data, as far as can be told without reading it through.
+    """A file of recorded data, or a market of the dataset of rows, as far as can be told without reading it through.
 
-    What a tape tells of it, its kept one or itself, is `None` or empty where there is none.
+    What a tape tells of a file, its kept one or itself, is `None` or empty where there is none.
 
     Attributes:
-        path: Where it is.
-        kind: ``tape``, the name of the data source that the configuration reads it with, or by the name of the file.
+        path: Where it is; of a market of the dataset its folder.
+        kind: ``rows`` of the dataset; else ``tape``, the name of the data source that the configuration reads it with, or by the name of the file.
         size: Bytes.
         tape: Its kept tape; empty if there is none.
         venue: ccxt's id.
@@ -38,6 +40,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
         end_ns: Last local time.
         rows: Of the tape.
         gaps: In it, but for the time before the first snapshot.
+        days: UTC days of which there are rows, of a market of the dataset.
+        parts: Its files.
         note: What is wrong with it, in words.
     """
 
@@ -52,17 +56,21 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     end_ns: int | None = None
     rows: int | None = None
     gaps: int | None = None
+    days: list[str] = msgspec.field(default_factory=list)
+    parts: int | None = None
     note: str = ""
 
 
 def stored(userdir: Path, sources: Sequence[Named]) -> list[Stored]:
-    """Return every file of recorded data, one entry for each tape that is kept of it.
+    """Return every market of the dataset, and every other file of recorded data, one entry for each tape that is
+    kept of it.
 
     Args:
         userdir: The user's folder.
         sources: Data sources of a configuration; live ones have no files.
     """
     found: dict[Path, str] = {}
+    markets: dict[Path, None] = {}
     missing: list[Stored] = []
     for named in sources:
         try:
@@ -71,16 +79,22 @@ def stored(userdir: Path, sources: Sequence[Named]) -> list[Stored]:
             missing.append(_nothing(named, str(error)))
             continue
         for path in files:
-            if path.is_file():
+            if (partition := _partition(path)) is not None:
+                markets[partition.resolve()] = None
+            elif path.is_file():
                 found[path.resolve()] = named.source_name
             else:
                 missing.append(_nothing(named, "there is no such file", path))
     folder = userdir / FOLDER
+    for path in partitions(dataset_of(userdir)):
+        markets[path.resolve()] = None
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if _is_of_a_market(path, folder):
+            continue
         if path.is_file() and not path.name.startswith(".") and path.suffix != ".part":
             found.setdefault(path.resolve(), _KINDS.get(path.suffix, "file"))
     tapes = {path for path in found if path.suffix == ".tape"}
-    entries = list(missing)
+    entries = [*missing, *map(_market, markets)]
     claimed: set[Path] = set()
     for path, kind in found.items():
         if path not in tapes:
@@ -102,6 +116,46 @@ def _nothing(named: Named, note: str, path: Path | None = None) -> Stored:
         market=spec.market,
         symbol=spec.symbol,
         note=note,
+    )
+
+
+def _partition(path: Path) -> Path | None:
+    """Return the folder of the market if this is a part of a dataset."""
+    folder = path.parent.parent
+    names = [one.name.partition("=")[0] for one in (path.parent, folder, *folder.parents[:2])]
+    return folder if names == ["day", "symbol", "market", "venue"] else None
+
+
+def _is_of_a_market(path: Path, folder: Path) -> bool:
+    """Whether a file belongs to the dataset, or is the working of a recorder or an import."""
+    names = path.relative_to(folder).parts
+    if names[0] == dataset_of(Path()).name:
+        return True
+    return len(names) > 3 and names[3] in {"open", "import", "lock", "import.lock"}
+
+
+def _market(partition: Path) -> Stored:
+    try:
+        there = held(partition)
+    except DataError as error:
+        return Stored(path=str(partition), kind="rows", size=0, note=str(error))
+    parts = there.parts
+    if not parts:
+        return Stored(path=str(partition), kind="rows", size=0, note="there are no rows in it")
+    instrument = parts[-1].instrument
+    return Stored(
+        path=str(partition),
+        kind="rows",
+        size=sum(part.size for part in parts),
+        venue=instrument.venue,
+        market=instrument.market,
+        symbol=instrument.symbol,
+        start_ns=parts[0].first_ns,
+        end_ns=parts[-1].last_ns,
+        rows=there.rows,
+        gaps=there.gaps,
+        days=there.days,
+        parts=len(parts),
     )
 
 
@@ -157,24 +211,20 @@ def stored_text(entries: Sequence[Stored]) -> str:
 
 def _lines(entry: Stored) -> list[str]:
     what = f"{entry.symbol} at {entry.venue}" if entry.symbol else "not looked at yet"
-    lines = [f"{entry.path or '(no files)'}", f"  {entry.kind}, {_size(entry.size)}, {what}"]
+    lines = [f"{entry.path or '(no files)'}", f"  {entry.kind}, {format_size(entry.size)}, {what}"]
     if entry.start_ns is not None and entry.end_ns is not None and entry.rows is not None:
         span = format_span(entry.end_ns - entry.start_ns)
         lines.append(
             f"  {format_time(entry.start_ns)} to {format_time(entry.end_ns)} ({span}), {entry.rows:,} rows, "
             f"{entry.gaps} gaps"
         )
+    if entry.days:
+        count = len(entry.days)
+        lines.append(
+            f"  {count} day{'' if count == 1 else 's'}: {days_in_words(entry.days)} ({entry.parts:,} parts)"
+        )
     if entry.tape and entry.tape != entry.path:
         lines.append(f"  kept tape: {entry.tape}")
     if entry.note:
         lines.append(f"  {entry.note}")
     return lines
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in _UNITS:
-        if size < 1000 or unit == _UNITS[-1]:
-            break
-        size /= 1000
-    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
