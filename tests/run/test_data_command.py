@@ -158,7 +158,7 @@ def test_a_list_tells_of_a_file_what_its_kept_tape_tells(tmp_path: Path) -> None
     told = mmkit(*listed[:-1], cwd=tmp_path).stdout
     assert f"kept tape: {after['tape']}" in told
     assert f"{after['rows']:,} rows, 0 gaps" in told
-    assert "other.gz\n  file, 1.2 KB, not looked at yet" in told
+    assert "other.gz\n  file, 1.2 kB, not looked at yet" in told
 
 
 def test_a_tape_whose_source_is_gone_is_listed_by_itself_and_a_damaged_one_says_so(
