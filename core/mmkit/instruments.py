@@ -294,6 +294,7 @@ class GridParser:
         self.places = max(0, -exponent)
         self.step = int(step.scaleb(self.places))
         self._what, self._symbol, self._decimal_step = what, symbol, step
+        self._powers = tuple(10**exponent for exponent in range(_DIGITS + self.places + 1))
 
     def __call__(self, text: str) -> int:
         """Return `text` in whole steps.
@@ -303,6 +304,18 @@ class GridParser:
         """
         whole, _, fraction = text.partition(".")
         places = self.places
+        plain = whole + fraction
+        # What nearly all texts are: digits, and a whole number of steps. The others are looked at more closely.
+        if whole and plain.isdigit() and plain.isascii() and len(plain) <= _DIGITS:
+            finer = len(fraction) - places
+            if finer > 0:
+                units, rest = divmod(int(plain), self._powers[finer])
+            else:
+                units, rest = int(plain) * self._powers[-finer], 0
+            steps: int
+            steps, off = divmod(units, self.step)
+            if not (rest or off) and steps < _MOST_STEPS:
+                return steps
         digits = fraction[:places]
         sign = whole[:1] if whole[:1] in {"-", "+"} else ""
         unsigned = whole[len(sign) :] + fraction

@@ -61,7 +61,7 @@ class Burst:
         if self._error is not None:
             raise self._error
         if len(messages) >= _MANY and self._reader is None and self._loading is None:
-            self._loading = asyncio.ensure_future(asyncio.to_thread(_load))
+            self._loading = asyncio.ensure_future(asyncio.to_thread(load))
         if self._reader is None and self._loading is not None and self._loading.done():
             self._loading.result()
             self.use_compiled()
@@ -126,7 +126,7 @@ def _block(messages: Sequence[bytes], ts_local: int) -> Messages | None:
     return Messages(np.frombuffer(joined, np.uint8), begin, np.full(number, ts_local, np.int64))
 
 
-def _load() -> None:
+def load() -> None:
     """Load the compiled reader, or compile it, by reading one message of an instrument of its own."""
     from decimal import Decimal
 

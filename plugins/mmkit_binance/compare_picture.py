@@ -19,6 +19,7 @@ _COLORS = ("#2f6db3", "#d9822b", "#4f9d69", "#a2559c", "#8c6d46", "#5d6d7e")
 _FAINT, _GRID = "#777777", "#e4e4e4"
 _CURVES, _LANE = 250, 84  # px high
 _BINS = 1000  # of time; the longest staleness within each is drawn
+_NONE_MS = 0.01  # nothing here is known as finely
 _SHORTEST_MS = 0.1  # what is shorter is drawn as long
 _LINE = 165  # characters of a line of text
 
@@ -188,5 +189,7 @@ def _staleness(canvas: Canvas, y: float, feeds: Sequence[Drawn]) -> float:
 
 def _ms(ms: float) -> str:
     """Return a time in ms or s, to three digits."""
+    if 0 < ms < _NONE_MS:
+        return f"<{_NONE_MS} ms"
     value, unit = (ms, "ms") if ms < 999.5 else (ms / 1000, "s")
     return f"{value:,.0f} {unit}" if value >= 99.95 else f"{value:.3g} {unit}"

@@ -23,29 +23,34 @@ _REMEMBERED_BY_ALL = 200_000
 _REMEMBERED_ALWAYS = 1_000
 """but no less than this."""
 
-_memories: WeakSet[Callable[[str], int]] = WeakSet()
+
+class Memory(dict[str, int]):
+    """What decimals are in whole steps; looked up like a dictionary: the same few come again and again.
+
+    Args:
+        parse: Reads one that is not remembered.
+    """
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # one of all memories, whatever it holds
+
+    def __init__(self, parse: Callable[[str], int]) -> None:
+        super().__init__()
+        self._parse = parse
+        _memories.add(self)
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= _REMEMBERED_ALWAYS and len(self) >= _most():
+            self.clear()
+        value = self[text] = self._parse(text)
+        return value
+
+
+_memories: WeakSet[Memory] = WeakSet()
 
 
 def _most() -> int:
     share = _REMEMBERED_BY_ALL // max(1, len(_memories))
     return max(_REMEMBERED_ALWAYS, min(_REMEMBERED, share))
-
-
-def remembered(parse: Callable[[str], int]) -> Callable[[str], int]:
-    """Return `parse` with a memory: the same few decimals come again and again."""
-    known: dict[str, int] = {}
-    look_up = known.get
-
-    def remembering(text: str) -> int:
-        value = look_up(text)
-        if value is None:
-            if len(known) >= _REMEMBERED_ALWAYS and len(known) >= _most():
-                known.clear()
-            value = known[text] = parse(text)
-        return value
-
-    _memories.add(remembering)
-    return remembering
 
 
 class SpotLots:
@@ -66,25 +71,23 @@ class SpotLots:
 
     Attributes:
         exact: Reads those that are whole lots.
-        seen: Quantities so far; whoever reads some itself raises it.
+        memory: Looks quantities up; whoever does raises `seen` first.
+        seen: Quantities so far.
     """
 
     def __init__(self, instrument: Instrument, stats: FeedStats) -> None:
         self._instrument, self._stats = instrument, stats
         self.exact = GridParser(instrument.lot, "quantity", instrument.symbol)
         self.seen = 0
-        self._whole = remembered(self.exact)
         self._off = 0
-        self._up = remembered(self._rounded_up)
+        self.memory = Memory(self._read)
         self._note: int | None = None
 
-    def __call__(self, text: str) -> int:
-        """Return a decimal in whole lots."""
-        self.seen += 1
+    def _read(self, text: str) -> int:
         try:
-            return self._whole(text)
+            return self.exact(text)
         except OffGrid:
-            return self._up(text)
+            return self._rounded_up(text)
 
     def _rounded_up(self, text: str) -> int:
         instrument = self._instrument

@@ -48,9 +48,8 @@ class TickerCheck:
 
     def applied(self, update_id: int | None, rows: list[Row]) -> None:
         """Follow the book; `update_id` is where it stands after `rows`, `None` if it is unknown."""
-        apply = self._book.apply
-        for row in rows:
-            apply(row)
+        for row in rows[self._book.take(rows, len(rows)) :]:
+            self._book.apply(row)
         self._at = update_id
         if update_id is None:
             self.doubt, self._different = "", 0

@@ -13,7 +13,7 @@ from mmkit.instruments import GridParser
 from mmkit.interfaces import FastReader, MessageInfo, PluginConfig, WireFormat, WireFormatContext
 from mmkit.tape import LAST, SCALE, SELL, FeedStats, Kind, Row
 from mmkit_binance import messages
-from mmkit_binance.lots import SpotLots, remembered
+from mmkit_binance.lots import Memory, SpotLots
 from mmkit_binance.messages import Head, Times, TradeTimes, decode, nanoseconds
 from mmkit_binance.sync import BookSync, FuturesRules, LevelRow, Snapshot, SpotRules, Step, Update
 from mmkit_binance.tickers import Best, TickerCheck
@@ -105,8 +105,8 @@ class BinanceWire(WireFormat):
         self.spot_lots = None if self.futures else SpotLots(instrument, self.stats)
         self.local_times = False
         self._checked = bool(self.streams.intersection(CHECKED))
-        self._ticks = remembered(self.tick_grid)
-        self._lots = self.spot_lots or remembered(self.lot_grid)
+        self._ticks = Memory(self.tick_grid)
+        self._lots = self.spot_lots.memory if self.spot_lots else Memory(self.lot_grid)
         self._handlers: dict[str, Callable[[msgspec.Raw | bytes | str, int], list[Row]]] = {
             "depth": self._depth,
             "snapshot": self._snapshot,
@@ -176,7 +176,12 @@ class BinanceWire(WireFormat):
 
     def grid(self, price: str, quantity: str) -> tuple[int, int]:
         """Return a price in ticks and a quantity in lots."""
-        return self._ticks(price), self._lots(quantity)
+        self._saw(1)
+        return self._ticks[price], self._lots[quantity]
+
+    def _saw(self, quantities: int) -> None:
+        if self.spot_lots is not None:
+            self.spot_lots.seen += quantities
 
     def lost(self, reason: int, ts_local: int) -> list[Row]:
         """Say that messages may have been missed; the book is unknown until a snapshot fits."""
@@ -296,8 +301,9 @@ class BinanceWire(WireFormat):
     def _levels(self, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> list[LevelRow]:
         ticks, lots = self._ticks, self._lots
         bid, ask = int(Kind.LEVEL), Kind.LEVEL | SELL
-        levels = [(bid, ticks(price), lots(quantity)) for price, quantity in bids]
-        levels += [(ask, ticks(price), lots(quantity)) for price, quantity in asks]
+        self._saw(len(bids) + len(asks))
+        levels = [(bid, ticks[price], lots[quantity]) for price, quantity in bids]
+        levels += [(ask, ticks[price], lots[quantity]) for price, quantity in asks]
         return levels
 
     def _depth(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
@@ -345,16 +351,14 @@ class BinanceWire(WireFormat):
             self.stats.off_book += 1
         kind |= LAST | (SELL if found.buyer_is_maker else 0)
         rows = self.started(time, ts_local)
-        rows.append((time, ts_local, kind, self._ticks(found.price), self._lots(found.quantity)))
+        rows.append((time, ts_local, kind, *self.grid(found.price, found.quantity)))
         return rows
 
     def _ticker(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         found = decode(messages.book_ticker, payload, "a bookTicker")
         best = Best(
-            self._ticks(found.bid),
-            self._lots(found.bid_quantity),
-            self._ticks(found.ask),
-            self._lots(found.ask_quantity),
+            *self.grid(found.bid, found.bid_quantity),
+            *self.grid(found.ask, found.ask_quantity),
         )
         self._check.ticker(found.update_id, best)
         if "bookTicker" not in self.streams:
@@ -372,16 +376,15 @@ class BinanceWire(WireFormat):
         if found.side not in ("BUY", "SELL"):
             words = "Binance: a forceOrder's side 'BUY' or 'SELL' was expected"
             raise FeedError(f"{words}; found {found.side!r}")
-        self._lots(found.quantity)
-        self._ticks(found.price)
+        self.grid(found.price, found.quantity)
         return []
 
     def _kline(self, payload: msgspec.Raw | bytes | str, ts_local: int) -> list[Row]:
         candle = decode(messages.kline, payload, "a kline").candle
         ticks = self._ticks
-        low, high = ticks(candle.low), ticks(candle.high)
-        if not low <= min(ticks(candle.open), ticks(candle.close)) or not (
-            max(ticks(candle.open), ticks(candle.close)) <= high
+        low, high = ticks[candle.low], ticks[candle.high]
+        if not low <= min(ticks[candle.open], ticks[candle.close]) or not (
+            max(ticks[candle.open], ticks[candle.close]) <= high
         ):
             raise FeedError(
                 "Binance: a kline whose open and close lie between low and high was expected; found "

@@ -154,6 +154,8 @@ def market_of(root: Path, spec: InstrumentSpec) -> Path:
             f"{root}: a dataset of rows was expected, with {name}; found no rows there; 'mmkit record' and "
             "'mmkit data import' write them"
         )
+    if name in there:
+        return market_of(root, spec)  # the first part of it has just been written
     near = get_close_matches(name, there, 1)
     hint = f"did you mean {near[0]}?" if near else "record or import it, or change 'instrument'"
     raise DataError(
