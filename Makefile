@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
 	@echo "make trade DURATION=30s     the same, ends by itself"
-	@echo "make test                   install everything and run the tests"
+	@echo "make test                   install everything and run the tests; WORKERS=N at once, ARGS='-k book'"
 	@echo "make lint                   ruff, mypy, import-linter"
 	@echo "make fuzz                   the tests that draw their examples, with new ones; TIMES=N, ARGS='-k compiled'"
 	@echo "make faults                 10,000 seeded schedules of faults, the client's book against the exchange's; SEEDS=N"
@@ -22,7 +22,7 @@ trade: $(VENV)/.installed
 	$(BIN)/mmkit trade -c user_data/config.yml $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
 test: $(VENV)/.installed-all
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-all
 	$(BIN)/ruff check .
