@@ -48,6 +48,7 @@ class Figures(NamedTuple):
     """Medians, us of CPU an update: messages that piled up, messages one by one, and theirs."""
 
     name: str
+    messages: int
     levels: float
     ours_us: float
     single_us: float
@@ -227,4 +228,4 @@ def beside_ccxt(case: Messages) -> Figures:
         for data in (orjson.loads(raw)["data"] for raw in case.messages)
     )
     medians = [sorted(column)[_TURNS // 2] for column in zip(*turns, strict=True)]
-    return Figures(case.name, levels / number, *medians)
+    return Figures(case.name, number, levels / number, *medians)
