@@ -17,7 +17,7 @@ from mmkit_binance.burst import Burst
 from mmkit_binance.messages import decode, excerpt
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.sockets import Item, What
-from mmkit_binance.streams import Streams
+from mmkit_binance.subscription import Subscription
 from mmkit_binance.wire import BinanceWire
 
 _log = logging.getLogger("mmkit.binance")
@@ -54,7 +54,7 @@ class Feed:
         wire: BinanceWire,
         rest: Rest,
         native: str,
-        streams: Streams,
+        streams: Subscription,
         *,
         snapshot_limit: int,
         tap: RawTap | None = None,
@@ -138,6 +138,11 @@ class Feed:
                 if item.route is not None:
                     self._left.add(item.route.name)
                 rows = self._lose(GapReason.SILENCE, ts_local)
+            case What.OVERRUN:
+                _log.warning(
+                    "more arrived than was taken, messages are lost symbol=%s", self._native
+                )
+                rows = self._lose(GapReason.CONNECTION, ts_local)
             case What.OPENED:
                 pass
             case _:
@@ -158,7 +163,7 @@ class Feed:
             if tap is not None:
                 tap(items[0].content, now)
             assert items[0].route is not None
-            raise FeedError(f"{items[0].route.url}: {error}") from error
+            raise FeedError(f"{items[0].route.shown}: {error}") from error
         taken = items[:number]
         del items[:number]
         doubtful = taken.pop().content if self._wire.doubt else b""
@@ -246,7 +251,7 @@ class Feed:
     def _ask_for_snapshot(self) -> None:
         # Not before the first update: a snapshot tells nothing of a stream that stays silent.
         waiting = self._wire.wants_snapshot and self._wire.buffering
-        if self._snapshot_task is not None or self._streams.closed or not waiting:
+        if not waiting or self._snapshot_task is not None or self._streams.closed:
             return
         delay = 0.0
         if asyncio.get_running_loop().time() - self._doubted_at > _DOUBTED_S:

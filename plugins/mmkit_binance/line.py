@@ -49,6 +49,8 @@ class Line:
         self._pace = Pace(limits.messages, 1.0)
         self._asked: dict[int, asyncio.Future[_Answer]] = {}
         self._numbers = itertools.count(1)
+        self.names = set(route.streams[: route.held])
+        """The streams that have been asked for."""
         self.leaving = False
         """Whether the server has said that it shuts down."""
 
@@ -133,7 +135,12 @@ class Line:
             Closed: if the connection ends first.
         """
         for start in range(0, len(names), _NAMES_AT_ONCE):
-            await self._request(method, names[start : start + _NAMES_AT_ONCE])
+            part = names[start : start + _NAMES_AT_ONCE]
+            if method == "SUBSCRIBE":
+                self.names.update(part)
+            else:
+                self.names.difference_update(part)
+            await self._request(method, part)
 
     async def _request(self, method: str, names: Sequence[str]) -> None:
         from websockets.exceptions import ConnectionClosed

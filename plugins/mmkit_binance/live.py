@@ -23,11 +23,12 @@ from mmkit_binance.endpoints import (
     stream_names,
 )
 from mmkit_binance.feed import Feed
+from mmkit_binance.group import Terms, groups
 from mmkit_binance.listing import not_listed, parse_listing
 from mmkit_binance.messages import decode, nanoseconds
 from mmkit_binance.poll import Poll, poll_mistakes
 from mmkit_binance.rest import RequestError, Rest, patiently
-from mmkit_binance.streams import Streams
+from mmkit_binance.subscription import Subscription
 from mmkit_binance.wire import BinanceConfig, BinanceWire, stream_mistakes
 
 _log = logging.getLogger("mmkit.binance")
@@ -208,10 +209,9 @@ class BinanceSource(DataSource):
                 finally:
                     await poll.stop()
                 return
-            streams = Streams(
+            terms = Terms(
                 self._addresses,
                 instrument.market,
-                stream_names(instrument.market, instrument.native, self._streams, config.speed),
                 query="&timeUnit=MICROSECOND" if self._micro else "",
                 lifetime_s=config.lifetime / 1e9,
                 silence_s=config.silence / 1e9,
@@ -219,11 +219,12 @@ class BinanceSource(DataSource):
                 # Three updates that should have come. In 24 h of NEXOUSDT the longest was 1.24 s, once.
                 behind_s=max(2.0, 3 * int(config.speed.removesuffix("ms")) / 1000),
             )
+            names = stream_names(instrument.market, instrument.native, self._streams, config.speed)
             self._feed = feed = Feed(
                 wire,
                 rest,
                 instrument.native,
-                streams,
+                Subscription(groups(terms), names),
                 snapshot_limit=config.snapshot_limit,
                 tap=self._tap,
             )
