@@ -60,6 +60,7 @@ def config_text(address: str, spot: int, usdm: int, confirm: bool) -> str:
     ]
     main = f"instrument: {{{lines[0][1]}}}\ndata: {{{lines[0][2]}{suffix}}}\n"
     rest = [f"  {name}: {section}\n" for (name, _, _), section in zip(lines, sections, strict=True)]
+    main += "strategy: {plugin: join_best, size: '1', max_position: '1'}\n"
     return main + ("markets:\n" + "".join(rest[1:]) if rest[1:] else "")
 
 

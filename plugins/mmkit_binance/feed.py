@@ -12,10 +12,11 @@ from mmkit.errors import FeedError, OffGrid
 from mmkit.interfaces import RawTap
 from mmkit.tape import GapReason, Row
 from mmkit_binance import messages
-from mmkit_binance.allowance import depth_weight
+from mmkit_binance.allowance import Rank, Weight, depth_weight
 from mmkit_binance.burst import Burst
 from mmkit_binance.messages import decode, excerpt
 from mmkit_binance.rest import RequestError, Rest, patiently
+from mmkit_binance.roster import roster
 from mmkit_binance.sockets import Item, What
 from mmkit_binance.subscription import Subscription
 from mmkit_binance.wire import BinanceWire
@@ -75,10 +76,12 @@ class Feed:
 
     def start(self) -> None:
         """Open the connections."""
+        roster().put(self, known=False)
         self._streams.start()
 
     async def stop(self) -> None:
         """Close the connections; return when everything that was started has ended."""
+        roster().remove(self)
         if self._snapshot_task is not None:
             self._snapshot_task.cancel()
             await asyncio.gather(self._snapshot_task, return_exceptions=True)
@@ -221,6 +224,8 @@ class Feed:
             _log.info("synchronised symbol=%s", self._native)
         elif self._synchronised and not known:
             _log.warning("gap: the book is unknown symbol=%s", self._native)
+        if known is not self._synchronised:
+            roster().put(self, known=known)
         self._synchronised = known
 
     def _take_snapshot(self, snapshot: _Snapshot, now: int, ts_local: int) -> list[Row]:
@@ -265,11 +270,17 @@ class Feed:
 
     async def _fetch_snapshot(self, generation: int, delay: float) -> None:
         await asyncio.sleep(delay)
+        limit = self._snapshot_limit
+        weight = depth_weight(self._wire.instrument.market, limit)
 
         def ask() -> Coroutine[Any, Any, bytes]:
-            limit = self._snapshot_limit
-            weight = depth_weight(self._wire.instrument.market, limit)
-            return self._rest.get("depth", weight=weight, symbol=self._native, limit=limit)
+            # Of many symbols some books are soon known, rather than every one half known for long.
+            sync = self._wire.sync
+            follows = weight if sync.confirm and not sync.confirming else 0
+            rank = Rank.FOLLOWS if sync.confirming else Rank.LATER
+            return self._rest.get(
+                "depth", weight=Weight(weight, rank, follows), symbol=self._native, limit=limit
+            )
 
         while True:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mmkit.errors import FeedError
@@ -60,6 +60,7 @@ class Group:
         self._streams: Streams | None = None
         self._pumping: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     @property
     def symbols(self) -> list[Subscription]:
@@ -105,7 +106,9 @@ class Group:
                 behind_s=terms.behind_s,
             )
             self._streams.start()
-            self._pumping = asyncio.get_running_loop().create_task(self._pump(self._streams))
+            self._pumping = asyncio.get_running_loop().create_task(
+                self._guard(self._pump, self._streams)
+            )
         else:
             self._joining.append(one)
             self._ask()
@@ -114,13 +117,16 @@ class Group:
     async def leave(self, one: Subscription) -> None:
         """Tell a symbol nothing more; when it was the last, return when the connections are closed."""
         self._let_go(one)
-        if self._owners or self._streams is None:
-            return
+        if not self._owners:
+            await self._end()
+
+    async def _end(self) -> None:
         tasks = [task for task in (self._pumping, self._asking) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._streams.stop()
+        if self._streams is not None:
+            await self._streams.stop()
 
     def _let_go(self, one: Subscription) -> None:
         if one.group is not self:
@@ -144,7 +150,9 @@ class Group:
     def _ask(self) -> None:
         if self._asking is None or self._asking.done():
             assert self._streams is not None
-            self._asking = asyncio.get_running_loop().create_task(self._change(self._streams))
+            self._asking = asyncio.get_running_loop().create_task(
+                self._guard(self._change, self._streams)
+            )
 
     async def _change(self, streams: Streams) -> None:
         """Subscribe and unsubscribe; who comes meanwhile waits, and all of them are asked for in one request."""
@@ -163,37 +171,43 @@ class Group:
                 words = "not subscribed, symbols=%d get connections of their own reason=%s"
                 _log.warning(words, len(there), error)
                 for one in there:
-                    await self._isolate(one)
+                    self._isolate(one)
 
-    async def _isolate(self, one: Subscription) -> None:
+    def _isolate(self, one: Subscription) -> None:
         """Give a symbol connections of its own."""
         if one.group is self:
             self._let_go(one)
             self._groups.join(one, alone=True)
+            if not self._owners:
+                # Not from here: this may be one of the tasks that it ends.
+                self._ending = asyncio.get_running_loop().create_task(self._end())
 
     # --- telling ----------------------------------------------------------------------------------
 
     async def _pump(self, streams: Streams) -> None:
+        async for item in streams:
+            for one in (item, *streams.more(_AT_ONCE)):
+                if one.what is not What.MESSAGE:
+                    self._tell(one)
+                elif (owner := self._owners.get(one.stream)) is None:
+                    self._stray(one)
+                elif not owner.give(one):
+                    await owner.room(PATIENCE_S)
+
+    async def _guard(self, work: Callable[[Streams], Awaitable[None]], streams: Streams) -> None:
         try:
-            async for item in streams:
-                for one in (item, *streams.more(_AT_ONCE)):
-                    if one.what is not What.MESSAGE:
-                        await self._tell(one)
-                    elif (owner := self._owners.get(one.stream)) is None:
-                        self._stray(one)
-                    elif not owner.give(one):
-                        await owner.room(PATIENCE_S)
+            await work(streams)
         except Exception as error:  # noqa: BLE001 - told to whoever takes what happens
             self._fail(Item(What.FAILED, None, error), self.symbols)
 
-    async def _tell(self, item: Item) -> None:
+    def _tell(self, item: Item) -> None:
         if item.what is What.FAILED:
             self._fail(item, list(self._concerned(item)))
             return
         for one in list(self._concerned(item)):
             one.give(item)
             if item.what is What.STALLED and item.route is None:
-                await self._isolate(one)
+                self._isolate(one)
 
     def _concerned(self, item: Item) -> Iterator[Subscription]:
         """Yield whom something concerns that is no message."""
