@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -28,10 +29,17 @@ class _ServerTime(msgspec.Struct):
 
 
 _server_time = msgspec.json.Decoder(_ServerTime)
-_asked: dict[Hashable, asyncio.Task[Any]] = {}
 
 
-_singly: dict[Hashable, set[str]] = {}
+class _Known:
+    """What has been asked in one event loop, and which symbols by themselves, by REST root."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[Hashable, asyncio.Task[Any]] = {}
+        self.singly: dict[str, set[str]] = {}
+
+
+_known: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictionary()
 
 
 async def exchange_info(addresses: Addresses, only: str = "") -> bytes:
@@ -44,7 +52,8 @@ async def exchange_info(addresses: Addresses, only: str = "") -> bytes:
     Raises:
         RequestError: if the venue cannot be asked, or knows no such symbol.
     """
-    singly = _singly.setdefault((id(asyncio.get_running_loop()), addresses.rest), set())
+    known = _known.setdefault(asyncio.get_running_loop(), _Known())
+    singly = known.singly.setdefault(addresses.rest, set())
     if only and (only in singly or len(singly) < SINGLY):
         singly.add(only)
     else:
@@ -106,25 +115,24 @@ async def once(key: Hashable, ask: Callable[[], Awaitable[Any]]) -> Any:
     A failure is told to all that wait for it, and is not kept.
 
     Args:
-        key: What is asked; by event loop, whatever it says besides.
+        key: What is asked.
         ask: Asks; must not use what belongs to one of those that want to know.
     """
     loop = asyncio.get_running_loop()
-    full = (id(loop), key)
-    task = _asked.get(full)
-    if task is None or task.get_loop() is not loop:
-        task = _asked[full] = loop.create_task(_asking(ask))
-        task.add_done_callback(lambda done: _keep(full, done, loop))
+    tasks = _known.setdefault(loop, _Known()).tasks
+    if key not in tasks:
+
+        def keep(done: asyncio.Task[Any]) -> None:
+            if done.cancelled() or done.exception() is not None:
+                tasks.pop(key, None)
+            else:
+                loop.call_later(GOOD_S, tasks.pop, key, None)
+
+        tasks[key] = loop.create_task(_asking(ask))
+        tasks[key].add_done_callback(keep)
     # Who stops waiting does not stop it for the others.
-    return await asyncio.shield(task)
+    return await asyncio.shield(tasks[key])
 
 
 async def _asking(ask: Callable[[], Awaitable[Any]]) -> Any:
     return await ask()
-
-
-def _keep(key: Hashable, done: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
-    if done.cancelled() or done.exception() is not None:
-        _asked.pop(key, None)
-    else:
-        loop.call_later(GOOD_S, _asked.pop, key, None)

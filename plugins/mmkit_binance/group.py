@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from mmkit.errors import FeedError
 from mmkit_binance.endpoints import LIMITS, Addresses, route_of
@@ -264,11 +265,11 @@ class Groups:
             self._groups.remove(group)
 
 
-_there: dict[tuple[int, Terms], Groups] = {}
+_there: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Terms, Groups]] = WeakKeyDictionary()
 
 
 def groups(terms: Terms) -> Groups:
     """Return the groups with these terms: shared in this process."""
-    # By loop, too: connections belong to one. Those of a loop that has ended are empty, which is harmless.
-    key = (id(asyncio.get_running_loop()), terms)
-    return _there.setdefault(key, Groups(terms))
+    # By loop, too: connections belong to one.
+    there = _there.setdefault(asyncio.get_running_loop(), {})
+    return there.setdefault(terms, Groups(terms))

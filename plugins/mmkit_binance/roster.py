@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from weakref import WeakKeyDictionary
 
 _log = logging.getLogger("mmkit.binance")
 
@@ -54,9 +55,9 @@ class Roster:
             self._timer = loop.call_later(TELL_S, self._tell)
 
 
-_rosters: dict[int, Roster] = {}
+_rosters: WeakKeyDictionary[asyncio.AbstractEventLoop, Roster] = WeakKeyDictionary()
 
 
 def roster() -> Roster:
     """Return the roster of this event loop."""
-    return _rosters.setdefault(id(asyncio.get_running_loop()), Roster())
+    return _rosters.setdefault(asyncio.get_running_loop(), Roster())

@@ -150,7 +150,7 @@ def test_a_symbol_comes_and_goes_and_the_others_lose_nothing() -> None:
 def test_a_symbol_that_is_not_taken_loses_its_own_messages_and_stops_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(subscription, "WAITING", 50)
+    monkeypatch.setattr(subscription, "WAITING", 20)
     monkeypatch.setattr(group, "PATIENCE_S", 0.2)
 
     async def inside() -> None:
@@ -161,7 +161,7 @@ def test_a_symbol_that_is_not_taken_loses_its_own_messages_and_stops_no_other(
             slow, *others = there.values()
             # Six times what the slow one may have waiting.
             taken = await asyncio.gather(
-                *(take(one, lambda items: len(items) > 300, timeout_s=30) for one in others)
+                *(take(one, lambda items: len(items) > 120, timeout_s=30) for one in others)
             )
             for base, items in zip(BASES[1:], taken, strict=True):
                 assert whats(items) == [What.OPENED]

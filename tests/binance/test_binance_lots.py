@@ -1,5 +1,6 @@
 """What is remembered of decimals: the same integers, in a bounded memory, however many markets there are."""
 
+import gc
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -26,6 +27,7 @@ def test_many_markets_share_the_memory_that_few_have_and_all_read_alike() -> Non
                 memory(text)
         return len(calls)
 
+    gc.collect()  # memories of tests before this one
     calls: list[str] = []
     few = [lots.remembered(counted(calls)) for _ in range(2)]
     assert asked_again(few, calls) == 0
