@@ -36,6 +36,7 @@ SETTLE_S = 60.0
 FLAT_MB_AN_HOUR = 6.0
 """No more in the second half: a megabyte in ten minutes. A process that has been warm for long moves by less."""
 _OPENING = 8  # markets at a time, as `mmkit record`
+_LEAST_SAMPLES = 6
 _BIN_NS = 10_000
 _BINS = 200_000  # up to two seconds; what is later counts as that
 
@@ -91,8 +92,7 @@ class Markets:
         """Feed one book until cancelled."""
         source, book = self.sources[name], self.books[name]
         async with self._opening:
-            await source.instrument()
-        micro = name.startswith(("m", "s")) and source.stats is not None
+            micro = (await source.instrument()).market == "spot"
         async for rows in source.stream():
             at = 0
             while at < len(rows):
@@ -126,12 +126,12 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
 
-def slope_mb_an_hour(samples: list[tuple[float, float]]) -> float:
-    """Return the slope of (seconds, MB) by least squares."""
-    if len(samples) < 3:
-        return float("nan")
+def slope_mb_an_hour(samples: list[tuple[float, float]]) -> float | None:
+    """Return the slope of (seconds, MB) by least squares; `None` if there are too few to tell."""
+    if len(samples) < _LEAST_SAMPLES:
+        return None
     at, size = np.array(samples).T
-    return float(np.polyfit(at, size, 1)[0] * 3600)
+    return round(float(np.polyfit(at, size, 1)[0] * 3600), 2)
 
 
 async def measure(config: Config, address: str, asked: argparse.Namespace) -> dict[str, Any]:
@@ -220,9 +220,9 @@ async def measure(config: Config, address: str, asked: argparse.Namespace) -> di
         "refused_429": after["refused_429"],
         "sender_late_s": round(after["late_s"], 2),
         "rss_mb": [round(samples[0][1], 1), round(samples[-1][1], 1)],
-        "slope_mb_an_hour": round(slope_mb_an_hour(samples), 2),
-        "second_half_mb_an_hour": round(last, 2),
-        "flat": bool(last <= FLAT_MB_AN_HOUR),
+        "slope_mb_an_hour": slope_mb_an_hour(samples),
+        "second_half_mb_an_hour": last,
+        "flat": None if last is None else last <= FLAT_MB_AN_HOUR,
     }
 
 

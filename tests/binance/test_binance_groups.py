@@ -104,18 +104,35 @@ def test_a_loss_is_told_to_every_symbol_on_the_connection_and_to_no_other(
             assert groups.connections == 2
             every = list(there.values())
             await asyncio.gather(*(take(one, lambda items: len(items) > 10) for one in every))
-            for socket in sockets(found):
-                if (
-                    "c00usdt@trade" in {str(each) for each in socket.session.subscriptions}
-                    or len(socket.session.subscriptions) == 8
-                ):
-                    socket.end(1001, "Going away")
+            (shared,) = [one for one in sockets(found) if len(one.session.subscriptions) == 8]
+            shared.end(1001, "Going away")
             items = await asyncio.gather(
                 *(take(one, lambda items: What.OPENED in whats(items)) for one in every[:4]),
                 *(take(one, lambda items: len(items) > 30) for one in every[4:]),
             )
             assert [whats(each) for each in items[:4]] == [[What.LOST, What.OPENED]] * 4
             assert [whats(each) for each in items[4:]] == [[]] * 2
+
+    asyncio.run(inside())
+
+
+def test_a_loss_on_one_route_is_not_told_to_a_symbol_that_uses_only_the_other() -> None:
+    async def inside() -> None:
+        async with exchange("BTC/USDT:USDT", "ETH/USDT:USDT") as found:
+            groups = Groups(Terms(found.at("usdm"), "usdm"))
+            book = Subscription(groups, ["btcusdt@depth@100ms"])
+            trades = Subscription(groups, ["ethusdt@aggTrade"])
+            for one in (book, trades):
+                one.start()
+                await take(one, lambda items: len(items) > 3)
+            for socket in sockets(found):
+                if "DEPTH" in str(socket.session.subscriptions).upper():
+                    socket.end(1001, "Going away")
+            told = await take(book, lambda items: What.OPENED in whats(items))
+            assert whats(told) == [What.LOST, What.OPENED]
+            assert whats(await take(trades, lambda items: len(items) > 10)) == []
+            for one in (book, trades):
+                await one.stop()
 
     asyncio.run(inside())
 
