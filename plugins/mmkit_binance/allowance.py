@@ -8,7 +8,12 @@ back off is banned (HTTP 418), from two minutes up to three days. USD-M and COIN
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
+from collections import deque
+from enum import IntEnum
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _log = logging.getLogger("mmkit.binance")
@@ -25,6 +30,10 @@ _DEPTH_WEIGHT = {
 _MINUTE_S = 60.0
 _SHARE = 0.9
 """Of the weight that is used: others may ask from the same address."""
+_KEPT_S = 5.0
+"""For so long room is kept for a request that follows on another."""
+_LEAST_S = 0.001
+_WORTH_TELLING_S = 1.0
 
 
 def depth_weight(market: str, limit: int) -> int:
@@ -37,8 +46,34 @@ def minute_weight(market: str) -> int:
     return int((WEIGHT["/api/v3"] if market == "spot" else WEIGHT["/fapi/v1"]) * _SHARE)
 
 
+class Rank(IntEnum):
+    """Which request goes first when not all of them may be sent."""
+
+    FOLLOWS = 0
+    """One that another was sent for: without it that was for nothing."""
+    SOON = 1
+    LATER = 2
+
+
+class Weight(NamedTuple):
+    """What a request weighs, and when it may be sent."""
+
+    weight: int
+    rank: Rank = Rank.SOON
+    """Who goes first; those of one rank in order."""
+    follows: int = 0
+    """What the request that follows on it, of `Rank.FOLLOWS`, will weigh: room is kept for that."""
+
+
+class _Turn(NamedTuple):
+    request: Weight
+    future: asyncio.Future[None]
+
+
 class Allowance:
-    """How much may be asked, and when.
+    """How much may be asked, and when: in no span of a minute more than its share of the venue's weight.
+
+    The venue counts by its own minutes. Where those begin is not known, and so no span may hold more.
 
     Args:
         weight: What the venue allows in a minute.
@@ -47,8 +82,13 @@ class Allowance:
     def __init__(self, weight: int) -> None:
         self.limit = int(weight * _SHARE)
         self._allowed_at = 0.0
-        self._window = -1
+        self._passed: deque[tuple[float, int]] = deque()  # in the last minute: when, and the weight
         self._used = 0
+        self._kept: deque[tuple[float, int]] = deque()  # until when, and the weight
+        self._waiting: list[tuple[int, int, _Turn]] = []
+        self._numbers = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told_until = 0.0
 
     def banned_s(self) -> float:
         """Return for how many seconds more nothing may be asked."""
@@ -59,28 +99,74 @@ class Allowance:
         now = asyncio.get_running_loop().time()
         self._allowed_at = max(self._allowed_at, now + seconds)
 
-    async def wait(self, weight: int) -> None:
-        """Return when a request of this weight may be sent; it is counted."""
-        loop = asyncio.get_running_loop()
-        while True:
-            now = loop.time()
-            if now < self._allowed_at:
-                await asyncio.sleep(self._allowed_at - now)
-                continue
-            window = int(now // _MINUTE_S)
-            if window != self._window:
-                self._window, self._used = window, 0
-            if not self._used or self._used + weight <= self.limit:
-                self._used += weight
-                return
-            left = (window + 1) * _MINUTE_S - now
-            _log.warning("weight used up used=%d wait_s=%.1f", self._used, left)
-            await asyncio.sleep(left)
+    async def wait(self, request: Weight) -> None:
+        """Return when a request may be sent; it is counted."""
+        turn = _Turn(request, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._waiting, (request.rank, next(self._numbers), turn))
+        self._pass()
+        try:
+            await turn.future
+        finally:
+            turn.future.cancel()  # one that waits no more stands in nobody's way
 
     def used(self, told: str | None) -> None:
         """Take in what the venue says has been used in its minute, by everybody at this address."""
         if told is not None and told.isdecimal():
-            self._used = max(self._used, int(told))
+            now = asyncio.get_running_loop().time()
+            self._forget(now)
+            self._count(now, int(told) - self._used)
+
+    def _count(self, now: float, weight: int) -> None:
+        if weight > 0:
+            self._passed.append((now, weight))
+            self._used += weight
+
+    def _forget(self, now: float) -> None:
+        while self._passed and self._passed[0][0] <= now - _MINUTE_S:
+            self._used -= self._passed.popleft()[1]
+        while self._kept and self._kept[0][0] <= now:
+            self._kept.popleft()
+
+    def _pass(self) -> None:
+        """Let pass who may, in order."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            request, _ = turn = self._waiting[0][2]
+            if not turn.future.done():
+                now = loop.time()
+                if (left := self._left_s(now, request)) > 0:
+                    self._timer = loop.call_later(left, self._pass)
+                    return
+                self._count(now, request.weight)
+                if request.rank is Rank.FOLLOWS:
+                    if self._kept:
+                        self._kept.popleft()
+                elif request.follows:
+                    self._kept.append((now + _KEPT_S, request.follows))
+                turn.future.set_result(None)
+            heapq.heappop(self._waiting)
+
+    def _left_s(self, now: float, request: Weight) -> float:
+        """Return after how long it is to be looked at again whether this one may pass; 0 if it may."""
+        if now < self._allowed_at:
+            return self._allowed_at - now
+        self._forget(now)
+        wanted = request.weight
+        if request.rank is not Rank.FOLLOWS:
+            wanted += request.follows + sum(weight for _, weight in self._kept)
+        if not self._used or self._used + wanted <= self.limit:
+            return 0.0
+        left = self._passed[0][0] + _MINUTE_S - now
+        if self._kept:
+            left = min(left, self._kept[0][0] - now)
+        if left > _WORTH_TELLING_S and now >= self._told_until:
+            self._told_until = now + left
+            words = "weight used up used=%d requests_waiting=%d wait_s=%.1f"
+            _log.info(words, self._used, len(self._waiting), left)
+        return max(left, _LEAST_S)
 
 
 _allowances: dict[tuple[int, str], Allowance] = {}

@@ -63,6 +63,7 @@ _MARKET_ROUTE = frozenset(
 """USD-M streams of the ``/market`` route; others are of ``/public``."""
 _LONGEST_URL = 4000
 """Most servers refuse a request line beyond 8 kB; what does not fit is subscribed to afterwards."""
+_SHOWN = 3
 
 
 class Limits(NamedTuple):
@@ -108,6 +109,12 @@ class Route(NamedTuple):
     def url(self) -> str:
         """The address with as many of the streams as it can hold."""
         return f"{self.root}?streams={'/'.join(self.streams[: self.held])}{self.query}"
+
+    @property
+    def shown(self) -> str:
+        """The address as people are told it, with no more than three of the streams."""
+        more = "/…" if len(self.streams) > _SHOWN else ""
+        return f"{self.root}?streams={'/'.join(self.streams[:_SHOWN])}{more}{self.query}"
 
     @property
     def held(self) -> int:

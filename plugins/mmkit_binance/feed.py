@@ -12,12 +12,13 @@ from mmkit.errors import FeedError, OffGrid
 from mmkit.interfaces import RawTap
 from mmkit.tape import GapReason, Row
 from mmkit_binance import messages
-from mmkit_binance.allowance import depth_weight
+from mmkit_binance.allowance import Rank, Weight, depth_weight
 from mmkit_binance.burst import Burst
 from mmkit_binance.messages import decode, excerpt
 from mmkit_binance.rest import RequestError, Rest, patiently
+from mmkit_binance.roster import roster
 from mmkit_binance.sockets import Item, What
-from mmkit_binance.streams import Streams
+from mmkit_binance.subscription import Subscription
 from mmkit_binance.wire import BinanceWire
 
 _log = logging.getLogger("mmkit.binance")
@@ -54,7 +55,7 @@ class Feed:
         wire: BinanceWire,
         rest: Rest,
         native: str,
-        streams: Streams,
+        streams: Subscription,
         *,
         snapshot_limit: int,
         tap: RawTap | None = None,
@@ -75,10 +76,12 @@ class Feed:
 
     def start(self) -> None:
         """Open the connections."""
+        roster().put(self, known=False)
         self._streams.start()
 
     async def stop(self) -> None:
         """Close the connections; return when everything that was started has ended."""
+        roster().remove(self)
         if self._snapshot_task is not None:
             self._snapshot_task.cancel()
             await asyncio.gather(self._snapshot_task, return_exceptions=True)
@@ -138,6 +141,11 @@ class Feed:
                 if item.route is not None:
                     self._left.add(item.route.name)
                 rows = self._lose(GapReason.SILENCE, ts_local)
+            case What.OVERRUN:
+                _log.warning(
+                    "more arrived than was taken, messages are lost symbol=%s", self._native
+                )
+                rows = self._lose(GapReason.CONNECTION, ts_local)
             case What.OPENED:
                 pass
             case _:
@@ -158,7 +166,7 @@ class Feed:
             if tap is not None:
                 tap(items[0].content, now)
             assert items[0].route is not None
-            raise FeedError(f"{items[0].route.url}: {error}") from error
+            raise FeedError(f"{items[0].route.shown}: {error}") from error
         taken = items[:number]
         del items[:number]
         doubtful = taken.pop().content if self._wire.doubt else b""
@@ -216,6 +224,8 @@ class Feed:
             _log.info("synchronised symbol=%s", self._native)
         elif self._synchronised and not known:
             _log.warning("gap: the book is unknown symbol=%s", self._native)
+        if known is not self._synchronised:
+            roster().put(self, known=known)
         self._synchronised = known
 
     def _take_snapshot(self, snapshot: _Snapshot, now: int, ts_local: int) -> list[Row]:
@@ -246,7 +256,7 @@ class Feed:
     def _ask_for_snapshot(self) -> None:
         # Not before the first update: a snapshot tells nothing of a stream that stays silent.
         waiting = self._wire.wants_snapshot and self._wire.buffering
-        if self._snapshot_task is not None or self._streams.closed or not waiting:
+        if not waiting or self._snapshot_task is not None or self._streams.closed:
             return
         delay = 0.0
         if asyncio.get_running_loop().time() - self._doubted_at > _DOUBTED_S:
@@ -260,11 +270,17 @@ class Feed:
 
     async def _fetch_snapshot(self, generation: int, delay: float) -> None:
         await asyncio.sleep(delay)
+        limit = self._snapshot_limit
+        weight = depth_weight(self._wire.instrument.market, limit)
 
         def ask() -> Coroutine[Any, Any, bytes]:
-            limit = self._snapshot_limit
-            weight = depth_weight(self._wire.instrument.market, limit)
-            return self._rest.get("depth", weight=weight, symbol=self._native, limit=limit)
+            # Of many symbols some books are soon known, rather than every one half known for long.
+            sync = self._wire.sync
+            follows = weight if sync.confirm and not sync.confirming else 0
+            rank = Rank.FOLLOWS if sync.confirming else Rank.LATER
+            return self._rest.get(
+                "depth", weight=Weight(weight, rank, follows), symbol=self._native, limit=limit
+            )
 
         while True:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from mmkit.errors import FeedError
 from mmkit_binance.endpoints import Addresses, Limits, Route
 from mmkit_binance.messages import excerpt
 from mmkit_binance.pace import Pace, attempts
+
+_log = logging.getLogger("mmkit.binance")
 
 _OPEN_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 0.5  # Ctrl-C is to end a run within a second
@@ -49,6 +52,8 @@ class Line:
         self._pace = Pace(limits.messages, 1.0)
         self._asked: dict[int, asyncio.Future[_Answer]] = {}
         self._numbers = itertools.count(1)
+        self.names = set(route.streams[: route.held])
+        """The streams that have been asked for."""
         self.leaving = False
         """Whether the server has said that it shuts down."""
 
@@ -66,7 +71,8 @@ class Line:
         options: dict[str, Any] = {}
         if addresses.loopback and int(version.partition(".")[0]) >= 15:
             options["proxy"] = None  # the environment's proxy cannot reach this machine's loopback
-        await attempts(route.root, limits.attempts).wait()
+        if (waited := await attempts(route.root, limits.attempts).wait()) > 1.0:
+            _log.warning("attempts to connect used up waited_s=%.1f", waited)
         try:
             socket = await connect(
                 route.url,
@@ -133,7 +139,12 @@ class Line:
             Closed: if the connection ends first.
         """
         for start in range(0, len(names), _NAMES_AT_ONCE):
-            await self._request(method, names[start : start + _NAMES_AT_ONCE])
+            part = names[start : start + _NAMES_AT_ONCE]
+            if method == "SUBSCRIBE":
+                self.names.update(part)
+            else:
+                self.names.difference_update(part)
+            await self._request(method, part)
 
     async def _request(self, method: str, names: Sequence[str]) -> None:
         from websockets.exceptions import ConnectionClosed

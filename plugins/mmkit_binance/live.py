@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-import msgspec
 from pydantic import BeforeValidator, Field
 
 from mmkit.errors import ConfigError, Mistake
@@ -14,6 +12,7 @@ from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, PluginConfig, RawTap, SourceContext, WireFormatContext
 from mmkit.tape import FeedStats, Row
 from mmkit.units import Duration
+from mmkit_binance.asked import clock_offset, exchange_info
 from mmkit_binance.endpoints import (
     Endpoint,
     Speed,
@@ -23,16 +22,13 @@ from mmkit_binance.endpoints import (
     stream_names,
 )
 from mmkit_binance.feed import Feed
+from mmkit_binance.group import Terms, groups
 from mmkit_binance.listing import not_listed, parse_listing
-from mmkit_binance.messages import decode, nanoseconds
 from mmkit_binance.poll import Poll, poll_mistakes
-from mmkit_binance.rest import RequestError, Rest, patiently
-from mmkit_binance.streams import Streams
+from mmkit_binance.rest import RequestError, Rest
+from mmkit_binance.subscription import Subscription
 from mmkit_binance.wire import BinanceConfig, BinanceWire, stream_mistakes
 
-_log = logging.getLogger("mmkit.binance")
-
-_TIME_SAMPLES = 5
 _FUTURES_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
 _INVALID_SYMBOL = b"-1121"
 
@@ -97,13 +93,6 @@ class BinanceSourceConfig(PluginConfig):
     )
 
 
-class _ServerTime(msgspec.Struct):
-    time: int = msgspec.field(name="serverTime")
-
-
-_server_time = msgspec.json.Decoder(_ServerTime)
-
-
 class BinanceSource(DataSource):
     """Streams over websockets, snapshots over REST, synchronised anew after every loss; or REST alone."""
 
@@ -158,18 +147,13 @@ class BinanceSource(DataSource):
         if self._instrument is None:
             spec = self._context.spec
             # The futures' exchangeInfo knows no such parameter and lists everything.
-            only: dict[str, Any] = (
-                {"symbol": spec.base + spec.quote} if spec.market == "spot" else {}
-            )
-            async with Rest(self._addresses) as rest:
-                try:
-                    raw = await patiently(
-                        "exchangeInfo", lambda: rest.get("exchangeInfo", weight=20, **only)
-                    )
-                except RequestError as error:
-                    if _INVALID_SYMBOL in str(error).encode():
-                        raise ConfigError([not_listed(spec, [])]) from error
-                    raise
+            only = spec.base + spec.quote if spec.market == "spot" else ""
+            try:
+                raw = await exchange_info(self._addresses, only)
+            except RequestError as error:
+                if _INVALID_SYMBOL in str(error).encode():
+                    raise ConfigError([not_listed(spec, [])]) from error
+                raise
             self._instrument = parse_listing(raw, spec)
         return self._instrument
 
@@ -184,7 +168,7 @@ class BinanceSource(DataSource):
         """
         instrument = await self.instrument()
         async with Rest(self._addresses, micro=self._micro) as rest:
-            offset = await self._measure_offset(rest)
+            offset = await clock_offset(self._addresses, self._micro, self._context.clock)
             wire = BinanceWire(
                 BinanceConfig(confirm=self._config.confirm),
                 WireFormatContext(instrument=instrument, streams=self._streams),
@@ -208,10 +192,9 @@ class BinanceSource(DataSource):
                 finally:
                     await poll.stop()
                 return
-            streams = Streams(
+            terms = Terms(
                 self._addresses,
                 instrument.market,
-                stream_names(instrument.market, instrument.native, self._streams, config.speed),
                 query="&timeUnit=MICROSECOND" if self._micro else "",
                 lifetime_s=config.lifetime / 1e9,
                 silence_s=config.silence / 1e9,
@@ -219,11 +202,12 @@ class BinanceSource(DataSource):
                 # Three updates that should have come. In 24 h of NEXOUSDT the longest was 1.24 s, once.
                 behind_s=max(2.0, 3 * int(config.speed.removesuffix("ms")) / 1000),
             )
+            names = stream_names(instrument.market, instrument.native, self._streams, config.speed)
             self._feed = feed = Feed(
                 wire,
                 rest,
                 instrument.native,
-                streams,
+                Subscription(groups(terms), names),
                 snapshot_limit=config.snapshot_limit,
                 tap=self._tap,
             )
@@ -245,22 +229,3 @@ class BinanceSource(DataSource):
         """Request a snapshot of the book, unless one is on its way."""
         if self._feed is not None:
             self._feed.ask_snapshot()
-
-    async def _measure_offset(self, rest: Rest) -> int:
-        """Return how far the venue's clock is ahead of ours, ns; 0 if that cannot be told from noise."""
-        now_ns = self._context.clock.now_ns
-        best: tuple[int, int] | None = None
-        for _ in range(_TIME_SAMPLES):
-            sent = now_ns()
-            raw = await patiently("time", lambda: rest.get("time"))
-            received = now_ns()
-            told = decode(_server_time, raw, "the server's time").time
-            # The venue cuts its time down: by half a unit on average.
-            server = (nanoseconds(told) + nanoseconds(told + 1)) // 2
-            sample = (received - sent, server - (sent + received) // 2)
-            best = min(best, sample) if best else sample
-        assert best is not None
-        round_trip, offset = best
-        certain = round_trip // 2 + 500_000  # no better than a millisecond, whatever is told
-        _log.info("clock offset_ns=%d uncertain_ns=%d", offset, certain)
-        return offset if abs(offset) > certain else 0

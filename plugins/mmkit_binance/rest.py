@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from mmkit.errors import FeedError
-from mmkit_binance.allowance import allowance
+from mmkit_binance.allowance import Weight, allowance
 from mmkit_binance.endpoints import Addresses
 from mmkit_binance.messages import excerpt
 
@@ -80,7 +80,13 @@ class Rest:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str, *, weight: int = 1, **parameters: str | int) -> bytes:
+    async def get(
+        self,
+        path: str,
+        *,
+        weight: int | Weight = 1,
+        **parameters: str | int,
+    ) -> bytes:
         """Return the body of an answer that is JSON.
 
         Args:
@@ -102,7 +108,7 @@ class Rest:
                 hopeless=True,
                 retry_after_s=left,
             )
-        await self._allowance.wait(weight)
+        await self._allowance.wait(weight if isinstance(weight, Weight) else Weight(weight))
         try:
             async with self._session.get(url, params=parameters) as answer:
                 body = await answer.read()

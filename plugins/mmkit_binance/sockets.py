@@ -33,7 +33,10 @@ class What(Enum):
     SNAPSHOT = "snapshot"
     SILENCE = "silence"
     STALLED = "stalled"
-    """A stream says nothing although another proves that it should; `Item.content` says which."""
+    """A stream says nothing although another proves that it should; `Item.content` says which. Without a
+    route its connection is left as it is."""
+    OVERRUN = "overrun"
+    """So much waited to be taken that messages were thrown away."""
     NEVER = "never"
     """A stream that should have spoken by now never has, or was refused; `Item.content` is the error."""
 
@@ -98,7 +101,7 @@ class Connection:
                 self._failures > len(FIRST_DELAYS_S) or tried > FIRST_CONTACT_S
             ):
                 found = FeedError(
-                    f"{self.route.url}: a stream of market data was expected; found {reason}, "
+                    f"{self.route.shown}: a stream of market data was expected; found {reason}, "
                     f"{_times(self._failures)}; {self._addresses.advice}"
                 )
                 await self._tell(Item(What.FAILED, self.route, found))
@@ -147,6 +150,8 @@ class Connection:
         """
         left = tuple(name for name in self.route.streams if name not in names)
         self.route = self.route._replace(streams=left)
+        for name in names:
+            self._last.pop(name, None)
         await self._ask("UNSUBSCRIBE", names)
 
     async def _ask(self, method: str, names: Sequence[str]) -> None:
@@ -205,8 +210,12 @@ class Connection:
         self._line = line
         self._dropped = False
         self._later(self._lifetime_s)
-        rest = self.route.streams[self.route.held :]
-        asking = asyncio.ensure_future(self._ask_for(line, rest)) if rest else None
+        # What its address could not hold, and what was asked for, or no more, while it was opened.
+        rest = [name for name in self.route.streams if name not in line.names]
+        gone = [name for name in line.names if name not in self.route.streams]
+        asking = None
+        if rest or gone:
+            asking = asyncio.ensure_future(self._ask_for(line, rest, gone))
         tell, route, last = self._tell, self.route, self._last
         try:
             while True:
@@ -226,9 +235,10 @@ class Connection:
             if asking is not None:
                 asking.cancel()
 
-    async def _ask_for(self, line: Line, names: Sequence[str]) -> None:
-        """Subscribe to what the address could not hold; tell if the venue refuses."""
+    async def _ask_for(self, line: Line, names: Sequence[str], gone: Sequence[str]) -> None:
+        """Subscribe to what a socket lacks, and unsubscribe; tell if the venue refuses."""
         try:
+            await line.ask("UNSUBSCRIBE", gone)
             await line.ask("SUBSCRIBE", names)
         except Closed:
             pass  # told by whoever reads it

@@ -46,6 +46,8 @@ class Streams:
     Attributes:
         closed: Names of the routes that have no connection at the moment.
         heard: When anything was last heard, by the loop's clock.
+        shared: Whether the streams are those of several symbols: one that stalls is told, and the connection, where
+            the others go on, is left as it is.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Streams:
         self._routes = routes(addresses, market, list(names), query, self._most)
         self.closed = {route.name for route in self._routes}
         self.heard = 0.0
+        self.shared = False
 
     async def __aenter__(self) -> Streams:
         self.start()
@@ -99,6 +102,16 @@ class Streams:
     def renewed(self) -> int:
         """How many times a connection was replaced without a loss."""
         return sum(one.renewed for one in self._connections)
+
+    def without_connection(self, names: Iterable[str]) -> bool:
+        """Whether one of these streams, which are asked for, has no connection at the moment."""
+        if not self.closed:
+            return False
+        wanted = frozenset(names)
+        return any(
+            one.route.name in self.closed and not wanted.isdisjoint(one.route.streams)
+            for one in self._connections
+        )
 
     def start(self) -> None:
         """Open the connections."""
@@ -230,7 +243,7 @@ class Streams:
 
     def _opened(self, item: Item) -> None:
         assert item.route is not None
-        _log.info("connected route=%s url=%s", item.route.name, item.route.url)
+        _log.info("connected route=%s url=%s", item.route.name, item.route.shown)
         self.closed.discard(item.route.name)
         self.heard = now = asyncio.get_running_loop().time()
         self._watch.opened(item.route.streams, now)
@@ -283,11 +296,14 @@ class Streams:
                 seconds,
                 self._watch.trades_passed(name),
             )
-            await self.put(Item(What.STALLED, connection.route, name))
+            if self.shared:
+                await self.put(Item(What.STALLED, None, name, name))
+                return
+            await self.put(Item(What.STALLED, connection.route, name, name))
             await connection.drop()
         else:
             error = FeedError(self._never(name, connection.route, seconds))
-            await self.put(Item(What.NEVER, connection.route, error))
+            await self.put(Item(What.NEVER, connection.route, error, name))
 
     def _never(self, name: str, route: Route, seconds: float) -> str:
         words = (

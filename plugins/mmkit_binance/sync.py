@@ -99,7 +99,7 @@ class BookSync:
     def __init__(
         self, rules: type[SpotRules | FuturesRules], stats: FeedStats, confirm: bool = False
     ) -> None:
-        self._rules, self._stats, self._confirm = rules, stats, confirm
+        self._rules, self._stats, self.confirm = rules, stats, confirm
         self._held: list[Snapshot] = []  # one that waits for another, or two that wait for updates
         self._buffer: deque[Update] = deque(maxlen=BUFFERED_UPDATES)
         # Those without an underscore are shared with the fast reader of recordings.
@@ -165,13 +165,13 @@ class BookSync:
     def snapshot(self, snapshot: Snapshot, ts_local: int) -> list[Step]:
         """Take in a snapshot; if it fits, it and the updates that follow it come out."""
         if self.book is not None:
-            self._spare = None if self._confirm else snapshot
+            self._spare = None if self.confirm else snapshot
             self._stats.ignored += 1
             return []
         if not self._fits(snapshot):
             self._stats.stale_snapshots += 1
             return []
-        if not self._confirm:
+        if not self.confirm:
             return self._synchronise(snapshot, ts_local)
         self._held = [*self._held[-1:], snapshot]
         return self._settled(ts_local)

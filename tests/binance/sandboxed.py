@@ -14,7 +14,6 @@ from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import ServiceContext
 from mmkit_binance.endpoints import Addresses, addresses
 from mmkit_binance.sockets import Item, What
-from mmkit_binance.streams import Streams
 from mmkit_sandbox.channel import Channel
 from mmkit_sandbox.exchange import Message
 from mmkit_sandbox.service import Config, Sandbox
@@ -62,7 +61,7 @@ async def exchange(*symbols: str, **config: Any) -> AsyncIterator[Exchange]:
 
 
 async def take(
-    streams: Streams, until: Callable[[list[Item]], bool], timeout_s: float = 15
+    streams: AsyncIterator[Item], until: Callable[[list[Item]], bool], timeout_s: float = 15
 ) -> list[Item]:
     """Return what happens, up to and including that with which `until` is satisfied."""
     items: list[Item] = []

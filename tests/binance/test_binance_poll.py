@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from binance_fixtures import book_of, snapshot
 from binance_venue import Venue, collect, source, spec_of
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandboxed import exchange
 from websockets.asyncio.server import ServerConnection
@@ -21,7 +21,7 @@ from websockets.asyncio.server import ServerConnection
 from mmkit.errors import ConfigError, FeedError
 from mmkit.tape import KIND, SELL, GapReason, Kind, Row
 from mmkit_binance import allowance as allowances
-from mmkit_binance.allowance import Allowance
+from mmkit_binance.allowance import Allowance, Rank, Weight
 
 
 @pytest.fixture(autouse=True)
@@ -221,46 +221,81 @@ def test_what_would_ask_too_much_is_a_mistake_with_what_would_not() -> None:
         source(spec_of("usdm"), mode="rest", streams=["depth", "aggTrade"])
 
 
-@settings(max_examples=20, deadline=None)
-@given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=40))
-def test_the_weight_of_a_minute_is_never_exceeded(weights: list[int]) -> None:
-    async def inside() -> dict[int, int]:
-        loop = asyncio.get_running_loop()
+@pytest.fixture
+def short_minute(monkeypatch: pytest.MonkeyPatch) -> float:
+    monkeypatch.setattr(allowances, "_MINUTE_S", 0.05)
+    return 0.05
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=30))
+def test_in_no_span_of_a_minute_is_more_than_the_weight_used(
+    weights: list[int], short_minute: float
+) -> None:
+    async def inside() -> list[tuple[float, int]]:
         found = Allowance(20)  # of which 18 are used
-        used: dict[int, int] = {}
-        for weight in weights:
-            await found.wait(weight)
-            window = int(loop.time() // 0.02)
-            used[window] = used.get(window, 0) + weight
-        return used
+        passed: list[tuple[float, int]] = []
 
-    before = allowances._MINUTE_S
-    allowances._MINUTE_S = 0.02
-    try:
-        used = asyncio.run(inside())
-    finally:
-        allowances._MINUTE_S = before
-    # A turn of the window between the check and ours may put one into the next.
-    assert all(total <= 18 + 9 for total in used.values())
-    assert sum(used.values()) == sum(weights)
+        async def ask(weight: int) -> None:
+            await found.wait(Weight(weight))
+            passed.append((asyncio.get_running_loop().time(), weight))
+
+        await asyncio.gather(*map(ask, weights))
+        return passed
+
+    passed = asyncio.run(inside())
+    assert [weight for _, weight in passed] == weights
+    for begun, _ in passed:
+        # Whoever passes hears of it a moment later, so the span is looked at without its end.
+        span = [weight for at, weight in passed if begun <= at < begun + short_minute * 0.8]
+        assert sum(span) <= 18
 
 
-def test_what_others_have_used_counts() -> None:
+def test_a_request_that_follows_on_another_goes_first_and_finds_room(short_minute: float) -> None:
+    async def inside() -> list[str]:
+        found = Allowance(10)  # of which 9 are used: one pair of 4 and 4
+        done: list[str] = []
+
+        async def pair(name: str) -> None:
+            await found.wait(Weight(4, Rank.LATER, follows=4))
+            done.append(name)
+            await asyncio.sleep(0.005)
+            await found.wait(Weight(4, Rank.FOLLOWS))
+            done.append(name)
+
+        await asyncio.gather(*map(pair, "abc"))
+        return done
+
+    assert asyncio.run(inside()) == list("aabbcc")
+
+
+def test_who_waits_no_more_uses_no_weight(short_minute: float) -> None:
+    async def inside() -> float:
+        loop = asyncio.get_running_loop()
+        found = Allowance(10)
+        await found.wait(Weight(9))
+        begun = loop.time()
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(found.wait(Weight(9)), 0.001)
+        await found.wait(Weight(9))
+        return loop.time() - begun
+
+    assert asyncio.run(inside()) < 2 * short_minute
+
+
+def test_what_others_have_used_counts(short_minute: float) -> None:
     async def inside() -> float:
         found = Allowance(6000)
-        await found.wait(1)
+        await found.wait(Weight(1))
         found.used("5400")
-        allowances._MINUTE_S = 0.5
         begun = asyncio.get_running_loop().time()
-        found._window = int(begun // 0.5)
-        await found.wait(1)
-        return asyncio.get_running_loop().time() // 0.5 - begun // 0.5
+        await found.wait(Weight(1))
+        return asyncio.get_running_loop().time() - begun
 
-    before = allowances._MINUTE_S
-    try:
-        assert asyncio.run(inside()) == 1
-    finally:
-        allowances._MINUTE_S = before
+    assert asyncio.run(inside()) >= short_minute * 0.9
 
 
 def test_a_polled_book_that_is_crossed_is_a_gap_and_never_told() -> None:
