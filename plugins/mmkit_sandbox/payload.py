@@ -18,6 +18,7 @@ from mmkit_sandbox.liquidation import Liquidation
 from mmkit_sandbox.listing import COINM, SPOT, USDM, Listing
 
 _MILLISECONDS = re.compile(rb'"(?:E|T|time|serverTime)":\d{13}(?=[,}])')
+_CANDLE = re.compile(rb'("t":\d{13}),("T":\d{13})(?=,)')  # its last ms, and its last microsecond
 _ST = {USDM: 1, COINM: 2}
 _encode = msgspec.json.Encoder().encode
 
@@ -221,4 +222,4 @@ def force_order(listing: Listing, found: Liquidation, now_ms: int) -> bytes:
 
 def in_microseconds(body: bytes) -> bytes:
     """Return a spot payload or answer with its times in microseconds, as ``timeUnit=MICROSECOND`` asks for."""
-    return _MILLISECONDS.sub(rb"\g<0>000", body)
+    return _MILLISECONDS.sub(rb"\g<0>000", _CANDLE.sub(rb"\g<1>000,\g<2>999", body))

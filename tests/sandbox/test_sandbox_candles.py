@@ -18,6 +18,7 @@ from sandbox_fixtures import NATIVE, decode
 from mmkit_sandbox.candles import INTERVALS, span
 from mmkit_sandbox.channel import Channel, StreamKind, parse_stream
 from mmkit_sandbox.listing import Listing
+from mmkit_sandbox.payload import in_microseconds
 from mmkit_sandbox.simulation import SimulatedExchange
 
 S, MS = 1_000_000_000, 1_000_000
@@ -159,6 +160,18 @@ def test_a_candle_that_nobody_traded_in_closes_at_the_last_price() -> None:
     assert [one["n"] > 0 for one in candles] == [True, False, False, False, False]
     last = simulated.trades(listing, 1)[0].price
     assert {one[key] for one in candles[1:] for key in "ohlc"} == {last}
+
+
+def test_in_microseconds_a_candle_ends_with_its_last_one() -> None:
+    simulated = SimulatedExchange([Listing.of("BTC/USDT")], 1, 1_700_000_000 * S)
+    wanted = {Channel("spot", "BTCUSDT", StreamKind.KLINE, candle="1s")}
+    for _, data in simulated.advance(1_700_000_005 * S, wanted):
+        plain, micro = decode(data), decode(in_microseconds(data))
+        assert micro["E"] == plain["E"] * 1000
+        assert micro["k"]["t"] == plain["k"]["t"] * 1000
+        assert micro["k"]["T"] == micro["k"]["t"] + 999_999
+        same = plain["k"].keys() - {"t", "T"}
+        assert {key: plain["k"][key] for key in same} == {key: micro["k"][key] for key in same}
 
 
 @pytest.mark.parametrize("market", list(SYMBOLS))
