@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkit.book import Book
@@ -58,6 +58,7 @@ def test_a_tape_without_rows_has_no_gap() -> None:
     assert gaps_of(Tape.from_rows(BTCUSDT, [])) == []
 
 
+@settings(deadline=None)  # the first one compiles
 @given(reason=st.sampled_from(GapReason), more=st.booleans())
 def test_a_gap_of_every_reason_is_found_but_for_the_end_of_a_recording(
     reason: GapReason, more: bool

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sandbox_fixtures import NATIVE, decode
 
+from mmkit.events import Side
 from mmkit_sandbox import liquidation
 from mmkit_sandbox.channel import StreamKind, parse_stream
 from mmkit_sandbox.listing import Listing
+from mmkit_sandbox.matching import Trade
 from mmkit_sandbox.simulation import SimulatedExchange
 
 S = 1_000_000_000
@@ -69,6 +74,19 @@ def test_of_many_in_a_second_only_the_latest_is_told(monkeypatch: pytest.MonkeyP
     assert all(at % 1000 == 0 for at in seconds)
     assert len(set(seconds)) == len(seconds)
     assert trades == heard("usdm", 120)[0]
+
+
+@given(st.lists(st.integers(1, 9), max_size=6))
+def test_what_is_taken_is_the_latest_and_only_once(quantities: list[int]) -> None:
+    found = liquidation.Liquidations(Random(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(liquidation, "SHARE", 1.0)
+        for number, quantity in enumerate(quantities):
+            sweep = liquidation.Sweep(number, Side.SELL, 100, quantity)
+            found.consider(sweep, [Trade(1, 0, 101, quantity, Side.SELL, number)], number)
+    latest = found.take()
+    assert (latest.filled if latest else None) == (quantities[-1] if quantities else None)
+    assert found.take() is None
 
 
 def test_what_is_called_a_liquidation_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
