@@ -73,7 +73,7 @@ def test_polled_books_and_trades_are_the_exchanges(market: str, told: str) -> No
                 streams=streams,
                 snapshot_limit=100,
             )
-            rows = await collect(live, lambda rows: snapshots(rows) > 3)
+            rows = await collect(live, lambda rows: snapshots(rows) > 2)
             grid = await live.instrument()
             assert gaps(rows) == [GapReason.START]
             kinds = {Kind(row[2] & KIND) for row in rows}
@@ -246,7 +246,7 @@ def test_aggregate_trades_are_asked_for_from_the_last_one_on_and_none_is_missed(
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             rest_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            live = venue.source(mode="rest", streams=["aggTrade"], every="700ms", rest_url=rest_url)
+            live = venue.source(mode="rest", streams=["aggTrade"], every="560ms", rest_url=rest_url)
 
             def until(rows: list[Row]) -> bool:
                 last = rows[-1][3] // 10  # the price is the number

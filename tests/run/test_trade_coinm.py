@@ -37,7 +37,7 @@ def made(fills: list[dict[str, Any]], mark: Fraction) -> Fraction:
 def test_a_dry_run_is_settled_in_the_base_coin_and_its_replay_is_equal(tmp_path: Path) -> None:
     userdir = write_config(tmp_path / "user_data", CONFIG)
     ended = mmkit(
-        *("trade", "-c", userdir / "config.yml", "--duration", "6s", "--json"), cwd=tmp_path
+        *("trade", "-c", userdir / "config.yml", "--duration", "5s", "--json"), cwd=tmp_path
     )
     assert ended.status == 0, ended.stderr
     report = ended.json
@@ -98,7 +98,7 @@ def realized_of(fills: list[dict[str, Any]]) -> Fraction:
 def test_what_is_recorded_and_watched_is_the_market(tmp_path: Path) -> None:
     userdir = write_config(tmp_path / "user_data", CONFIG)
     config = ("-c", userdir / "config.yml")
-    ended = mmkit("record", *config, "--duration", "3s", "--json", cwd=tmp_path)
+    ended = mmkit("record", *config, "--duration", "2s", "--json", cwd=tmp_path)
     assert ended.status == 0, ended.stderr
     (market,) = ended.json["markets"]
     assert (market["kind"], market["gaps"]) == ("coinm", 0)
@@ -122,7 +122,7 @@ strategy: {{plugin: join_best, size: "1", max_position: "5"}}
     assert replay.depth(listing, 5) is not None
     assert len(replay.agg_trades(listing)) > 3
 
-    live = mmkit("watch", *config, "--duration", "3s", "--json", cwd=tmp_path)
+    live = mmkit("watch", *config, "--duration", "2s", "--json", cwd=tmp_path)
     assert live.status == 0, live.stderr
     *events, end = [json.loads(one) for one in live.stdout.splitlines()]
     assert end["type"] == "Watched"

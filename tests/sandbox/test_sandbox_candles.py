@@ -95,7 +95,7 @@ def check_candle(told: dict[str, Any], trades: list[dict[str, Any]], coinm: bool
 
 
 # What fails is not made smaller: a market of half the time says no more.
-@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=5, deadline=None, phases=(Phase.generate,))
 @given(
     st.sampled_from(list(SYMBOLS)),
     st.integers(0, 10_000),

@@ -36,8 +36,8 @@ def heard(market: str, seconds: int, seed: int = 1) -> tuple[list[Any], list[Any
 
 @pytest.mark.parametrize("market", list(SYMBOLS))
 def test_a_liquidation_is_an_order_that_traded_what_the_trades_say(market: str) -> None:
-    trades, forced = heard(market, 300)
-    assert 10 < len(forced) < 100
+    trades, forced = heard(market, 200)
+    assert 8 < len(forced) < 60
     assert {one["o"]["S"] for one in forced} == {"BUY", "SELL"}
     for said in forced:
         order = said["o"]
