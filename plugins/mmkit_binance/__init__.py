@@ -1,4 +1,4 @@
-"""Binance spot and USD-M futures: the wire format, and market data live from the venue."""
+"""Binance spot, USD-M and COIN-M futures: the wire format, and market data live from the venue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def register_wire_formats() -> list[Provider[Any, WireFormat]]:
     from mmkit_binance.wire import BinanceConfig, BinanceWire
 
     return [
-        Provider(name, BinanceConfig, BinanceWire, summary="Binance spot and USD-M messages")
+        Provider(
+            name, BinanceConfig, BinanceWire, summary="Binance spot, USD-M and COIN-M messages"
+        )
         for name in ("binance", "binanceus")
     ]
 
@@ -35,7 +37,7 @@ def register_data_sources() -> list[Provider[Any, DataSource]]:
             "binance",
             BinanceSourceConfig,
             BinanceSource,
-            summary="Binance spot and USD-M, live; or the local sandbox",
+            summary="Binance spot, USD-M and COIN-M, live; or the local sandbox",
         )
     ]
 

@@ -21,7 +21,9 @@ _log = logging.getLogger("mmkit.binance")
 WEIGHT = {"/api/v3": 6000, "/fapi/v1": 2400, "/dapi/v1": 2400}
 """A minute, by the end of the REST root."""
 TRADES_WEIGHT = {"spot": 25, "usdm": 5, "coinm": 5}
+AGG_TRADES_WEIGHT = {"spot": 4, "usdm": 20, "coinm": 20}
 TICKER_WEIGHT = {"spot": 2, "usdm": 2, "coinm": 2}
+MARK_WEIGHT = {"usdm": 1, "coinm": 10}
 _DEPTH_WEIGHT = {
     "spot": ((100, 5), (500, 25), (1000, 50), (5000, 250)),
     "usdm": ((50, 2), (100, 5), (500, 10), (1000, 20)),

@@ -29,9 +29,13 @@ from mmkit_binance.endpoints import Addresses
 Times = npt.NDArray[np.int64]
 
 LEVELS = 100
-"""Levels a side that a poll asks for; a weight of 5 on spot and on USD-M."""
+"""Levels a side that a poll asks for; a weight of 5 on every market."""
 WEIGHT = depth_weight("spot", LEVELS)
-ALLOWED = {"spot": ALLOWANCE["/api/v3"], "usdm": ALLOWANCE["/fapi/v1"]}
+ALLOWED = {
+    "spot": ALLOWANCE["/api/v3"],
+    "usdm": ALLOWANCE["/fapi/v1"],
+    "coinm": ALLOWANCE["/dapi/v1"],
+}
 """Weight a minute and address: Binance's REQUEST_WEIGHT limits of 2026."""
 GRID_NS = 1_000_000
 """Staleness is looked at every millisecond."""

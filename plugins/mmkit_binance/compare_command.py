@@ -59,7 +59,8 @@ def compare_feeds(
     from mmkit.instruments import InstrumentSpec
     from mmkit.units import parse_duration
 
-    market = "usdm" if ":" in symbol else "spot"
+    pair, _, settle = symbol.partition(":")
+    market = {"": "spot", pair.partition("/")[0]: "coinm"}.get(settle, "usdm")
     spec = InstrumentSpec(venue="binance", market=market, symbol=symbol)
     try:
         intervals = {poll: parse_duration(poll) / 1e9 for poll in polls or ("100ms", "1s")}

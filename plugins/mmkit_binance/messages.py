@@ -136,6 +136,16 @@ class RestTrade(msgspec.Struct):
     buyer_is_maker: bool = msgspec.field(name="isBuyerMaker")
 
 
+class RestAggTrade(msgspec.Struct):
+    """One of the REST answer of ``aggTrades``."""
+
+    number: int = msgspec.field(name="a")
+    price: str = msgspec.field(name="p")
+    quantity: str = msgspec.field(name="q")
+    time: int = msgspec.field(name="T")
+    buyer_is_maker: bool = msgspec.field(name="m")
+
+
 class RestTicker(msgspec.Struct):
     """The REST answer of ``ticker/bookTicker``; spot's has neither time nor id."""
 
@@ -182,6 +192,7 @@ mark_price = msgspec.json.Decoder(MarkPrice)
 liquidation = msgspec.json.Decoder(Liquidation)
 kline = msgspec.json.Decoder(Kline)
 rest_trades = msgspec.json.Decoder(list[RestTrade])
+rest_agg_trades = msgspec.json.Decoder(list[RestAggTrade])
 rest_ticker = msgspec.json.Decoder(RestTicker)
 rest_tickers = msgspec.json.Decoder(list[RestTicker])
 premium_index = msgspec.json.Decoder(PremiumIndex)

@@ -13,14 +13,21 @@ from mmkit.instruments import Instrument
 from mmkit.tape import LAST, SELL, GapReason, Kind, Row
 from mmkit.units import format_duration
 from mmkit_binance import messages
-from mmkit_binance.allowance import TICKER_WEIGHT, TRADES_WEIGHT, depth_weight, minute_weight
-from mmkit_binance.messages import decode, decode_one, nanoseconds
+from mmkit_binance.allowance import (
+    AGG_TRADES_WEIGHT,
+    MARK_WEIGHT,
+    TICKER_WEIGHT,
+    TRADES_WEIGHT,
+    depth_weight,
+    minute_weight,
+)
+from mmkit_binance.messages import RestAggTrade, RestTrade, decode, decode_one, nanoseconds
 from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.wire import BinanceWire
 
 _log = logging.getLogger("mmkit.binance")
 
-POLLED = ("depth", "trade", "bookTicker", "markPrice")
+POLLED = ("depth", "trade", "aggTrade", "bookTicker", "markPrice")
 """Streams that have a request of the same content."""
 _MOST_TRADES = 1000
 _RETRY_S = 1.0
@@ -43,7 +50,8 @@ class Poll:
     """Asks for each stream's content every so often, and makes rows of what is new.
 
     The book is told whole whenever its update id has changed. Of trades, those since the first answer are
-    told, each once; if more were made between two answers than one holds, a note says so. A request that
+    told, each once. Of single ones, if more were made between two answers than one holds, a note says so;
+    aggregate ones are asked for from the last one on, and again at once while an answer is full. A request that
     fails is a GAP row (`GapReason.CONNECTION`), told once, until the book is there again; so is a book that
     cannot be right (`GapReason.CHECK`), in the place of its rows.
 
@@ -73,6 +81,7 @@ class Poll:
         self._queue: asyncio.Queue[_Answer] = asyncio.Queue(maxsize=2 * len(self._asks))
         self._tasks: list[asyncio.Task[None]] = []
         self._trade: int | None = None  # id of the newest trade seen
+        self._from: int | None = None  # id of the aggregate trade to ask for next
 
     def start(self) -> None:
         """Begin to ask."""
@@ -110,7 +119,8 @@ class Poll:
             raise content
         take = {
             "depth": self._wire.polled,
-            "trade": self._trades,
+            "trade": self._single_trades,
+            "aggTrade": self._aggregate_trades,
             "bookTicker": self._best,
             "markPrice": self._mark,
         }[stream]
@@ -124,9 +134,16 @@ class Poll:
             return self._wire.lost(GapReason.CHECK, ts_local)
         return rows
 
-    def _trades(self, raw: bytes, ts_local: int) -> list[Row]:
+    def _single_trades(self, raw: bytes, ts_local: int) -> list[Row]:
+        return self._trades(decode(messages.rest_trades, raw, "trades"), ts_local)
+
+    def _aggregate_trades(self, raw: bytes, ts_local: int) -> list[Row]:
+        return self._trades(decode(messages.rest_agg_trades, raw, "aggregate trades"), ts_local)
+
+    def _trades(
+        self, found: Sequence[RestTrade] | Sequence[RestAggTrade], ts_local: int
+    ) -> list[Row]:
         wire = self._wire
-        found = decode(messages.rest_trades, raw, "trades")
         wire.stats.messages += 1
         last, rows = self._trade, []
         if last is not None and found and found[0].number > last + 1:
@@ -174,17 +191,20 @@ class Poll:
         """Ask for one stream's content for ever; return only by raising."""
         loop = asyncio.get_running_loop()
         path, weight, parameters = self._asks[stream]
+
+        async def get() -> bytes:
+            return await self._rest.get(path, weight=weight, **parameters)
+
         begun, number, contacted = loop.time(), 0, False
         while True:
             try:
-                if contacted:
-                    raw = await self._rest.get(path, weight=weight, **parameters)
-                else:
-                    raw = await patiently(
-                        path, lambda: self._rest.get(path, weight=weight, **parameters)
-                    )
+                if stream == "aggTrade" and self._from is not None:
+                    parameters |= {"fromId": self._from, "limit": _MOST_TRADES}
+                raw = await (get() if contacted else patiently(path, get))
                 contacted = True
                 await self._queue.put(_Answer(stream, raw))
+                if stream == "aggTrade" and self._continues(raw):
+                    continue
             except RequestError as error:
                 if not contacted or (error.hopeless and not error.retry_after_s):
                     # In words of an error that ends the run.
@@ -195,6 +215,13 @@ class Poll:
             # On a fixed grid; what a slow answer has missed is left out.
             number = max(number + 1, math.ceil((loop.time() - begun) / self._every_s))
             await asyncio.sleep(max(0.0, begun + number * self._every_s - loop.time()))
+
+    def _continues(self, raw: bytes) -> bool:
+        """Note where the aggregate trades go on; return whether some more are there already."""
+        found = decode(messages.rest_agg_trades, raw, "aggregate trades")
+        full = self._from is not None and len(found) >= _MOST_TRADES
+        self._from = found[-1].number + 1 if found else self._from or 0
+        return full
 
 
 def poll_mistakes(market: str, streams: Sequence[str], every: int, limit: int) -> list[Mistake]:
@@ -226,4 +253,7 @@ def _ask(market: str, native: str, stream: str, limit: int) -> _Ask:
         return _Ask("trades", weight, {"symbol": native, "limit": _MOST_TRADES})
     if stream == "bookTicker":
         return _Ask("ticker/bookTicker", TICKER_WEIGHT[market], {"symbol": native})
-    return _Ask("premiumIndex", 1, {"symbol": native})
+    if stream == "aggTrade":
+        # The first answer only tells where they stand.
+        return _Ask("aggTrades", AGG_TRADES_WEIGHT[market], {"symbol": native, "limit": 1})
+    return _Ask("premiumIndex", MARK_WEIGHT[market], {"symbol": native})

@@ -27,6 +27,7 @@ from mmkit_capture import dumped
 from mmkit_capture.build import VERSION, Built, Source, build
 from mmkit_capture.choice import chosen_streams, clock_offsets, names, refuse_bookless
 from mmkit_capture.files import CaptureFile, is_packed
+from mmkit_capture.native import native_of
 from mmkit_capture.repeats import refuse_repeats
 from mmkit_capture.survey import FileSurvey, Numbers, survey
 
@@ -85,7 +86,7 @@ class CaptureSource(DataSource):
         spec = self._context.spec
         if spec.tick is None or spec.lot is None:
             raise ConfigError([await self._propose_grid()])
-        return spec.on_grid(spec.tick, spec.lot)
+        return spec.on_grid(spec.tick, spec.lot, native_of(spec))
 
     async def tape(self) -> Tape:
         """Return the whole capture; built once, then kept beside the first file.
@@ -252,7 +253,7 @@ class CaptureSource(DataSource):
         from mmkit_capture.check import Surveyor, check, supposed_grid
 
         spec, notes, paths = self._context.spec, Notebook(), self._paths()
-        stand_in = spec.on_grid(Decimal(1), Decimal(1))
+        stand_in = spec.on_grid(Decimal(1), Decimal(1), native_of(spec))
         native, config = stand_in.native, self._config
         wire = self._context.wire_formats(stand_in, config.streams or ())
         surveyor = Surveyor(wire, native, notes)
@@ -266,7 +267,7 @@ class CaptureSource(DataSource):
             notes.add("grid_taken", names(paths), f'tick: "{tick:f}", lot: "{lot:f}"')
         assert tick is not None
         assert lot is not None
-        instrument = spec.on_grid(tick, lot)
+        instrument = spec.on_grid(tick, lot, native_of(spec))
         streams = chosen_streams(surveys, config.streams, spec.market)
         wire = self._context.wire_formats(instrument, streams)
         offset = config.clock_offset
@@ -277,7 +278,8 @@ class CaptureSource(DataSource):
     async def _propose_grid(self) -> Mistake:
         spec, numbers = self._context.spec, Numbers()
         # Only to ask what messages are about; no row is made on this grid.
-        stand_in, paths = spec.on_grid(Decimal(1), Decimal(1)), self._paths()
+        stand_in = spec.on_grid(Decimal(1), Decimal(1), native_of(spec))
+        paths = self._paths()
         if dumped.all_dumps(paths):
             return dumped.proposal(spec, stand_in, paths)
         await self._survey(stand_in, paths, numbers)

@@ -150,7 +150,11 @@ def _sandbox_addresses(known: Any, base: str) -> Any:
     moved = _moved(known, base)
     stream = "ws" + base.removeprefix("http")
     # ccxt tells spot from USD-M by "/stream" in the address.
-    moved["ws"] |= {"spot": f"{stream}/stream/ws", "linear": f"{stream}/fstream/ws"}
+    moved["ws"] |= {
+        "spot": f"{stream}/stream/ws",
+        "linear": f"{stream}/fstream/ws",
+        "inverse": f"{stream}/dstream/ws",
+    }
     return moved
 
 

@@ -1,4 +1,5 @@
-"""A local exchange on 127.0.0.1 that speaks Binance's public protocol, spot and USD-M, on one port.
+"""A local exchange on 127.0.0.1 that speaks Binance's public protocol, spot, USD-M and COIN-M, on one
+port.
 
 Offers the service ``sandbox`` and the command ``mmkit sandbox``. Behind the sockets stands either a
 matching engine with an order flow of its own, or a recorded capture that is played again.

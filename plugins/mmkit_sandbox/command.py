@@ -22,8 +22,8 @@ import click
     "symbols",
     multiple=True,
     metavar="SYMBOL",
-    help="What is listed, such as BTC/USDT (spot) or BTC/USDT:USDT (USD-M); may be repeated.  "
-    "[default: both of these]",
+    help="What is listed, such as BTC/USDT (spot), BTC/USDT:USDT (USD-M) or BTC/USD:BTC (COIN-M); may be "
+    "repeated.  [default: these three]",
 )
 @click.option(
     "--replay",
@@ -73,7 +73,7 @@ def sandbox(
     duration: str | None,
     as_json: bool,
 ) -> None:
-    """Run a local exchange that speaks Binance's public protocol, spot and USD-M.
+    """Run a local exchange that speaks Binance's public protocol, spot, USD-M and COIN-M.
 
     Without --replay its markets trade by themselves, and the same --seed always makes the same
     market. With --replay FILE the streams say what was recorded, when it was recorded; the
@@ -92,7 +92,7 @@ def sandbox(
         host=host,
         port=port,
         seed=seed,
-        symbols=symbols or ("BTC/USDT", "BTC/USDT:USDT"),
+        symbols=symbols or ("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
         replay=replay,
         speed=speed,
         faults=faults_of(faults, faults_every, faults_kinds, faults_seed),

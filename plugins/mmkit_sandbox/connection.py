@@ -11,17 +11,17 @@ from collections.abc import Callable
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from mmkit_sandbox.faults import Fault
-from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.listing import COINM, SPOT, USDM
 from mmkit_sandbox.session import Session
 
 CLOSE_WITHIN_S = 0.2
 """How long a client may take to answer a close: one that reads no more must not hold up the end."""
 
-# Binance Spot API, "WebSocket Limits", and USD-M, the same: seconds between pings, seconds to answer
+# Binance Spot API, "WebSocket Limits", and USD-M and COIN-M, the same: seconds between pings, seconds to answer
 # one, messages a client may send in a second.
-_PING_EVERY = {SPOT: 20.0, USDM: 180.0}
-_PONG_WITHIN = {SPOT: 60.0, USDM: 600.0}
-_MESSAGES_PER_SECOND = {SPOT: 5, USDM: 10}
+_PING_EVERY = {SPOT: 20.0, USDM: 180.0, COINM: 180.0}
+_PONG_WITHIN = {SPOT: 60.0, USDM: 600.0, COINM: 600.0}
+_MESSAGES_PER_SECOND = {SPOT: 5, USDM: 10, COINM: 10}
 
 
 class Connection:

@@ -46,6 +46,18 @@ class PublicTrade(NamedTuple):
     buyer_is_maker: bool
 
 
+class AggTrade(NamedTuple):
+    """What one order took at one price: the trades from `first_id` to `last_id`, together."""
+
+    agg_id: int
+    price: str
+    quantity: str
+    first_id: int
+    last_id: int
+    ts_ms: int
+    buyer_is_maker: bool
+
+
 class Mark(NamedTuple):
     """A perpetual's mark price and funding, as Binance writes them."""
 
@@ -82,6 +94,10 @@ class Exchange(ABC):
     @abstractmethod
     def mark(self, listing: Listing) -> Mark | None:
         """Return a perpetual's mark price, or `None` if there is none."""
+
+    def agg_trades(self, listing: Listing) -> Sequence[AggTrade]:
+        """Return the aggregate trades that are remembered, oldest first."""
+        return ()
 
     def depth_before(self, listing: Listing, ts_ns: int, limit: int) -> Depth | None:
         """Return the book as it was at a time, `None` if that is not remembered."""

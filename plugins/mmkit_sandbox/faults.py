@@ -96,6 +96,8 @@ NOT_IN_A_REPLAY = (*SNAPSHOTS, FaultKind.RESTART)
 ANY = "any"
 STREAMS = (*(kind.value for kind in StreamKind if kind is not StreamKind.PARTIAL), ANY)
 """What a fault may be about. ``depth`` is diffs and partial books; ``any`` is all there is."""
+_BY_CHANCE = ("depth", "trade", "aggTrade", "bookTicker", "markPrice", ANY)
+"""Streams that chance picks from: what a run listens to."""
 
 _LASTS = {
     FaultKind.DELAY: 300 * _MS,
@@ -233,7 +235,7 @@ def drawn(at_ns: int, kind: FaultKind, random: Random) -> Fault:
     if not lasts and kind in (*MESSAGES, *SNAPSHOTS, *ANSWERS) and random.random() < 0.25:
         lasts = random.randrange(200, 1500) * _MS
     # A book is what most can be lost on.
-    stream = StreamKind.DIFF.value if random.random() < 0.75 else random.choice(STREAMS)
+    stream = StreamKind.DIFF.value if random.random() < 0.75 else random.choice(_BY_CHANCE)
     return Fault(at_ns, kind, lasts, stream)
 
 

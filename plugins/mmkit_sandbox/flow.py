@@ -22,7 +22,8 @@ from random import Random
 import msgspec
 
 from mmkit.events import Side
-from mmkit_sandbox.listing import SPOT, USDM, Listing
+from mmkit_sandbox.liquidation import Sweep
+from mmkit_sandbox.listing import COINM, SPOT, USDM, Listing
 from mmkit_sandbox.matching import MatchingBook, TimeInForce
 
 FLOW = ""
@@ -37,9 +38,9 @@ depends on neither tick nor lot, because queues are counted in orders."""
 _THETA = 0.6
 
 # Mean value of a limit and of a market order in quote currency: what BTCUSDT's best queue and trades
-# in the captures of 2024-08-08 come to.
-_ORDER_VALUE = {SPOT: 20_000, USDM: 48_000}
-_MARKET_VALUE = {SPOT: 1_300, USDM: 6_000}
+# in the captures of 2024-08-08 come to. Of COIN-M there is no capture: USD-M's.
+_ORDER_VALUE = {SPOT: 20_000, USDM: 48_000, COINM: 48_000}
+_MARKET_VALUE = {SPOT: 1_300, USDM: 6_000, COINM: 6_000}
 
 
 class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +94,7 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, listing: Listing, volatility: float) -> FlowParameters:
         """Return constants that give `listing` a volatility, in basis points per square root of a second."""
-        lot_value = float(listing.price * listing.lot)
+        lot_value = listing.lot_value
         sigma = volatility * 1e-4 * float(listing.price / listing.tick)  # ticks in one second
         move = sigma / math.sqrt(_MOVES_PER_SECOND)
         # A market whose ticks are large moves by one tick, and seldom: the paper's own case.
@@ -136,6 +137,8 @@ class OrderFlow:
         self._queue_law = _invariant_law(parameters)
         self.moves = 0
         """How often the reference price has moved."""
+        self.swept: Sweep | None = None
+        """The order that took what was in the way of the last move, until somebody takes note of it."""
         self.next_ns = start_ns
         """When the next event happens."""
         for side in Side:
@@ -308,7 +311,10 @@ class OrderFlow:
                         self._book.cancel(order.order_id, self.next_ns)
         left = sum(self._book.total(side, price) for price in in_the_way)
         if left:
-            self._book.submit(FLOW, taker, limit, left, self.next_ns, time_in_force=TimeInForce.IOC)
+            order_id = self._book.submit(
+                FLOW, taker, limit, left, self.next_ns, time_in_force=TimeInForce.IOC
+            )
+            self.swept = Sweep(order_id, taker, limit, left)
 
     def _draw_queue(self, side: Side) -> None:
         """Fill a best queue with as many orders as its invariant distribution says."""

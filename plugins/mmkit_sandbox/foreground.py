@@ -19,7 +19,7 @@ from mmkit.interfaces import ServiceContext
 from mmkit.units import parse_duration
 from mmkit_sandbox.exchange import Exchange
 from mmkit_sandbox.faults import FaultsConfig
-from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.listing import COINM, FUTURES, SPOT, USDM
 from mmkit_sandbox.replay import ReplayedExchange
 from mmkit_sandbox.service import Config, Sandbox
 
@@ -104,14 +104,15 @@ def _addresses(url: str, exchange: Exchange) -> dict[str, object]:
     ws = "ws" + url.removeprefix("http")
     return {
         "url": url,
-        "rest": {SPOT: f"{url}/api/v3", USDM: f"{url}/fapi/v1"},
+        "rest": {SPOT: f"{url}/api/v3", USDM: f"{url}/fapi/v1", COINM: f"{url}/dapi/v1"},
         "ws": {
             SPOT: [f"{ws}/ws", f"{ws}/stream"],
             USDM: [f"{ws}/fstream/public", f"{ws}/fstream/market"],
+            COINM: [f"{ws}/dstream/ws", f"{ws}/dstream/stream"],
         },
         "symbols": {
             market: [one.symbol for one in exchange.listings if one.market == market]
-            for market in (SPOT, USDM)
+            for market in (SPOT, *FUTURES)
         },
     }
 
@@ -122,7 +123,11 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
     listed = ", ".join(f"{one.symbol} ({one.market})" for one in exchange.listings)
     first = exchange.listings[0]
     spot = first.market == SPOT
-    rest, streams = (f"{url}/api/v3", ws) if spot else (f"{url}/fapi/v1", f"{ws}/fstream/public")
+    root, rest, streams = {
+        SPOT: ("", f"{url}/api/v3", ws),
+        USDM: ("/fstream", f"{url}/fapi/v1", f"{ws}/fstream/public"),
+        COINM: ("/dstream", f"{url}/dapi/v1", f"{ws}/dstream"),
+    }[first.market]
     if isinstance(exchange, ReplayedExchange):
         what = (
             f"Playing {exchange.messages:,} recorded messages at {config.speed:g} times their own "
@@ -135,18 +140,20 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
     source = "plugin: binance, endpoint: sandbox"
     recorded = exchange.streams if isinstance(exchange, ReplayedExchange) else ()
     if recorded and not spot and not any("@aggTrade" in name for name in recorded):
-        # mmkit asks USD-M for aggTrade, the documented stream, unless it is told what there is.
+        # mmkit asks the futures for aggTrade, the documented stream, unless it is told what there is.
         source += ", streams: [depth, trade]"
     if config.port != MMKIT_LOOKS_AT:
-        source += f', url: "{ws}{"" if spot else "/fstream"}", rest_url: "{url}"'
+        source += f', url: "{ws}{root}", rest_url: "{url}"'
     return f"""\
 Sandbox exchange at {url}, listing {listed}.
 {what} Ctrl-C ends it.
 
   REST        spot   {url}/api/v3
               USD-M  {url}/fapi/v1
+              COIN-M {url}/dapi/v1
   WebSocket   spot   {ws}/ws  {ws}/stream
               USD-M  {ws}/fstream/public  {ws}/fstream/market
+              COIN-M {ws}/dstream/ws  {ws}/dstream/stream
   try         curl '{rest}/depth?symbol={first.symbol}&limit=5'
               {streams}/stream?streams={first.symbol.lower()}@depth@100ms
   mmkit       data: {{{source}}}

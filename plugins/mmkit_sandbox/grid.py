@@ -93,7 +93,7 @@ class _Step:
         self.last = text
 
     def decimal(self, market: str) -> Decimal:
-        """Return it; on USD-M with as many places as the numbers were written with."""
+        """Return it; on futures with as many places as the numbers were written with."""
         step = Decimal(self._units or 1).scaleb(-_PLACES)
         if market == SPOT:
             return step.normalize()
@@ -101,8 +101,9 @@ class _Step:
 
 
 def _split(symbol: str) -> tuple[str, str]:
-    """Return base and quote currency of one of Binance's names."""
+    """Return base and quote currency of one of Binance's names; ``_PERP`` or a day may follow them."""
+    pair = symbol.partition("_")[0]
     for quote in _QUOTES:
-        if symbol.endswith(quote) and symbol != quote:
-            return symbol.removesuffix(quote), quote
+        if pair.endswith(quote) and pair != quote:
+            return pair.removesuffix(quote), quote
     return symbol, ""

@@ -8,7 +8,8 @@ from typing import Any
 
 from mmkit.errors import UsageError
 
-SPOT, USDM = "spot", "usdm"
+SPOT, USDM, COINM = "spot", "usdm", "coinm"
+FUTURES = (USDM, COINM)
 
 # What a liquid pair roughly costs, in quote currency; only a place to start from.
 _PRICES = {
@@ -19,7 +20,9 @@ _PRICES = {
     "XRP": Decimal("0.5"),
 }
 _OTHER_PRICE = Decimal(100)
-_WEIGHT_PER_MINUTE = {SPOT: 6000, USDM: 2400}
+_WEIGHT_PER_MINUTE = {SPOT: 6000, USDM: 2400, COINM: 2400}
+_VALUE_PLACES = 8
+_VALUE_UNITS = 100_000_000
 
 
 class GridText:
@@ -39,13 +42,18 @@ class Listing:
     """One symbol of one market, with its grid.
 
     Args:
-        market: ``spot`` or ``usdm``.
+        market: ``spot``, ``usdm`` or ``coinm``.
         base: Base currency.
         quote: Quote currency.
-        tick: Price step in quote currency; USD-M prices have as many places as it is written with.
-        lot: Quantity step in base currency, likewise.
+        tick: Price step in quote currency; futures' prices have as many places as it is written with.
+        lot: Quantity step in base currency, on COIN-M in contracts; likewise.
         price: Where a simulated market starts, in quote currency.
-        symbol: Binance's name; base and quote run together unless given.
+        symbol: Binance's name; base and quote run together unless given, on COIN-M with ``_PERP``.
+
+    Attributes:
+        pair: Base and quote run together.
+        contract_size: Quote currency per contract, COIN-M only: 100 USD of BTC, 10 USD of others.
+        settle: The currency that profit is counted in.
     """
 
     def __init__(
@@ -60,12 +68,37 @@ class Listing:
         symbol: str = "",
     ) -> None:
         self.market, self.base, self.quote = market, base, quote
-        self.symbol = symbol or base + quote
+        self.pair = base + quote
+        self.symbol = symbol or self.pair + ("_PERP" if market == COINM else "")
+        self.contract_size = (100 if base == "BTC" else 10) if market == COINM else None
+        self.settle = base if market == COINM else quote
         self.tick, self.lot, self.price = tick, lot, price
         self.price_places = 8 if market == SPOT else _places(tick)
         self.quantity_places = 8 if market == SPOT else _places(lot)
         self.price_text = GridText(tick, self.price_places)
         self.quantity_text = GridText(lot, self.quantity_places)
+        self._ratio = (lot * (self.contract_size or tick)).as_integer_ratio()
+        self._tick = tick.as_integer_ratio()
+
+    @property
+    def lot_value(self) -> float:
+        """What one lot is worth where the market starts, in quote currency."""
+        return float(self.lot * (self.contract_size or self.price))
+
+    def value(self, price: int, quantity: int) -> int:
+        """Return what was paid for lots at a price in ticks, in 1e-8 of the settlement currency, rounded."""
+        above, below = self._ratio
+        if self.contract_size is None:
+            above *= price
+        else:
+            # Contracts are worth a fixed amount of quote currency, and so ever less base the higher the price.
+            above, below = above * self._tick[1], below * price * self._tick[0]
+        return (2 * quantity * above * _VALUE_UNITS + below) // (2 * below)
+
+    def value_text(self, value: int) -> str:
+        """Return what `value` tells as Binance writes it."""
+        whole, fraction = divmod(value, _VALUE_UNITS)
+        return f"{whole}.{fraction:0{_VALUE_PLACES}d}"
 
     @classmethod
     def of(
@@ -76,7 +109,7 @@ class Listing:
         lot: Decimal | None = None,
         price: Decimal | None = None,
     ) -> Listing:
-        """List ccxt's unified `symbol`: ``BTC/USDT`` on spot, ``BTC/USDT:USDT`` on USD-M.
+        """List ccxt's unified `symbol`: ``BTC/USDT`` on spot, ``BTC/USDT:USDT`` on USD-M, ``BTC/USD:BTC`` on COIN-M.
 
         Tick, lot and price are those of BTCUSDT, scaled to what the base currency roughly costs,
         unless they are given.
@@ -86,18 +119,21 @@ class Listing:
         """
         pair, _, settle = symbol.upper().partition(":")
         base, _, quote = pair.partition("/")
-        if not base or not quote or (settle and settle != quote):
+        markets = {"": SPOT, quote: USDM, base: COINM}
+        if not base or not quote or base == quote or settle not in markets:
             raise UsageError(
-                f"the sandbox cannot list {symbol!r}; expected 'BASE/QUOTE' for spot or "
-                "'BASE/QUOTE:QUOTE' for USD-M, such as 'BTC/USDT' or 'BTC/USDT:USDT'"
+                f"the sandbox cannot list {symbol!r}; expected 'BASE/QUOTE' for spot, 'BASE/QUOTE:QUOTE' for "
+                "USD-M or 'BASE/QUOTE:BASE' for COIN-M, such as 'BTC/USDT', 'BTC/USDT:USDT' or 'BTC/USD:BTC'"
             )
-        market = USDM if settle else SPOT
+        market = markets[settle]
         price = price or _PRICES.get(base, _OTHER_PRICE)
         magnitude = math.floor(math.log10(price))
-        # BTCUSDT at 60,000: tick 0.10 and lot 0.001 on USD-M, 0.01 and 0.00001 on spot.
-        if market == USDM:
-            tick = tick or Decimal(10).scaleb(magnitude - 6)
-            lot = lot or Decimal(1).scaleb(1 - magnitude)
+        # BTCUSDT at 60,000: tick 0.10 and lot 0.001 on USD-M, 0.01 and 0.00001 on spot. COIN-M: whole contracts.
+        if market in FUTURES:
+            # As Binance writes them: 0.10 and, on COIN-M, 0.1.
+            ten = Decimal(10) if market == USDM else Decimal("1E+1")
+            tick = tick or ten.scaleb(magnitude - 6)
+            lot = lot or (Decimal(1).scaleb(1 - magnitude) if market == USDM else Decimal(1))
         else:
             tick = tick or Decimal(1).scaleb(magnitude - 6)
             lot = lot or Decimal(1).scaleb(-1 - magnitude)
@@ -106,7 +142,7 @@ class Listing:
     def info(self) -> dict[str, Any]:
         """Return the symbol's entry in exchangeInfo.
 
-        Fields: Binance Spot API, "Exchange information"; USD-M Futures API, the same.
+        Fields: Binance Spot API, "Exchange information"; USD-M and COIN-M Futures API, the same.
         """
         tick, lot = self.price_text(1), self.quantity_text(1)
         price = {
@@ -123,7 +159,7 @@ class Listing:
         }
         common = {
             "symbol": self.symbol,
-            "status": "TRADING",
+            "contractStatus" if self.market == COINM else "status": "TRADING",
             "baseAsset": self.base,
             "quoteAsset": self.quote,
             "baseAssetPrecision": 8,
@@ -161,14 +197,30 @@ class Listing:
                 "defaultSelfTradePreventionMode": "NONE",
                 "allowedSelfTradePreventionModes": ["NONE"],
             }
+        filters = [
+            price,
+            size,
+            size | {"filterType": "MARKET_LOT_SIZE"},
+            {"filterType": "MAX_NUM_ORDERS", "limit": 200},
+            {
+                "filterType": "PERCENT_PRICE",
+                "multiplierUp": "1.0500",
+                "multiplierDown": "0.9500",
+                "multiplierDecimal": "4",
+            },
+        ]
+        if self.market == COINM:
+            common |= {"contractSize": self.contract_size, "equalQtyPrecision": 4}
+        else:
+            filters.append({"filterType": "MIN_NOTIONAL", "notional": "100"})
         return common | {
-            "pair": self.symbol,
+            "pair": self.pair,
             "contractType": "PERPETUAL",
             "deliveryDate": 4_133_404_800_000,
             "onboardDate": 1_569_398_400_000,
             "maintMarginPercent": "2.5000",
             "requiredMarginPercent": "5.0000",
-            "marginAsset": self.quote,
+            "marginAsset": self.settle,
             "pricePrecision": self.price_places,
             "quantityPrecision": self.quantity_places,
             "underlyingType": "COIN",
@@ -176,19 +228,7 @@ class Listing:
             "triggerProtect": "0.0500",
             "liquidationFee": "0.012500",
             "marketTakeBound": "0.05",
-            "filters": [
-                price,
-                size,
-                size | {"filterType": "MARKET_LOT_SIZE"},
-                {"filterType": "MAX_NUM_ORDERS", "limit": 200},
-                {"filterType": "MIN_NOTIONAL", "notional": "100"},
-                {
-                    "filterType": "PERCENT_PRICE",
-                    "multiplierUp": "1.0500",
-                    "multiplierDown": "0.9500",
-                    "multiplierDecimal": "4",
-                },
-            ],
+            "filters": filters,
             "orderTypes": ["LIMIT", "MARKET"],
             "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
         }

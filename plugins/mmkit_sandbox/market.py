@@ -9,10 +9,12 @@ from random import Random
 
 from mmkit.events import Side
 from mmkit_sandbox import payload
+from mmkit_sandbox.candles import INTERVALS, Candle, Candles
 from mmkit_sandbox.channel import DIFF_INTERVALS, Channel, StreamKind
-from mmkit_sandbox.exchange import Depth, Mark, Message, PriceLevel, PublicTrade
+from mmkit_sandbox.exchange import AggTrade, Depth, Mark, Message, PriceLevel, PublicTrade
 from mmkit_sandbox.flow import FlowParameters, OrderFlow
-from mmkit_sandbox.listing import SPOT, USDM, Listing
+from mmkit_sandbox.liquidation import EVERY_MS, Liquidations
+from mmkit_sandbox.listing import FUTURES, SPOT, Listing
 from mmkit_sandbox.matching import MatchingBook, Trade
 from mmkit_sandbox.truth import TrueBook, Truth
 
@@ -21,6 +23,12 @@ _FUNDING_MS = 8 * 3600 * 1000  # BTCUSDT is funded every eight hours
 _MARK_INTERVALS = (1000, 3000)
 _PARTIAL_LEVELS = (5, 10, 20)
 _KEPT_TRADES = 1000  # the most that GET trades answers with
+_KEPT_AGG_TRADES = 5000  # GET aggTrades goes back so far: some minutes; Binance's, without end
+_CANDLES = {
+    SPOT: {2000: INTERVALS[1:], 1000: INTERVALS[:1]},
+    **{market: {250: INTERVALS[1:]} for market in FUTURES},
+}
+"""How often candles are told while they change, in ms, and which."""
 
 
 class _DiffBatch:
@@ -37,7 +45,7 @@ class _DiffBatch:
 class SimulatedMarket:
     """A matching book with its order flow, and its streams.
 
-    Every change of a level has an update id. On spot they are consecutive. On USD-M they are not,
+    Every change of a level has an update id. On spot they are consecutive. On futures they are not,
     as on Binance, where one sequence counts the changes of all symbols.
 
     Args:
@@ -75,13 +83,22 @@ class SimulatedMarket:
         if remember:
             sides = [dict(self.book.levels(side)) for side in (Side.BUY, Side.SELL)]
             self.truth = Truth(self._update_id, self._change_ms, *sides)
+        self.agg_trades: deque[AggTrade] = deque(maxlen=_KEPT_AGG_TRADES)
+        """The latest aggregate trades, oldest first."""
         self._agg_id = 0
+        self._candles = Candles(
+            tuple(name for names in _CANDLES[listing.market].values() for name in names)
+        )
+        # Not the market's own generator: what is called a liquidation decides nothing.
+        self._liquidations = Liquidations(
+            Random(f"{seed} {listing.market} {listing.symbol} liquidations")  # noqa: S311
+        )
         self._best: tuple[PriceLevel, PriceLevel] | None = None
         self._trades: deque[PublicTrade] = deque(maxlen=_KEPT_TRADES)
         self._batches = [
             _DiffBatch(interval, self._update_id) for interval in DIFF_INTERVALS[listing.market]
         ]
-        # Every depth interval is a multiple of 100 ms, every mark interval of 1 s.
+        # Every depth and candle interval is a multiple of 50 ms, every mark interval of 1 s.
         self._boundary_ns = start_ns - start_ns % (50 * _MS) + 50 * _MS
         self._wanted: Container[Channel] = ()
         self._messages: list[Message] = []
@@ -89,6 +106,7 @@ class SimulatedMarket:
         self._trade_channel = Channel(market, symbol, StreamKind.TRADE)
         self._agg_channel = Channel(market, symbol, StreamKind.AGG_TRADE)
         self._ticker_channel = Channel(market, symbol, StreamKind.BOOK_TICKER)
+        self._force_channel = Channel(market, symbol, StreamKind.FORCE_ORDER)
 
     def advance(self, now_ns: int, wanted: Container[Channel]) -> list[Message]:
         """Let everything happen that is due by `now_ns`; return the messages of wanted channels."""
@@ -113,7 +131,7 @@ class SimulatedMarket:
         changes = self.book.take_changes()
         now_ms = now_ns // _MS
         for change in changes:
-            # Any stride will do on USD-M; this one makes the gaps differ.
+            # Any stride will do on futures; this one makes the gaps differ.
             stride = 1 if self.listing.market == SPOT else 1 + self._update_id % 7
             self._update_id += stride
             if self.truth is not None:
@@ -162,7 +180,7 @@ class SimulatedMarket:
     def mark(self) -> Mark | None:
         """Return the mark price: the mid, at a funding rate of 0.01 %, Binance's rate of interest."""
         bid, ask = self.book.best(Side.BUY), self.book.best(Side.SELL)
-        if self.listing.market != USDM or bid is None or ask is None:
+        if self.listing.market == SPOT or bid is None or ask is None:
             return None
         now_ms = self.now_ns // _MS
         price = f"{self.listing.tick * (bid + ask) / 2:.8f}"
@@ -183,20 +201,51 @@ class SimulatedMarket:
         ]
 
     def _publish_trades(self, trades: list[Trade], now_ms: int) -> None:
+        self._close_candles(now_ms)
         for trade in trades:
             public = self._public(trade, trade.quantity, now_ms)
             self._trades.append(public)
+            value = self.listing.value(trade.price, trade.quantity)
+            self._candles.add(
+                now_ms,
+                trade.trade_id,
+                trade.price,
+                trade.quantity,
+                value,
+                not public.buyer_is_maker,
+            )
             if self._trade_channel in self._wanted:
                 self._say(self._trade_channel, payload.trade(self.listing, public))
         for _, group in groupby(trades, lambda trade: (trade.taker_order_id, trade.price)):
             self._agg_id += 1
+            together = list(group)
+            whole = self.listing.quantity_text(sum(trade.quantity for trade in together))
+            first, last = together[0], together[-1]
+            found = AggTrade(
+                self._agg_id,
+                self.listing.price_text(first.price),
+                whole,
+                first.trade_id,
+                last.trade_id,
+                now_ms,
+                first.aggressor is Side.SELL,
+            )
+            self.agg_trades.append(found)
             if self._agg_channel in self._wanted:
-                together = list(group)
-                whole = sum(trade.quantity for trade in together)
-                first = self._public(together[0], whole, now_ms)
-                last_id = together[-1].trade_id
-                message = payload.agg_trade(self.listing, self._agg_id, first, last_id)
-                self._say(self._agg_channel, message)
+                self._say(self._agg_channel, payload.agg_trade(self.listing, found))
+        sweep, self._flow.swept = self._flow.swept, None
+        if sweep is not None and self.listing.market in FUTURES:
+            self._liquidations.consider(sweep, trades, now_ms)
+
+    def _close_candles(self, now_ms: int) -> None:
+        for candle in self._candles.closed(now_ms):
+            self._say_candle(candle, now_ms, closed=True)
+
+    def _say_candle(self, candle: Candle, now_ms: int, *, closed: bool) -> None:
+        listing = self.listing
+        channel = Channel(listing.market, listing.symbol, StreamKind.KLINE, candle=candle.interval)
+        if channel in self._wanted:
+            self._say(channel, payload.kline(listing, candle, now_ms, closed=closed))
 
     def _public(self, trade: Trade, quantity: int, now_ms: int) -> PublicTrade:
         return PublicTrade(
@@ -220,20 +269,32 @@ class SimulatedMarket:
             self._say(self._ticker_channel, message)
 
     def _tick(self, now_ns: int) -> None:
-        """Send what goes out at fixed intervals: depth and mark price."""
+        """Send what goes out at fixed intervals: depth, candles, liquidations and mark price."""
         self._boundary_ns += 50 * _MS
+        now_ms = now_ns // _MS
+        self._close_candles(now_ms)
+        for every_ms, names in _CANDLES[self.listing.market].items():
+            if now_ms % every_ms == 0:
+                for candle in self._candles.changed(names, now_ms):
+                    self._say_candle(candle, now_ms, closed=False)
         for batch in self._batches:
             if now_ns % batch.interval_ns == 0 and batch.levels:
-                self._send_depth(batch, now_ns // _MS)
+                self._send_depth(batch, now_ms)
                 batch.previous = batch.last
                 batch.levels = {}
-        if self.listing.market == USDM:
-            for interval in _MARK_INTERVALS:
-                channel = Channel(USDM, self.listing.symbol, StreamKind.MARK_PRICE, 0, interval)
-                if now_ns % (interval * _MS) == 0 and channel in self._wanted:
-                    mark = self.mark()
-                    if mark:
-                        self._say(channel, payload.mark_price(self.listing, mark))
+        if self.listing.market in FUTURES:
+            self._tick_futures(now_ms)
+
+    def _tick_futures(self, now_ms: int) -> None:
+        listing = self.listing
+        # Taken whoever listens, so that nobody hears of an old one.
+        found = self._liquidations.take() if now_ms % EVERY_MS == 0 else None
+        if found is not None and self._force_channel in self._wanted:
+            self._say(self._force_channel, payload.force_order(listing, found, now_ms))
+        for interval in _MARK_INTERVALS:
+            channel = Channel(listing.market, listing.symbol, StreamKind.MARK_PRICE, 0, interval)
+            if now_ms % interval == 0 and channel in self._wanted and (mark := self.mark()):
+                self._say(channel, payload.mark_price(listing, mark))
 
     def _send_depth(self, batch: _DiffBatch, now_ms: int) -> None:
         listing = self.listing

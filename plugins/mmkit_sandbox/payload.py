@@ -1,8 +1,8 @@
-"""Binance's stream payloads, spot and USD-M, as bytes with the fields in Binance's order.
+"""Binance's stream payloads, spot, USD-M and COIN-M, as bytes with the fields in Binance's order.
 
 Source: Binance Spot API, "WebSocket Streams"; USD-M Futures API, "Websocket Market Streams" as of
-2026, with the fields ``ps`` and ``st`` that came on 2026-06-30. ``trade`` on USD-M is not documented;
-its fields are those of captures of 2024.
+2026, with the fields ``ps`` and ``st`` that came on 2026-06-30; COIN-M Futures API, the same. ``trade`` on
+futures is not documented; its fields are those of captures of USD-M of 2024.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from mmkit_sandbox.exchange import Depth, Mark, PriceLevel, PublicTrade
-from mmkit_sandbox.listing import SPOT, Listing
+from mmkit_sandbox.candles import Candle
+from mmkit_sandbox.exchange import AggTrade, Depth, Mark, PriceLevel, PublicTrade
+from mmkit_sandbox.liquidation import Liquidation
+from mmkit_sandbox.listing import COINM, SPOT, USDM, Listing
 
 _MILLISECONDS = re.compile(rb'"(?:E|T|time|serverTime)":\d{13}(?=[,}])')
-_UM = 1  # st: 1 is USD-M, 2 is COIN-M
+_CANDLE = re.compile(rb'("t":\d{13}),("T":\d{13})(?=,)')  # its last ms, and its last microsecond
+_ST = {USDM: 1, COINM: 2}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -51,19 +54,19 @@ def diff(listing: Listing, batch: Batch, now_ms: int) -> bytes:
             "E": now_ms,
             "T": batch.ts_ms,
             "s": listing.symbol,
-            "ps": listing.symbol,
+            "ps": listing.pair,
             "U": batch.first,
             "u": batch.last,
             "pu": batch.previous,
             "b": batch.bids,
             "a": batch.asks,
-            "st": _UM,
+            "st": _ST[listing.market],
         }
     )
 
 
 def partial(listing: Listing, batch: Batch, depth: Depth, now_ms: int) -> bytes:
-    """Return the best levels; on USD-M it looks like a diff, on spot it has neither time nor symbol."""
+    """Return the best levels; on futures it looks like a diff, on spot it has neither time nor symbol."""
     if listing.market == SPOT:
         return _encode(
             {"lastUpdateId": depth.last_update_id, "bids": depth.bids, "asks": depth.asks}
@@ -103,30 +106,25 @@ def trade(listing: Listing, made: PublicTrade) -> bytes:
     )
 
 
-def agg_trade(listing: Listing, agg_id: int, made: PublicTrade, last_id: int) -> bytes:
-    """Return an ``aggTrade``: what one order took at one price.
-
-    Args:
-        listing: What was traded.
-        agg_id: Number of the aggregate.
-        made: The first of its trades, with the quantity of all of them.
-        last_id: Number of the last of its trades.
-    """
+def agg_trade(listing: Listing, made: AggTrade) -> bytes:
+    """Return an ``aggTrade``: what one order took at one price."""
     fields = {
         "e": "aggTrade",
         "E": made.ts_ms,
         "s": listing.symbol,
-        "a": agg_id,
+        "a": made.agg_id,
         "p": made.price,
         "q": made.quantity,
-        "f": made.trade_id,
-        "l": last_id,
+        "f": made.first_id,
+        "l": made.last_id,
         "T": made.ts_ms,
         "m": made.buyer_is_maker,
     }
     if listing.market == SPOT:
         return _encode(fields | {"M": True})
-    return _encode(fields | {"nq": made.quantity, "st": _UM})
+    if listing.market == USDM:
+        fields["nq"] = made.quantity
+    return _encode(fields | {"st": _ST[listing.market]})
 
 
 def book_ticker(
@@ -141,33 +139,87 @@ def book_ticker(
             "e": "bookTicker",
             "u": update_id,
             "s": listing.symbol,
-            "ps": listing.symbol,
+            "ps": listing.pair,
             **best,
             "T": ts_ms,
             "E": ts_ms,
-            "st": _UM,
+            "st": _ST[listing.market],
         }
     )
 
 
 def mark_price(listing: Listing, mark: Mark) -> bytes:
     """Return a ``markPriceUpdate``."""
+    fields = {
+        "e": "markPriceUpdate",
+        "E": mark.ts_ms,
+        "s": listing.symbol,
+        "p": mark.mark_price,
+        **({"ap": mark.mark_price} if listing.market == USDM else {}),
+        "P": mark.settle_price,
+        "i": mark.index_price,
+        "r": mark.funding_rate,
+        "T": mark.next_funding_ms,
+        "st": _ST[listing.market],
+    }
+    return _encode(fields)
+
+
+def kline(listing: Listing, candle: Candle, now_ms: int, *, closed: bool) -> bytes:
+    """Return a ``kline``: its volumes are in lots and in the currency that profit is counted in."""
+    price, quantity, value = listing.price_text, listing.quantity_text, listing.value_text
     return _encode(
         {
-            "e": "markPriceUpdate",
-            "E": mark.ts_ms,
+            "e": "kline",
+            "E": now_ms,
             "s": listing.symbol,
-            "p": mark.mark_price,
-            "ap": mark.mark_price,
-            "P": mark.settle_price,
-            "i": mark.index_price,
-            "r": mark.funding_rate,
-            "T": mark.next_funding_ms,
-            "st": _UM,
+            "k": {
+                "t": candle.start_ms,
+                "T": candle.end_ms - 1,
+                "s": listing.symbol,
+                "i": candle.interval,
+                "f": candle.first_id,
+                "L": candle.last_id,
+                "o": price(candle.open),
+                "c": price(candle.close),
+                "h": price(candle.high),
+                "l": price(candle.low),
+                "v": quantity(candle.quantity),
+                "n": candle.trades,
+                "x": closed,
+                "q": value(candle.value),
+                "V": quantity(candle.taken),
+                "Q": value(candle.taken_value),
+                "B": "0",
+            },
         }
     )
 
 
+def force_order(listing: Listing, found: Liquidation, now_ms: int) -> bytes:
+    """Return a ``forceOrder``; its side is the order's: SELL closes a long position."""
+    order = found.order
+    whole = {
+        "s": listing.symbol,
+        "S": order.side.name,
+        "o": "LIMIT",
+        "f": "IOC",
+        "q": listing.quantity_text(order.quantity),
+        "p": listing.price_text(order.price),
+        "ap": f"{found.average * float(listing.tick):.{listing.price_places}f}",
+        "X": "FILLED" if found.filled == order.quantity else "PARTIALLY_FILLED",
+        "l": listing.quantity_text(found.last),
+        "z": listing.quantity_text(found.filled),
+        "T": found.ts_ms,
+    }
+    fields: dict[str, object] = {"e": "forceOrder", "E": now_ms, "o": whole}
+    if listing.market == COINM:
+        whole["ps"] = listing.pair
+    else:
+        fields["ps"] = listing.pair
+    return _encode(fields | {"st": _ST[listing.market]})
+
+
 def in_microseconds(body: bytes) -> bytes:
     """Return a spot payload or answer with its times in microseconds, as ``timeUnit=MICROSECOND`` asks for."""
-    return _MILLISECONDS.sub(rb"\g<0>000", body)
+    return _MILLISECONDS.sub(rb"\g<0>000", _CANDLE.sub(rb"\g<1>000,\g<2>999", body))

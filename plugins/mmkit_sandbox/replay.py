@@ -15,11 +15,11 @@ import msgspec
 from mmkit.errors import CaptureError
 from mmkit_sandbox.capture import read_lines
 from mmkit_sandbox.channel import DIFF_INTERVALS, Channel, StreamKind, parse_stream
-from mmkit_sandbox.exchange import Depth, Exchange, Mark, Message, PublicTrade
+from mmkit_sandbox.exchange import AggTrade, Depth, Exchange, Mark, Message, PublicTrade
 from mmkit_sandbox.grid import infer_listing
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.replaybook import ReplayedBook, Snapshot
-from mmkit_sandbox.scan import Scan, diff_of, envelope, mark_of, trade_of
+from mmkit_sandbox.scan import Scan, agg_trade_of, diff_of, envelope, mark_of, trade_of
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +78,9 @@ class ReplayedExchange(Exchange):
             if intervals
         }
         self._trades: dict[tuple[str, str], deque[PublicTrade]] = {
+            key: deque(maxlen=_KEPT_TRADES) for key in streams
+        }
+        self._agg_trades: dict[tuple[str, str], deque[AggTrade]] = {
             key: deque(maxlen=_KEPT_TRADES) for key in streams
         }
         self._marks: dict[tuple[str, str], Mark] = {}
@@ -141,6 +144,10 @@ class ReplayedExchange(Exchange):
         """Return the latest trades, oldest first."""
         return list(self._trades[listing.market, listing.symbol])[-limit:]
 
+    def agg_trades(self, listing: Listing) -> Sequence[AggTrade]:
+        """Return the latest aggregate trades, oldest first; none if they were not recorded."""
+        return self._agg_trades[listing.market, listing.symbol]
+
     def mark(self, listing: Listing) -> Mark | None:
         """Return the mark price played last, or `None` if none has been."""
         return self._marks.get((listing.market, listing.symbol))
@@ -163,6 +170,9 @@ class ReplayedExchange(Exchange):
         if channel.kind is StreamKind.TRADE:
             trade = trade_of(data)
             self._trades[key].append(PublicTrade(trade.t, trade.p, trade.q, trade.T, trade.m))
+        elif channel.kind is StreamKind.AGG_TRADE:
+            agg = agg_trade_of(data)
+            self._agg_trades[key].append(AggTrade(agg.a, agg.p, agg.q, agg.f, agg.l, agg.T, agg.m))
         elif channel.kind is StreamKind.MARK_PRICE:
             mark = mark_of(data)
             self._marks[key] = Mark(mark.p, mark.i, mark.P, mark.r, mark.T, mark.E)

@@ -10,7 +10,7 @@ from mmkit_sandbox.exchange import Depth, PriceLevel
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A recorded answer to GET depth. ``E`` and ``T`` are there on USD-M only."""
+    """A recorded answer to GET depth. ``E`` and ``T`` are there on futures only."""
 
     last_update_id: int = msgspec.field(name="lastUpdateId")
     bids: list[PriceLevel]
@@ -20,7 +20,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """A recorded ``depthUpdate``. ``T`` and ``pu`` are there on USD-M only."""
+    """A recorded ``depthUpdate``. ``T`` and ``pu`` are there on futures only."""
 
     E: int
     U: int
@@ -39,7 +39,7 @@ class ReplayedBook:
     When a diff is missing, the book goes on from the next snapshot in the capture; until then it is
     not known.
 
-    Continuity: Binance, "How to manage a local order book correctly", spot and USD-M; a USD-M diff
+    Continuity: Binance, "How to manage a local order book correctly", spot and USD-M; a futures' diff
     whose ``pu`` is the snapshot's id continues it too.
     """
 

@@ -1,6 +1,7 @@
 """Binance's public REST endpoints as functions of the query, without I/O.
 
-Sources: Binance Spot API, "Market Data endpoints" and "Error codes"; USD-M Futures API, the same.
+Sources: Binance Spot API, "Market Data endpoints" and "Error codes"; USD-M and COIN-M Futures API, the
+same. COIN-M answers with a list also where one symbol was asked for.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mmkit_sandbox.exchange import Depth, Exchange
-from mmkit_sandbox.listing import SPOT, USDM, Listing, exchange_info
+from mmkit_sandbox.listing import COINM, SPOT, USDM, Listing, exchange_info
 
 _SYMBOL = re.compile(r"[A-Z0-9_.-]{1,20}")
-_USDM_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
+_FUTURES_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 
 
 class Answer(NamedTuple):
@@ -48,7 +49,7 @@ Endpoint = Callable[[Request], tuple[Any, int]]
 
 
 def answer(request: Request, name: str) -> Answer:
-    """Answer a GET of ``/api/v3/<name>`` or ``/fapi/v1/<name>``."""
+    """Answer a GET of ``/api/v3/<name>``, ``/fapi/v1/<name>`` or ``/dapi/v1/<name>``."""
     endpoint = ENDPOINTS[request.market].get(name, _unknown)
     try:
         body, weight = endpoint(request)
@@ -92,11 +93,13 @@ def _depth(request: Request) -> tuple[Any, int]:
         limit = min(limit, 5000)
         weight = next(w for most, w in _SPOT_DEPTH_WEIGHTS if limit <= most)
     else:
-        if limit not in _USDM_LIMITS:
+        if limit not in _FUTURES_LIMITS:
             raise Refused(-4021, f"{limit} is not valid depth limit.")
-        weight = _USDM_LIMITS[limit]
+        weight = _FUTURES_LIMITS[limit]
     depth = _known(request.exchange.depth(listing, limit), listing)
     body: dict[str, Any] = {"lastUpdateId": depth.last_update_id}
+    if listing.market == COINM:
+        body |= {"symbol": listing.symbol, "pair": listing.pair}
     if not spot:
         body |= {"E": request.now_ms, "T": depth.ts_ms}
     return body | {"bids": depth.bids, "asks": depth.asks}, weight
@@ -107,18 +110,19 @@ _SPOT_DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 
 def _trades(request: Request) -> tuple[Any, int]:
     listing = _symbol(request)
-    limit = _limit(request, 500)
-    if limit <= 0:
-        raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
-    trades = request.exchange.trades(listing, min(limit, 1000))
+    trades = request.exchange.trades(listing, _most_trades(request))
     rows = []
     for trade in trades:
-        value = float(trade.price) * float(trade.quantity)
+        price, quantity = float(trade.price), float(trade.quantity)
+        if listing.contract_size is None:
+            value = ("quoteQty", f"{price * quantity:.{8 if listing.market == SPOT else 2}f}")
+        else:
+            value = ("baseQty", f"{quantity * listing.contract_size / price:.8f}")
         row: dict[str, Any] = {
             "id": trade.trade_id,
             "price": trade.price,
             "qty": trade.quantity,
-            "quoteQty": f"{value:.{8 if listing.market == SPOT else 2}f}",
+            value[0]: value[1],
             "time": trade.ts_ms,
             "isBuyerMaker": trade.buyer_is_maker,
         }
@@ -128,11 +132,53 @@ def _trades(request: Request) -> tuple[Any, int]:
     return rows, 25 if listing.market == SPOT else 5
 
 
+def _agg_trades(request: Request) -> tuple[Any, int]:
+    listing = _symbol(request)
+    limit = _most_trades(request)
+    first, start, end = (_whole(request, name) for name in ("fromId", "startTime", "endTime"))
+    found = [
+        one
+        for one in request.exchange.agg_trades(listing)
+        if (first is None or one.agg_id >= first)
+        and (start is None or one.ts_ms >= start)
+        and (end is None or one.ts_ms <= end)
+    ]
+    # Asked from somewhere on, Binance tells the oldest; else the newest.
+    found = found[-limit:] if first is start is None else found[:limit]
+    rows = []
+    for one in found:
+        row: dict[str, Any] = {
+            "a": one.agg_id,
+            "p": one.price,
+            "q": one.quantity,
+            "f": one.first_id,
+            "l": one.last_id,
+            "T": one.ts_ms,
+            "m": one.buyer_is_maker,
+        }
+        if listing.market == SPOT:
+            row["M"] = True
+        rows.append(row)
+    return rows, 4 if listing.market == SPOT else 20
+
+
 def _book_ticker(request: Request) -> tuple[Any, int]:
     if request.query.get("symbol"):
-        return _best(request, _symbol(request)), 2
-    listings = [one for one in request.exchange.listings if one.market == request.market]
-    return [_best(request, listing) for listing in listings], 4
+        best = _best(request, _symbol(request))
+        return [best] if request.market == COINM else best, 2
+    return [
+        _best(request, listing) for listing in _listed(request)
+    ], 4 if request.market == SPOT else 5
+
+
+def _listed(request: Request) -> list[Listing]:
+    """Return what is listed, on COIN-M of the pair that was asked for."""
+    pair = request.query.get("pair") if request.market == COINM else None
+    return [
+        one
+        for one in request.exchange.listings
+        if one.market == request.market and pair in (None, one.pair)
+    ]
 
 
 def _best(request: Request, listing: Listing) -> dict[str, Any]:
@@ -146,16 +192,18 @@ def _best(request: Request, listing: Listing) -> dict[str, Any]:
         "askPrice": ask[0],
         "askQty": ask[1],
     }
-    if listing.market == USDM:
+    if listing.market == COINM:
+        best["pair"] = listing.pair
+    if listing.market != SPOT:
         best |= {"time": depth.ts_ms, "lastUpdateId": depth.last_update_id}
     return best
 
 
 def _premium_index(request: Request) -> tuple[Any, int]:
-    if request.query.get("symbol"):
-        return _premium(request, _symbol(request)), 1
-    listings = [one for one in request.exchange.listings if one.market == USDM]
-    return [_premium(request, listing) for listing in listings], 10
+    if not request.query.get("symbol"):
+        return [_premium(request, listing) for listing in _listed(request)], 10
+    premium = _premium(request, _symbol(request))
+    return ([premium], 10) if request.market == COINM else (premium, 1)
 
 
 def _premium(request: Request, listing: Listing) -> dict[str, Any]:
@@ -164,6 +212,7 @@ def _premium(request: Request, listing: Listing) -> dict[str, Any]:
         raise Refused(-1000, f"{listing.symbol} has no mark price in this capture.", 503)
     return {
         "symbol": listing.symbol,
+        **({"pair": listing.pair} if listing.market == COINM else {}),
         "markPrice": mark.mark_price,
         "indexPrice": mark.index_price,
         "estimatedSettlePrice": mark.settle_price,
@@ -180,13 +229,15 @@ _COMMON: dict[str, Endpoint] = {
     "exchangeInfo": _exchange_info,
     "depth": _depth,
     "trades": _trades,
+    "aggTrades": _agg_trades,
     "ticker/bookTicker": _book_ticker,
 }
 ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     SPOT: _COMMON,
     USDM: _COMMON | {"premiumIndex": _premium_index},
+    COINM: _COMMON | {"premiumIndex": _premium_index},
 }
-"""The endpoints of each market by the path behind ``/api/v3/`` or ``/fapi/v1/``."""
+"""The endpoints of each market by the path behind ``/api/v3/``, ``/fapi/v1/`` or ``/dapi/v1/``."""
 
 
 def _symbol(request: Request) -> Listing:
@@ -211,15 +262,27 @@ def _listing(request: Request, name: str) -> Listing:
 
 
 def _limit(request: Request, default: int) -> int:
-    text = request.query.get("limit")
+    found = _whole(request, "limit")
+    return default if found is None else found
+
+
+def _most_trades(request: Request) -> int:
+    limit = _limit(request, 500)
+    if limit <= 0:
+        raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
+    return min(limit, 1000)
+
+
+def _whole(request: Request, name: str) -> int | None:
+    text = request.query.get(name)
     if text is None:
-        return default
+        return None
     try:
         return int(text)
     except ValueError:
         raise Refused(
             -1100,
-            "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'.",
+            f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.",
         ) from None
 
 

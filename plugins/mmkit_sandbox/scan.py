@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,12 +11,15 @@ import msgspec
 
 from mmkit.errors import CaptureError
 from mmkit_sandbox.capture import Line, read_lines
-from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.listing import COINM, SPOT, USDM
 from mmkit_sandbox.replaybook import Diff, Snapshot
 
 _log = logging.getLogger(__name__)
 
 _MS = 1_000_000
+_COINM_NAME = re.compile(
+    r".+usd_(?:perp|\d{6})@.*"
+)  # btcusd_perp@depth; USD-M's is btcusdt_261225@depth
 
 
 class Envelope(msgspec.Struct):
@@ -27,7 +31,7 @@ class Envelope(msgspec.Struct):
 
 
 class _Stamp(msgspec.Struct):
-    """When a message was sent, and what tells spot from USD-M."""
+    """When a message was sent, and what tells spot from the futures."""
 
     E: int = 0
     e: str = ""
@@ -35,9 +39,9 @@ class _Stamp(msgspec.Struct):
     M: bool | None = None
 
     @property
-    def usdm(self) -> bool:
-        """Whether it can only be USD-M: its diffs have ``pu``, its trades no ``M``."""
-        if self.e in {"bookTicker", "markPriceUpdate"} or self.pu is not None:
+    def futures(self) -> bool:
+        """Whether it can only be of the futures: their diffs have ``pu``, their trades no ``M``."""
+        if self.e in {"bookTicker", "markPriceUpdate", "forceOrder"} or self.pu is not None:
             return True
         return self.e in {"trade", "aggTrade"} and self.M is None
 
@@ -48,6 +52,18 @@ class RecordedTrade(msgspec.Struct):
     t: int
     p: str
     q: str
+    T: int
+    m: bool
+
+
+class RecordedAggTrade(msgspec.Struct):
+    """A recorded ``aggTrade``."""
+
+    a: int
+    p: str
+    q: str
+    f: int
+    l: int  # noqa: E741  # Binance's name
     T: int
     m: bool
 
@@ -66,8 +82,14 @@ class RecordedMark(msgspec.Struct):
 envelope = msgspec.json.Decoder(Envelope).decode
 diff_of = msgspec.json.Decoder(Diff).decode
 trade_of = msgspec.json.Decoder(RecordedTrade).decode
+agg_trade_of = msgspec.json.Decoder(RecordedAggTrade).decode
 mark_of = msgspec.json.Decoder(RecordedMark).decode
-_READERS = {"depthUpdate": diff_of, "trade": trade_of, "markPriceUpdate": mark_of}
+_READERS = {
+    "depthUpdate": diff_of,
+    "trade": trade_of,
+    "aggTrade": agg_trade_of,
+    "markPriceUpdate": mark_of,
+}
 _stamp = msgspec.json.Decoder(_Stamp).decode
 _snapshot = msgspec.json.Decoder(Snapshot).decode
 
@@ -99,13 +121,17 @@ class Scan:
                 path,
                 ",".join(self.symbols),
             )
+        named = [*self.streams, *(f"{symbol.lower()}@depth" for symbol in self.snapshots)]
+        if self.market == USDM and named and all(map(_COINM_NAME.fullmatch, named)):
+            self.market = COINM
         self.market = self.market or SPOT
 
     def _read(self, line: Line, anonymous: list[Snapshot]) -> None:
         if line.url:
             address = urlsplit(line.url)
             if address.path.endswith("/depth"):
-                self.market = USDM if "/fapi/" in address.path else self.market
+                if "/fapi/" in address.path or "/dapi/" in address.path:
+                    self.market = USDM
                 symbol = parse_qs(address.query).get("symbol", [""])[0]
                 self.snapshots.setdefault(symbol, []).append(_snapshot(line.json))
             return
@@ -116,7 +142,7 @@ class Scan:
             self.messages += 1
             self.streams[message.stream] = None
             stamp = _stamp(message.data)
-            if stamp.usdm:
+            if stamp.futures:
                 self.market = USDM
             # Read in full now: a message that cannot be read is told before anything is played.
             if stamp.e in _READERS:

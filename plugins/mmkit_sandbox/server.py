@@ -1,4 +1,4 @@
-"""The sockets: one port for REST and WebSocket, spot and USD-M. A thin shell around an `Exchange`."""
+"""The sockets: one port for REST and WebSocket, spot, USD-M and COIN-M. A thin shell around an `Exchange`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmkit_sandbox.channel import Channel, Route
 from mmkit_sandbox.connection import CLOSE_WITHIN_S, Connection
 from mmkit_sandbox.exchange import Exchange, Message
 from mmkit_sandbox.faults import CLOSES, Fault, FaultKind
-from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.listing import COINM, SPOT, USDM
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.payload import in_microseconds
 from mmkit_sandbox.session import MAX_STREAMS, Session
@@ -124,14 +124,14 @@ class SandboxServer:
         application = web.Application()
         application.router.add_get("/sandbox/truth", self._tell_truth)
         application.router.add_get("/sandbox/faults", self._tell_faults)
-        for prefix, market in (("/api/v3", SPOT), ("/fapi/v1", USDM)):
+        for prefix, market in (("/api/v3", SPOT), ("/fapi/v1", USDM), ("/dapi/v1", COINM)):
             application.router.add_route("*", prefix + "/{name:.+}", self._rest(market))
-        application.router.add_get("/dapi/v1/exchangeInfo", self._no_coin_margined)
         for prefix, route in (
             ("/fstream/public", Route.USDM_PUBLIC),
             ("/fstream/market", Route.USDM_MARKET),
             ("/fstream/private", Route.USDM_PRIVATE),
             ("/fstream", Route.USDM_LEGACY),
+            ("/dstream", Route.COINM),
             ("", Route.SPOT),
             ("/stream", Route.SPOT),  # ccxt tells spot from USD-M by this part of the address
         ):
@@ -187,7 +187,9 @@ class SandboxServer:
         )
         update_id = request.query.get("updateId")
         if listing is None or (update_id is not None and not update_id.isdecimal()):
-            words = "market=spot|usdm, symbol=BTCUSDT and, if wanted, updateId=N were expected"
+            words = (
+                "market=spot|usdm|coinm, symbol=BTCUSDT and, if wanted, updateId=N were expected"
+            )
             return web.json_response({"code": -1100, "msg": words}, status=400)
         found = (
             self._exchange.depth(listing, 10**6)
@@ -209,9 +211,6 @@ class SandboxServer:
                 for one in happened
             ]
         )
-
-    async def _no_coin_margined(self, request: web.Request) -> web.Response:
-        return web.json_response({"timezone": "UTC", "rateLimits": [], "symbols": []})
 
     async def _not_found(self, request: web.Request) -> web.Response:
         message = f"Path {request.path}, Method {request.method} is invalid"

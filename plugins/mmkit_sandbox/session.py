@@ -1,7 +1,7 @@
 """What one WebSocket connection has asked for: Binance's control messages, without I/O.
 
 Source: Binance Spot API, "WebSocket Streams", sections "Live Subscribing/Unsubscribing to streams"
-and "Error Messages". USD-M answers in the same way.
+and "Error Messages". The futures answer in the same way.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Sequence
 
 from mmkit.events import Side
 from mmkit_sandbox.channel import Channel
-from mmkit_sandbox.exchange import Depth, Exchange, Mark, Message, PublicTrade
+from mmkit_sandbox.exchange import AggTrade, Depth, Exchange, Mark, Message, PublicTrade
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.market import SimulatedMarket
 from mmkit_sandbox.matching import Report, TimeInForce
@@ -87,6 +87,10 @@ class SimulatedExchange(Exchange):
     def trades(self, listing: Listing, limit: int) -> list[PublicTrade]:
         """Return the latest trades, oldest first."""
         return self.market(listing).trades(limit)
+
+    def agg_trades(self, listing: Listing) -> Sequence[AggTrade]:
+        """Return the latest aggregate trades, oldest first."""
+        return self.market(listing).agg_trades
 
     def mark(self, listing: Listing) -> Mark | None:
         """Return a perpetual's mark price."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from random import Random
 
 from mmkit_sandbox.channel import Channel
-from mmkit_sandbox.exchange import Depth, Exchange, Mark, Message, PriceLevel, PublicTrade
+from mmkit_sandbox.exchange import (
+    AggTrade,
+    Depth,
+    Exchange,
+    Mark,
+    Message,
+    PriceLevel,
+    PublicTrade,
+)
 from mmkit_sandbox.faults import FaultKind
 from mmkit_sandbox.listing import Listing
 
@@ -36,6 +44,10 @@ class WrongBooks(Exchange):
     def trades(self, listing: Listing, limit: int) -> list[PublicTrade]:
         """Return the latest trades, oldest first."""
         return self._exchange.trades(listing, limit)
+
+    def agg_trades(self, listing: Listing) -> Sequence[AggTrade]:
+        """Return the aggregate trades that are remembered, oldest first."""
+        return self._exchange.agg_trades(listing)
 
     def mark(self, listing: Listing) -> Mark | None:
         """Return a perpetual's mark price."""

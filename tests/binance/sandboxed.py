@@ -24,11 +24,13 @@ class Exchange:
 
     Attributes:
         said: Every payload that was published, by market, native symbol and kind, in order.
+        told: The same by channel: by interval, too.
     """
 
     def __init__(self, sandbox: Sandbox, url: str) -> None:
         self.sandbox, self.url = sandbox, url
         self.said: defaultdict[tuple[str, str, str], list[bytes]] = defaultdict(list)
+        self.told: defaultdict[Channel, list[bytes]] = defaultdict(list)
         exchange: Any = sandbox.exchange
         advance = exchange.advance
 
@@ -36,6 +38,7 @@ class Exchange:
             messages: list[Message] = advance(now_ns, wanted)
             for channel, data in messages:
                 self.said[channel.market, channel.symbol, str(channel.kind)].append(data)
+                self.told[channel].append(data)
             return messages
 
         exchange.advance = listening

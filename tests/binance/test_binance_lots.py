@@ -16,7 +16,7 @@ def counted(calls: list[str]) -> Callable[[str], int]:
 
 
 def test_many_markets_share_the_memory_that_few_have_and_all_read_alike() -> None:
-    gc.collect()  # those of markets of other tests
+    gc.collect()  # what other tests have left would take its share
     texts = [f"{number / 1000:.3f}" for number in range(12_000)]
 
     def asked_again(memories: list[lots.Memory], calls: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -37,13 +38,23 @@ def snapshots(rows: list[Row]) -> int:
     return sum(row[2] & KIND == Kind.SNAPSHOT for row in rows)
 
 
-@pytest.mark.parametrize("market", ["spot", "usdm"])
-def test_polled_books_and_trades_are_the_exchanges(market: str) -> None:
+@pytest.mark.parametrize(
+    ("market", "told"),
+    [
+        ("spot", "trade"),
+        ("usdm", "trade"),
+        ("coinm", "trade"),
+        ("spot", "aggTrade"),
+        ("coinm", "aggTrade"),
+    ],
+)
+def test_polled_books_and_trades_are_the_exchanges(market: str, told: str) -> None:
     async def inside() -> None:
-        async with exchange("BTC/USDT" if market == "spot" else "BTC/USDT:USDT") as found:
+        spec = spec_of(market)
+        async with exchange(spec.symbol) as found:
             answered: list[Any] = []
             served: Any = found.sandbox.exchange
-            listing = served.listing(market, "BTCUSDT")
+            (listing,) = served.listings
             depth = served.depth
 
             def answering(*arguments: Any) -> Any:
@@ -51,22 +62,23 @@ def test_polled_books_and_trades_are_the_exchanges(market: str) -> None:
                 return answered[-1]
 
             served.depth = answering
-            streams = ["depth", "trade", "bookTicker"] + ["markPrice"] * (market == "usdm")
+            marked = market != "spot" and told == "trade"  # else it would weigh too much
+            streams = ["depth", told, "bookTicker"] + ["markPrice"] * marked
             live = source(
-                spec_of(market),
+                spec,
                 endpoint="sandbox",
                 endpoints={"sandbox": found.url},
                 mode="rest",
-                every="400ms",
+                every="800ms" if market == "coinm" else "500ms",
                 streams=streams,
                 snapshot_limit=100,
             )
-            rows = await collect(live, lambda rows: snapshots(rows) > 5)
+            rows = await collect(live, lambda rows: snapshots(rows) > 2)
             grid = await live.instrument()
             assert gaps(rows) == [GapReason.START]
             kinds = {Kind(row[2] & KIND) for row in rows}
             expected = {Kind.GAP, Kind.SNAPSHOT, Kind.LEVEL, Kind.TRADE, Kind.BEST}
-            if market == "usdm":
+            if marked:
                 expected |= {Kind.MARK, Kind.FUNDING}
             assert kinds == expected
 
@@ -88,7 +100,9 @@ def test_polled_books_and_trades_are_the_exchanges(market: str) -> None:
             ]
             truth = [
                 (Decimal(one.price), Decimal(one.quantity), one.buyer_is_maker)
-                for one in served.trades(listing, 1000)
+                for one in (
+                    served.trades(listing, 1000) if told == "trade" else served.agg_trades(listing)
+                )
             ]
             places = [
                 start for start in range(len(truth)) if truth[start : start + len(trades)] == trades
@@ -195,6 +209,81 @@ def test_too_many_trades_between_two_answers_are_noted(caplog: pytest.LogCapture
     assert "trades between 3 and 7 were not seen" in caplog.text
 
 
+class Aggregates:
+    """Serves ``aggTrades`` numbered from 1 without a hole; what it was asked is in `asked`."""
+
+    def __init__(self, made: int) -> None:
+        self.made, self.asked, self.fails = made, list[tuple[int | None, int]](), 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        limit = int(request.query["limit"])
+        first = int(request.query["fromId"]) if "fromId" in request.query else None
+        self.asked.append((first, limit))
+        if self.fails:
+            self.fails -= 1
+            return web.Response(status=500, text="{}")
+        now_ms = time.time_ns() // 10**6
+        found = range(self.made - limit + 1 if first is None else first, self.made + 1)[:limit]
+        one = {"q": "1", "T": now_ms, "m": True}
+        return web.json_response(
+            [{"a": number, "p": f"{number}.0", **one} for number in found if number > 0]
+        )
+
+
+@pytest.mark.parametrize("before", [0, 7])
+def test_aggregate_trades_are_asked_for_from_the_last_one_on_and_none_is_missed(
+    before: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = Aggregates(before)
+
+    async def inside() -> list[Row]:
+        venue = Venue(nothing, "usdm")
+        async with venue.open():
+            app = web.Application()
+            app.router.add_get("/fapi/v1/aggTrades", served.answer)
+            app.router.add_get("/fapi/v1/{tail:.*}", venue._answer)
+            runner = web.AppRunner(app)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            rest_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            live = venue.source(mode="rest", streams=["aggTrade"], every="560ms", rest_url=rest_url)
+
+            def until(rows: list[Row]) -> bool:
+                last = rows[-1][3] // 10  # the price is the number
+                if last == before + 1:
+                    served.fails = 1
+                    served.made = 2_600  # more than two answers hold
+                return last == 2_600
+
+            async def trading() -> None:
+                while not served.asked:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.2)
+                served.made += 1
+
+            task = asyncio.ensure_future(trading())
+            try:
+                return await collect(live, until)
+            finally:
+                await task
+                await runner.cleanup()
+
+    rows = asyncio.run(inside())
+    told = [row[3] // 10 for row in rows if row[2] & KIND == Kind.TRADE]
+    assert told == list(range(before + 1, 2_601))
+    first = (0 if not before else before + 1, 1000)
+    # Where it stands; what is new; the try that failed and the same again; on without a pause.
+    assert served.asked == [
+        (None, 1),
+        first,
+        (before + 2, 1000),
+        (before + 2, 1000),
+        (before + 1002, 1000),
+        (before + 2002, 1000),
+    ]
+    assert "hole in the trades" not in caplog.text
+
+
 def test_an_older_book_from_another_server_is_not_taken() -> None:
     venue = Venue(nothing)
     old = {"lastUpdateId": 50, "bids": [["90.0", "1"]], "asks": []}
@@ -217,8 +306,12 @@ def test_what_would_ask_too_much_is_a_mistake_with_what_would_not() -> None:
         "'snapshot_limit'"
     )
     source(spec_of("spot"), mode="rest", every="334ms", snapshot_limit=100)
-    with pytest.raises(ConfigError, match=r"mode 'rest' has no 'aggTrade'"):
-        source(spec_of("usdm"), mode="rest", streams=["depth", "aggTrade"])
+    with pytest.raises(ConfigError, match=r"mode 'rest' has no 'forceOrder', 'kline_1m'"):
+        source(spec_of("usdm"), mode="rest", streams=["depth", "forceOrder", "kline_1m"])
+    # COIN-M: depth 5, aggTrades 20, premiumIndex 10.
+    streams = ["depth", "aggTrade", "markPrice"]
+    with pytest.raises(ConfigError, match=r"at least 973ms .* weigh 35 each time and 2160 may"):
+        source(spec_of("coinm"), mode="rest", every="900ms", snapshot_limit=100, streams=streams)
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkit.book import Book
+from mmkit.quality.findings import Notebook
+from mmkit.quality.tape import TapeCheck
 from mmkit.tape import LAST, SELL, Gap, GapReason, Kind, Row, Tape, gaps_of, unknown_ns
 from mmkit.testing import BTCUSDT
 
@@ -54,3 +56,21 @@ def test_a_gap_lasts_until_the_snapshot_is_complete_or_to_the_end() -> None:
 
 def test_a_tape_without_rows_has_no_gap() -> None:
     assert gaps_of(Tape.from_rows(BTCUSDT, [])) == []
+
+
+@settings(deadline=None)  # the first one compiles
+@given(reason=st.sampled_from(GapReason), more=st.booleans())
+def test_a_gap_of_every_reason_is_found_but_for_the_end_of_a_recording(
+    reason: GapReason, more: bool
+) -> None:
+    book = [
+        (10, 10, int(Kind.SNAPSHOT), 0, 0),
+        (10, 10, int(Kind.LEVEL), 100, 1),
+        (10, 10, Kind.LEVEL | SELL | LAST, 101, 1),
+    ]
+    gap = (20, 20, Kind.GAP | LAST, int(reason), 0)
+    after = [(30, 30, *row[2:]) for row in book] if more else []
+    notes = Notebook()
+    TapeCheck(Tape.from_rows(BTCUSDT, [*book, gap, *after]), notes).run()
+    ended = reason is GapReason.RECORDER and not more
+    assert len(notes.findings()) == (0 if ended else 1)

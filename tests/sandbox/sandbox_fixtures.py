@@ -21,6 +21,8 @@ DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 USDM_CAPTURE = DATA / "binance_usdm" / "btcusdt_20240718.gz"
 SPOT_CAPTURE = DATA / "binance_spot_nexousdt" / "nexousdt_20240723.dat.gz"
 BOTH = ("BTC/USDT", "BTC/USDT:USDT")
+NATIVE = {"spot": "BTCUSDT", "usdm": "BTCUSDT", "coinm": "BTCUSD_PERP"}
+"""What Binance calls BTC's market, by kind of market."""
 
 
 def service(**config: Any) -> Sandbox:
@@ -117,7 +119,7 @@ class LocalBook:
 
 def remember(exchange: Any, market: str) -> dict[int, Any]:
     """Return a dict that fills with the exchange's own best 20 levels, by update id, as time passes."""
-    listing = exchange.listing(market, "BTCUSDT")
+    listing = exchange.listing(market, NATIVE[market])
     states: dict[int, Any] = {}
     advance = exchange.advance
 

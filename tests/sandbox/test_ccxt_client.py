@@ -7,10 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sandbox_fixtures import Client, remember, running
+from sandbox_fixtures import BOTH, NATIVE, Client, remember, running
 
 PINNED = "4.5.90"
 """The options that point ccxt elsewhere have changed before; see docs/sandbox.md."""
+
+
+ALL = (*BOTH, "BTC/USD:BTC")
 
 
 def here(known: Any, base: str) -> Any:
@@ -34,7 +37,11 @@ def exchange(base: str) -> Any:
     urls = here(ccxt.pro.binance().describe()["urls"]["api"], base)
     ws = "ws" + base.removeprefix("http")
     # ccxt tells spot from USD-M by "/stream" in the address.
-    urls["ws"] |= {"spot": f"{ws}/stream/ws", "linear": f"{ws}/fstream/ws"}
+    urls["ws"] |= {
+        "spot": f"{ws}/stream/ws",
+        "linear": f"{ws}/fstream/ws",
+        "inverse": f"{ws}/dstream/ws",
+    }
     client = ccxt.pro.binance(
         {"urls": {"api": urls}, "options": {"fetchCurrencies": False, "fetchMargins": False}}
     )
@@ -46,7 +53,7 @@ def exchange(base: str) -> Any:
 
 def test_ccxt_parses_the_markets_with_their_grids() -> None:
     async def main() -> dict[str, Any]:
-        async with running() as sandbox:
+        async with running(symbols=ALL) as sandbox:
             client = exchange(sandbox.url)
             try:
                 return dict(await client.load_markets())
@@ -54,7 +61,11 @@ def test_ccxt_parses_the_markets_with_their_grids() -> None:
                 await client.close()
 
     markets = asyncio.run(main())
-    assert set(markets) == {"BTC/USDT", "BTC/USDT:USDT"}
+    assert set(markets) == set(ALL)
+    inverse = markets["BTC/USD:BTC"]
+    assert (inverse["id"], inverse["active"], inverse["inverse"]) == ("BTCUSD_PERP", True, True)
+    assert (inverse["settle"], inverse["contractSize"]) == ("BTC", 100)
+    assert (inverse["precision"]["price"], inverse["precision"]["amount"]) == (0.1, 1)
     spot, perpetual = markets["BTC/USDT"], markets["BTC/USDT:USDT"]
     assert spot["precision"]["price"] == 0.01
     assert spot["precision"]["amount"] == 0.00001
@@ -68,10 +79,10 @@ def test_ccxt_parses_the_markets_with_their_grids() -> None:
 
 async def watch(sandbox: Client, client: Any, symbol: str) -> None:
     """Follow one symbol until ccxt's book and the exchange's have been seen at the same update id."""
-    market = "usdm" if ":" in symbol else "spot"
+    market = {"BTC/USDT": "spot", "BTC/USDT:USDT": "usdm", "BTC/USD:BTC": "coinm"}[symbol]
     served = sandbox.sandbox.exchange
     assert served is not None
-    listing = served.listing(market, "BTCUSDT")
+    listing = served.listing(market, NATIVE[market])
     assert listing is not None
     states = remember(served, market)
     compared = 0
@@ -94,10 +105,10 @@ async def watch(sandbox: Client, client: Any, symbol: str) -> None:
         assert trade["timestamp"] == ours.ts_ms
 
 
-@pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDT:USDT"])
+@pytest.mark.parametrize("symbol", ALL)
 def test_ccxts_book_is_the_sandboxs_and_its_trades_are_too(symbol: str) -> None:
     async def main() -> None:
-        async with running() as sandbox:
+        async with running(symbols=(symbol,)) as sandbox:
             client = exchange(sandbox.url)
             try:
                 await watch(sandbox, client, symbol)

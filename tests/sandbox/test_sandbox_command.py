@@ -52,9 +52,14 @@ def test_it_says_where_it_listens_serves_and_ends_without_a_traceback(
     assert process.stdout is not None
     try:
         told = json.loads(process.stdout.readline())
-        assert told["symbols"] == {"spot": ["BTCUSDT"], "usdm": ["BTCUSDT"]}
-        with urllib.request.urlopen(told["rest"]["usdm"] + "/time", timeout=5) as answer:
-            assert "serverTime" in json.load(answer)
+        assert told["symbols"] == {
+            "spot": ["BTCUSDT"],
+            "usdm": ["BTCUSDT"],
+            "coinm": ["BTCUSD_PERP"],
+        }
+        for root in told["rest"].values():
+            with urllib.request.urlopen(root + "/time", timeout=5) as answer:
+                assert "serverTime" in json.load(answer)
         process.send_signal(sign)
         out, err = process.communicate(timeout=5)
     finally:

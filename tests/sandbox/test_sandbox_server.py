@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from sandbox_fixtures import Client, LocalBook, remember, running, service
+from sandbox_fixtures import BOTH, NATIVE, Client, LocalBook, remember, running, service
 
 from mmkit.errors import ConfigError, VenueError
 from mmkit_sandbox import connection
@@ -42,8 +42,55 @@ def test_rest_answers_as_binance_does() -> None:
             assert [one["symbol"] for one in await client.get("/api/v3/ticker/bookTicker")] == [
                 "BTCUSDT"
             ]
+            by_id = [
+                (await client.get(f"{path}/aggTrades?symbol=BTCUSDT&fromId=2&limit=3"))
+                for path in ("/api/v3", "/fapi/v1")
+            ]
+            assert [[one["a"] for one in trades] for trades in by_id] == [[2, 3, 4]] * 2
+            assert [set(trades[0]) ^ set("apqflTm") for trades in by_id] == [{"M"}, set()]
             mark = await client.get("/fapi/v1/premiumIndex?symbol=BTCUSDT")
             assert float(mark["markPrice"]) == pytest.approx(float(best["bidPrice"]), rel=0.001)
+
+    asyncio.run(main())
+
+
+def test_coin_m_answers_as_binance_does_in_lists() -> None:
+    async def main() -> None:
+        async with running(symbols=("BTC/USD:BTC", "ETH/USD:ETH", "BTC/USDT:USDT")) as client:
+            await asyncio.sleep(0.5)
+            assert await client.status("/dapi/v1/ping") == (200, {})
+            symbols = (await client.get("/dapi/v1/exchangeInfo"))["symbols"]
+            told = [
+                (one["symbol"], one["pair"], one["marginAsset"], one["contractSize"])
+                for one in symbols
+            ]
+            assert told == [
+                ("BTCUSD_PERP", "BTCUSD", "BTC", 100),
+                ("ETHUSD_PERP", "ETHUSD", "ETH", 10),
+            ]
+            assert {one["contractStatus"] for one in symbols} == {"TRADING"}
+            filters = {one["filterType"]: one for one in symbols[0]["filters"]}
+            assert filters["PRICE_FILTER"]["tickSize"] == "0.1"
+            assert filters["LOT_SIZE"]["stepSize"] == "1"
+            assert "MIN_NOTIONAL" not in filters
+            depth = await client.get("/dapi/v1/depth?symbol=BTCUSD_PERP&limit=5")
+            assert set(depth) == {"lastUpdateId", "symbol", "pair", "E", "T", "bids", "asks"}
+            assert len(depth["bids"]) == 5
+            (trade,) = await client.get("/dapi/v1/trades?symbol=BTCUSD_PERP&limit=1")
+            base = int(trade["qty"]) * 100 / float(trade["price"])
+            assert float(trade["baseQty"]) == pytest.approx(base, abs=1e-8)
+            for path, one in (
+                ("ticker/bookTicker", {"bidPrice", "askQty", "lastUpdateId", "time"}),
+                ("premiumIndex", {"markPrice", "lastFundingRate", "nextFundingTime", "time"}),
+            ):
+                for query, names in (
+                    ("?symbol=ETHUSD_PERP", ["ETHUSD_PERP"]),
+                    ("?pair=BTCUSD", ["BTCUSD_PERP"]),
+                    ("", ["BTCUSD_PERP", "ETHUSD_PERP"]),
+                ):
+                    found = await client.get(f"/dapi/v1/{path}{query}")
+                    assert [each["symbol"] for each in found] == names
+                    assert all(set(each) >= one | {"pair"} for each in found)
 
     asyncio.run(main())
 
@@ -80,6 +127,8 @@ def test_exchange_info_tells_the_grid() -> None:
         ("/api/v3/depth?symbol=BTCUSDT&limit=0", 400, -1130, "'limit'"),
         ("/fapi/v1/depth?symbol=BTCUSDT&limit=7", 400, -4021, "7 is not valid depth limit"),
         ("/api/v3/exchangeInfo?symbol=NOPE", 400, -1121, "Invalid symbol."),
+        ("/dapi/v1/depth?symbol=BTCUSD", 400, -1121, "Invalid symbol."),
+        ("/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=x", 400, -1100, "'fromId'"),
         ("/api/v3/order", 404, -5000, "invalid"),
         ("/nothing", 404, -5000, "invalid"),
         ("/ws", 400, -5000, "WebSocket"),
@@ -164,6 +213,7 @@ def test_a_connection_can_subscribe_and_is_acknowledged_first(path: str) -> None
     [
         ("spot", "/stream?streams=btcusdt@depth@100ms", "/api/v3/depth?limit=5000"),
         ("usdm", "/fstream/public/stream?streams=btcusdt@depth@100ms", "/fapi/v1/depth?limit=1000"),
+        ("coinm", "/dstream/stream?streams=btcusd_perp@depth@100ms", "/dapi/v1/depth?limit=1000"),
     ],
 )
 def test_a_client_that_synchronises_has_the_exchanges_book(
@@ -171,10 +221,11 @@ def test_a_client_that_synchronises_has_the_exchanges_book(
 ) -> None:
     async def main() -> int:
         compared = 0
-        async with running() as client, client.connect(stream) as socket:
+        symbols = (*BOTH, "BTC/USD:BTC")
+        async with running(symbols=symbols) as client, client.connect(stream) as socket:
             states = remember(client.sandbox.exchange, market)
             diffs = [(await socket.receive_json())["data"] for _ in range(2)]
-            local = LocalBook(market, await client.get(rest + "&symbol=BTCUSDT"))
+            local = LocalBook(market, await client.get(f"{rest}&symbol={NATIVE[market]}"))
             diffs += [(await socket.receive_json())["data"] for _ in range(12)]
             for diff in diffs:
                 local.apply(diff)

@@ -119,6 +119,12 @@ def test_a_stream_name_means_what_binance_says(
         ("spot", "btcusdt@markPrice@1s"),
         ("usdm", "btcusdt@mark_price"),
         ("usdm", "btcusdt@depth@1000ms"),
+        ("coinm", "btcusd_perp@depth@1000ms"),
+        ("usdm", "btcusdt@kline_1s"),
+        ("coinm", "btcusd_perp@kline_1s"),
+        ("spot", "btcusdt@kline_2m"),
+        ("spot", "btcusdt@kline"),
+        ("spot", "btcusdt@forceOrder"),
         ("usdm", "!bookTicker"),
         ("usdm", "btcusdt"),
     ],
@@ -131,13 +137,13 @@ def test_a_name_that_binance_does_not_know_means_nothing(market: str, name: str)
     ("route", "carried"),
     [
         (Route.USDM_PUBLIC, {"depth", "trade", "bookTicker"}),
-        (Route.USDM_MARKET, {"aggTrade", "markPrice"}),
+        (Route.USDM_MARKET, {"aggTrade", "markPrice", "kline_1m", "forceOrder"}),
         (Route.USDM_LEGACY, {"depth", "trade", "bookTicker"}),
         (Route.USDM_PRIVATE, set()),
     ],
 )
 def test_each_route_of_usdm_carries_its_own_streams(route: Route, carried: set[str]) -> None:
-    names = ["depth", "trade", "bookTicker", "aggTrade", "markPrice"]
+    names = ["depth", "trade", "bookTicker", "aggTrade", "markPrice", "kline_1m", "forceOrder"]
     session = Session(route, combined=True, streams=[f"btcusdt@{name}" for name in names])
     heard = {name.partition("@")[2] for name, channel in session.subscriptions.items() if channel}
     assert heard == carried

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sandbox_fixtures import BOTH, LocalBook, decode, top_of
+from sandbox_fixtures import BOTH, NATIVE, LocalBook, decode, top_of
 
 from mmkit.errors import UsageError
 from mmkit.events import Side
@@ -24,18 +24,20 @@ from mmkit_sandbox.simulation import SimulatedExchange
 
 START = 1_700_000_000_000_000_000
 MS, S = 1_000_000, 1_000_000_000
+ALL = (*BOTH, "BTC/USD:BTC")
 STREAMS = ("depth@100ms", "depth", "depth5", "trade", "aggTrade", "bookTicker", "markPrice@1s")
+STREAMS += ("kline_1s", "kline_1m", "forceOrder")
 
 
 def channels(market: str, *names: str) -> set[Channel]:
-    found = {parse_stream(market, f"btcusdt@{name}") for name in names}
+    found = {parse_stream(market, f"{NATIVE[market].lower()}@{name}") for name in names}
     return {channel for channel in found if channel is not None}
 
 
-EVERYTHING = channels("spot", *STREAMS) | channels("usdm", *STREAMS)
+EVERYTHING = {channel for market in NATIVE for channel in channels(market, *STREAMS)}
 
 
-def exchange(seed: int = 1, symbols: tuple[str, ...] = BOTH) -> SimulatedExchange:
+def exchange(seed: int = 1, symbols: tuple[str, ...] = ALL) -> SimulatedExchange:
     return SimulatedExchange([Listing.of(symbol) for symbol in symbols], seed, START)
 
 
@@ -48,10 +50,10 @@ def depth(simulated: SimulatedExchange, of: Listing, limit: int = 5000) -> dict[
     return {"lastUpdateId": book.last_update_id, "bids": book.bids, "asks": book.asks}
 
 
-@given(st.lists(st.integers(1, 400), min_size=1, max_size=20))
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=20), st.sampled_from(ALL))
 @settings(max_examples=15, deadline=None)
-def test_the_market_does_not_depend_on_how_time_is_sliced(slices: list[int]) -> None:
-    whole, sliced = exchange(symbols=BOTH[1:]), exchange(symbols=BOTH[1:])
+def test_the_market_does_not_depend_on_how_time_is_sliced(slices: list[int], symbol: str) -> None:
+    whole, sliced = exchange(symbols=(symbol,)), exchange(symbols=(symbol,))
     end = START + sum(slices) * MS
     expected = whole.advance(end, EVERYTHING)
     now, heard = START, []
@@ -77,7 +79,7 @@ def test_another_seed_is_another_market() -> None:
     assert one != other
 
 
-@pytest.mark.parametrize("market", ["spot", "usdm"])
+@pytest.mark.parametrize("market", list(NATIVE))
 @pytest.mark.parametrize("stream", ["depth@100ms", "depth"])
 def test_a_snapshot_and_the_diffs_after_it_are_the_exchanges_book(market: str, stream: str) -> None:
     simulated = exchange()
@@ -97,7 +99,7 @@ def test_a_snapshot_and_the_diffs_after_it_are_the_exchanges_book(market: str, s
     assert local.top(9999) == top_of(depth(simulated, of), 9999)
 
 
-@pytest.mark.parametrize("market", ["spot", "usdm"])
+@pytest.mark.parametrize("market", list(NATIVE))
 def test_the_chain_of_update_ids_has_no_gap(market: str) -> None:
     diffs = [
         decode(message.data)
@@ -110,11 +112,11 @@ def test_the_chain_of_update_ids_has_no_gap(market: str) -> None:
         else:
             assert after["pu"] == before["u"] < after["U"]
     assert any(diff["u"] - diff["U"] > 5 for diff in diffs)
-    if market == "usdm":
+    if market != "spot":
         assert any(after["U"] > after["pu"] + 1 for after in diffs)
 
 
-@pytest.mark.parametrize("market", ["spot", "usdm"])
+@pytest.mark.parametrize("market", list(NATIVE))
 def test_every_book_ticker_is_the_best_of_the_book_with_the_same_update_id(market: str) -> None:
     simulated = exchange()
     of = listing(simulated, market)
@@ -140,7 +142,7 @@ def test_every_book_ticker_is_the_best_of_the_book_with_the_same_update_id(marke
 def test_payloads_have_binances_fields() -> None:
     simulated = exchange()
     heard: dict[tuple[str, str], Any] = {}
-    for channel, data in simulated.advance(START + 5 * S, EVERYTHING):
+    for channel, data in simulated.advance(START + 60 * S, EVERYTHING):
         heard.setdefault((channel.market, channel.kind.value), decode(data))
     fields = {key: list(payload) for key, payload in heard.items()}
     assert fields == {
@@ -155,7 +157,27 @@ def test_payloads_have_binances_fields() -> None:
         ("usdm", "aggTrade"): ["e", "E", "s", "a", "p", "q", "f", "l", "T", "m", "nq", "st"],
         ("usdm", "bookTicker"): ["e", "u", "s", "ps", "b", "B", "a", "A", "T", "E", "st"],
         ("usdm", "markPrice"): ["e", "E", "s", "p", "ap", "P", "i", "r", "T", "st"],
+        ("usdm", "forceOrder"): ["e", "E", "o", "ps", "st"],
+        ("coinm", "depth"): ["e", "E", "T", "s", "ps", "U", "u", "pu", "b", "a", "st"],
+        ("coinm", "partial"): ["e", "E", "T", "s", "ps", "U", "u", "pu", "b", "a", "st"],
+        ("coinm", "trade"): ["e", "E", "T", "s", "t", "p", "q", "X", "m"],
+        ("coinm", "aggTrade"): ["e", "E", "s", "a", "p", "q", "f", "l", "T", "m", "st"],
+        ("coinm", "bookTicker"): ["e", "u", "s", "ps", "b", "B", "a", "A", "T", "E", "st"],
+        ("coinm", "markPrice"): ["e", "E", "s", "p", "P", "i", "r", "T", "st"],
+        ("coinm", "forceOrder"): ["e", "E", "o", "st"],
+        **{(market, "kline"): ["e", "E", "s", "k"] for market in NATIVE},
     }
+    candle = ["t", "T", "s", "i", "f", "L", "o", "c", "h", "l", "v", "n", "x", "q", "V", "Q", "B"]
+    assert all(list(heard[market, "kline"]["k"]) == candle for market in NATIVE)
+    order = ["s", "S", "o", "f", "q", "p", "ap", "X", "l", "z", "T"]
+    assert list(heard["usdm", "forceOrder"]["o"]) == order
+    assert set(heard["coinm", "forceOrder"]["o"]) == {*order, "ps"}
+    for kind in ("depth", "bookTicker"):
+        assert {heard["usdm", kind][key] for key in ("s", "ps", "st")} == {"BTCUSDT", 1}
+        told = heard["coinm", kind]
+        assert (told["s"], told["ps"], told["st"]) == ("BTCUSD_PERP", "BTCUSD", 2)
+    assert heard["coinm", "trade"]["p"].count(".") == 1
+    assert heard["coinm", "trade"]["q"].isdecimal()
     assert len(heard["spot", "trade"]["p"].partition(".")[2]) == 8
     assert len(heard["usdm", "trade"]["p"].partition(".")[2]) == 2
     assert len(heard["usdm", "trade"]["q"].partition(".")[2]) == 3
@@ -301,7 +323,7 @@ def test_the_number_of_orders_stays_bounded() -> None:
     assert len(book) > first / 2
 
 
-@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTC/", "BTC/USD:BTC", ""])
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTC/", "BTC/USD:ETH", "BTC/BTC:BTC", ""])
 def test_a_symbol_that_cannot_be_listed_is_refused_in_words(symbol: str) -> None:
     with pytest.raises(UsageError, match="such as 'BTC/USDT'"):
         Listing.of(symbol)

@@ -43,10 +43,12 @@ CODES: dict[str, Code] = {
     # The recorder.
     "connection_lost": Code("error", "the recorder lost its connection"),
     "silence": Code("error", "the recorder heard nothing for too long"),
+    "not_recorded": Code("error", "the recorder had stopped, or was cut off"),
     "clock_step": Code("error", "the recorder's clock was set while it recorded"),
     "clock_offset": Code("note", "the recorder's clock was behind the venue's; removed"),
     # The book.
     "crossed": Code("error", "the best bid is above the best ask"),
+    "book_doubted": Code("error", "the book could not be right, and the recorder built it anew"),
     "locked": Code("error", "the best bid equals the best ask"),
     "ticker_different": Code("error", "a best price that differs from the rebuilt book's"),
     "price_range": Code("error", "prices too far apart for one book"),

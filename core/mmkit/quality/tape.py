@@ -81,8 +81,12 @@ class TapeCheck:
             GapReason.SEQUENCE: "missing_update",
             GapReason.CONNECTION: "connection_lost",
             GapReason.SILENCE: "silence",
+            GapReason.RECORDER: "not_recorded",
+            GapReason.CHECK: "book_doubted",
         }
         for gap in tape.gaps:
+            if gap.reason == GapReason.RECORDER and gap.begin == end:
+                continue  # the recording has ended, and nothing comes after it
             words = f"the book is unknown for {_seconds(gap.end - gap.begin)}"
             words += ", to the end" if gap.end == end else ""
             self._add(codes[gap.reason], gap.row, words)
