@@ -19,6 +19,7 @@ from mmkit_binance.rest import RequestError, Rest, patiently
 from mmkit_binance.roster import roster
 from mmkit_binance.sockets import Item, What
 from mmkit_binance.subscription import Subscription
+from mmkit_binance.traded import Traded
 from mmkit_binance.wire import BinanceWire
 
 _log = logging.getLogger("mmkit.binance")
@@ -73,6 +74,7 @@ class Feed:
         self._candidates: list[bytes] = []  # snapshots received while the book was unknown
         self._left: set[str] = set()  # routes that we hang up, which has been told
         self._told_loss = True  # before the first message there is nothing to lose
+        self._traded = Traded(rest, wire.instrument.market, native, streams)
 
     def start(self) -> None:
         """Open the connections."""
@@ -82,6 +84,7 @@ class Feed:
     async def stop(self) -> None:
         """Close the connections; return when everything that was started has ended."""
         roster().remove(self)
+        await self._traded.stop()
         if self._snapshot_task is not None:
             self._snapshot_task.cancel()
             await asyncio.gather(self._snapshot_task, return_exceptions=True)
@@ -148,6 +151,8 @@ class Feed:
                 rows = self._lose(GapReason.CONNECTION, ts_local)
             case What.OPENED:
                 pass
+            case What.UNHEARD:
+                self._traded.look(item, ts_local)
             case _:
                 raise item.content
         if item.what is not What.MESSAGE:
@@ -169,6 +174,9 @@ class Feed:
             raise FeedError(f"{items[0].route.shown}: {error}") from error
         taken = items[:number]
         del items[:number]
+        if self._traded.looking:
+            for item in taken:
+                self._traded.heard(item.stream)
         doubtful = taken.pop().content if self._wire.doubt else b""
         if tap is not None:
             # All but what makes the book wrong: it makes no rows here, and whoever reads it back would make some.

@@ -37,6 +37,8 @@ class What(Enum):
     route its connection is left as it is."""
     OVERRUN = "overrun"
     """So much waited to be taken that messages were thrown away."""
+    UNHEARD = "unheard"
+    """A stream has said nothing yet, which may be right; `Item.content` is `Unheard`."""
     NEVER = "never"
     """A stream that should have spoken by now never has, or was refused; `Item.content` is the error."""
 
@@ -48,6 +50,13 @@ class Item(NamedTuple):
     route: Route | None = None
     content: Any = None
     stream: str = ""
+
+
+class Unheard(NamedTuple):
+    """For how long a stream has been asked for and has said nothing, and the error that is if it is not right."""
+
+    seconds: float
+    error: FeedError
 
 
 class Connection:

@@ -11,7 +11,7 @@ from typing import Any
 from mmkit.errors import FeedError
 from mmkit_binance.endpoints import LIMITS, Addresses, Route, kind_of, root_of, route_of, routes
 from mmkit_binance.order import on_book
-from mmkit_binance.sockets import Connection, Item, What
+from mmkit_binance.sockets import Connection, Item, Unheard, What
 from mmkit_binance.watch import BEHIND_S, Finding, Found, Watch
 
 _log = logging.getLogger("mmkit.binance")
@@ -29,7 +29,8 @@ class Streams:
 
     Iterate to take what happens, one `Item` after the other, for ever. Of `What.MESSAGE` the content is
     the message as it was received, in the combined-stream envelope, each once and in the venue's order. `What.LOST` says that of the streams of its route some may be missing;
-    `What.SILENCE` and `What.STALLED` the same, and that the connection is opened anew; `What.NEVER` carries
+    `What.SILENCE` and `What.STALLED` the same, and that the connection is opened anew. `What.UNHEARD` says that a
+    stream has not spoken yet, which may be right; `What.NEVER` carries
     an error: go on, or raise it. `What.FAILED` carries the error of a first contact and is the last.
 
     Args:
@@ -283,6 +284,8 @@ class Streams:
                 name,
                 seconds,
             )
+            unheard = Unheard(seconds, FeedError(self._never(name, connection.route, seconds)))
+            await self.put(Item(What.UNHEARD, connection.route, unheard, name))
         elif finding is Finding.QUIET:
             _log.warning(
                 "stream says nothing while others go on: %s seconds=%.1f, which may be right",

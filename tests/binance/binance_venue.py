@@ -33,6 +33,7 @@ class Venue:
         connected: Paths of the connections, in order.
         answers: Answers to take the place of the next ones, by the end of the path.
         ahead_ms: How far the venue's clock is ahead.
+        traded_ms: When the newest trade was made that REST knows, if there is one.
         held: Answers that are ready but not sent before the event, by the end of the path.
     """
 
@@ -44,6 +45,7 @@ class Venue:
         self.connected: list[str] = []
         self.answers: dict[str, list[web.Response]] = {}
         self.ahead_ms = 0
+        self.traded_ms: list[int] = []
         self.held: dict[str, asyncio.Event] = {}
         self.rest_url = self.url = ""
         self._clock = SystemClock()
@@ -109,7 +111,13 @@ class Venue:
         name = request.path.rpartition("/")[2]
         if waiting := self.answers.get(name):
             return waiting.pop(0)
-        bodies = {"time": json.dumps({"serverTime": self.now_ms()}), "depth": self.book()}
+        newest = [{"id": 1, "price": "99.0", "qty": "1.0", "time": t} for t in self.traded_ms]
+        trades = [one | {"isBuyerMaker": True} for one in newest]
+        bodies = {
+            "trades": json.dumps(trades),
+            "time": json.dumps({"serverTime": self.now_ms()}),
+            "depth": self.book(),
+        }
         if name == "exchangeInfo":
             return web.json_response(listing() if self.market != "coinm" else coinm_listing())
         if held := self.held.pop(name, None):

@@ -279,6 +279,22 @@ def test_a_stream_that_never_delivers_is_named(caplog: pytest.LogCaptureFixture)
     assert len(venue.connected) == 1
 
 
+def test_a_stream_of_trades_that_tells_none_although_there_are_some_is_an_error_by_name() -> None:
+    venue = Venue(steady)
+
+    def until(rows: list[Row]) -> bool:
+        # Of before the stream was asked for there may be some; then there is one that it should have told.
+        if len(rows) > 50 and not venue.traded_ms:
+            venue.traded_ms = [venue.now_ms() - 60_000]
+        if any("trades" in path for path in venue.asked):
+            venue.traded_ms = [venue.now_ms()]
+        return False
+
+    words = "messages of 'btcusdt@trade' were expected .* over REST, 'trades' has a trade of 20"
+    with pytest.raises(FeedError, match=words):
+        run(venue, until, deliver_within="300ms")
+
+
 def test_a_stream_that_says_nothing_gives_no_book_however_often_it_is_opened() -> None:
     async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
         await socket.wait_closed()
