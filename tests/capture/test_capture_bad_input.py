@@ -43,7 +43,11 @@ def test_a_folder(tmp_path: Path) -> None:
     assert "found a folder" in refusal(tmp_path, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b""), b"\n\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b"", mtime=0), b"\n\n"],
+    ids=["nothing", "gzip of nothing", "empty lines"],
+)
 def test_an_empty_file(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "empty.gz"
     path.write_bytes(content)
