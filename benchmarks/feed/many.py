@@ -37,6 +37,7 @@ FLAT_MB_AN_HOUR = 6.0
 """No more in the second half: a megabyte in ten minutes. A process that has been warm for long moves by less."""
 _OPENING = 8  # markets at a time, as `mmkit record`
 _LEAST_SAMPLES = 6
+_QUIET_S = 3.0  # without an update: all have arrived
 _BIN_NS = 10_000
 _BINS = 200_000  # up to two seconds; what is later counts as that
 
@@ -183,7 +184,10 @@ async def measure(config: Config, address: str, asked: argparse.Namespace) -> di
                 print(line)
         after = await told("told")
         await told("stop")
-        await wait(1.0)
+        # What is on its way still arrives, however late it is.
+        taken = -1
+        while taken != (taken := markets.updates.total()):
+            await wait(_QUIET_S)
         different = []
         for name, source in markets.sources.items():
             instrument = await source.instrument()
