@@ -112,6 +112,9 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=300_000)
     parser.add_argument("--levels", type=int, default=4, help="changed levels in an update")
     parser.add_argument("--seconds", type=int, default=10, help="of the run at 5,000 a second")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="of the comparison with ccxt; 1 is only a try"
+    )
     asked = parser.parse_args()
     levels: int = asked.levels
     load()  # the first time on a machine it is compiled for some seven seconds
@@ -127,7 +130,7 @@ def main() -> None:
         slow = against(steady, levels, 5_000, run(steady, delays=True))
         check(slow, steady, levels)
     cases = [synthetic(min(asked.updates, 20_000), levels), *recorded()]
-    figures = [beside_ccxt(case) for case in cases]
+    figures = [beside_ccxt(case, asked.rounds) for case in cases]
     # The first second is left out: the connection's beginning and the compiled reader's.
     late = np.array(slow.delays[5_000:]) / 1000
     p50, p99, worst = (float(np.percentile(late, share)) for share in (50, 99, 100))

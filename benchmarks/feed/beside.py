@@ -20,7 +20,6 @@ from mmkit.interfaces import WireFormatContext
 from mmkit_binance.burst import Burst, load
 from mmkit_binance.wire import BinanceConfig, BinanceWire
 
-_TURNS = 7
 _AT_ONCE = 200  # about what piles up at full speed: 64 kB of the socket
 _LEAST = 20_000  # messages that a turn takes in; a short recording is taken in several times
 _SHARED = Path(os.environ.get("SHARED_DIR") or Path(__file__).parents[3] / "shared")
@@ -203,11 +202,11 @@ def _check(case: Messages, ours: Book, theirs: Any) -> None:
             raise SystemExit(f"{case.name}: the two books differ in {name}")
 
 
-def beside_ccxt(case: Messages) -> Figures:
-    """Measure the three in turns."""
+def beside_ccxt(case: Messages, rounds: int) -> Figures:
+    """Measure the three in turns, so many times."""
     load()
     number = len(case.messages)
-    times = -(-_LEAST // number)
+    times = -(-_LEAST // number) if rounds > 1 else 1
 
     def measured(measure: Callable[[], tuple[float, Any]]) -> tuple[float, Any]:
         spent, book = 0.0, None
@@ -217,7 +216,7 @@ def beside_ccxt(case: Messages) -> Figures:
         return spent / (times * number) * 1e6, book
 
     turns = []
-    for _ in range(_TURNS):
+    for _ in range(rounds):
         ours, book = measured(lambda: _ours(case, _AT_ONCE))
         single, _ = measured(lambda: _ours(case, 1))
         theirs, their_book = measured(lambda: _theirs(case))
@@ -227,5 +226,5 @@ def beside_ccxt(case: Messages) -> Figures:
         len(data["b"]) + len(data["a"])
         for data in (orjson.loads(raw)["data"] for raw in case.messages)
     )
-    medians = [sorted(column)[_TURNS // 2] for column in zip(*turns, strict=True)]
+    medians = [sorted(column)[rounds // 2] for column in zip(*turns, strict=True)]
     return Figures(case.name, number, levels / number, *medians)

@@ -21,6 +21,11 @@ data: {plugin: binance, endpoint: sandbox}
 strategy: {plugin: join_best, every: 100ms, size: "0.01", max_position: "0.05"}
 """
 COMMAND = "import sys; from mmkit.cli import main; sys.exit(main())"
+# Without the size of the terminal that the tests are run from, which would go for this one's.
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")
+}
+ENVIRONMENT |= {"TERM": "xterm-256color"}
 ALTERNATE, MAIN = b"\x1b[?1049h", b"\x1b[?1049l"
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 
@@ -41,7 +46,7 @@ class Terminal:
             ["-c", COMMAND, *words],
             dimensions=(lines, columns),
             cwd=str(cwd),
-            env={**os.environ, "TERM": "xterm-256color"},  # type: ignore[arg-type]
+            env=ENVIRONMENT,  # type: ignore[arg-type]
         )
 
     def read(self, seconds: float, until: str | Callable[[list[str]], bool] = "") -> list[str]:

@@ -7,7 +7,7 @@ a journal that is still there is either made into its part, or its part is there
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import IO, Any
 
@@ -135,8 +135,13 @@ class RowLog:
             self._made(self._making.pop(0).result())
 
     def close(self) -> None:
-        """Let go of files; what is in no part yet is, when recording begins again."""
+        """Let go of files; what is in no part yet is, when recording begins again.
+
+        A part that is being made is waited for: who begins again would make it as well. If that failed, it is
+        made then, and whoever asked has been told or is told then.
+        """
         self._close_journal()
+        wait(self._making)
 
     def _path(self, first_ns: int) -> Path:
         return self._place.open / f"{first_ns}.rows"
