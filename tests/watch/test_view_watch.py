@@ -86,7 +86,9 @@ def test_a_dry_run_that_looks_at_the_watch_and_its_replay_give_the_same(userdir:
     kinds = [entry["type"] for entry in noted]
     assert report["watch"] == {kind: kinds.count(kind) for kind in report["watch"]}
     told = [entry["ts_local"] for entry in noted if entry["type"] == "Statistics"]
-    assert told == list(range(told[0], told[-1] + 1, 300_000_000))  # at every multiple, none missing
+    assert told == list(
+        range(told[0], told[-1] + 1, 300_000_000)
+    )  # at every multiple, none missing
     assert told[0] % 300_000_000 == 0
     assert len(told) > 10
     assert kinds.count("LargeTrade") > 3
