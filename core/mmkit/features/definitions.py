@@ -32,9 +32,7 @@ _CKS = (
     "Cont, Kukanov and Stoikov, The price impact of order book events, Journal of Financial "
     "Econometrics 12(1), 2014, section 2"
 )
-_XGH = (
-    "several levels: Xu, Gould and Howison, Multi-level order-flow imbalance in a limit order book, 2018"
-)
+_XGH = "several levels: Xu, Gould and Howison, Multi-level order-flow imbalance in a limit order book, 2018"
 
 DEFINITIONS: dict[str, Definition] = {
     "spread": Definition(layout.SPREAD, (), "ticks", "ask - bid"),

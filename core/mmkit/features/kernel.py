@@ -93,15 +93,17 @@ _LEVEL, _TRADE, _SNAPSHOT, _GAP = (
 _KIND, _SELL, _LAST = 0x0F, 0x10, 0x80
 
 
+# As `mmkit.sim.kernel.pointers` has it: nobody but compiled code calls them.
+_WITHIN: Any = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def _inline(function: F) -> F:
-    """Mark what only compiled code calls; as `mmkit.sim.kernel.pointers` has it."""
-    return cast(
-        F, njit(forceinline=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    )
+    """Mark what is small, or called in one place."""
+    return cast(F, njit(forceinline=True, **_WITHIN)(function))
 
 
 def _within(function: F) -> F:
-    return cast(F, njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
+    return cast(F, njit(**_WITHIN)(function))
 
 
 # --- the book ---
@@ -258,7 +260,12 @@ def _flow(m: Any) -> None:
     total = 0
     for n in range(depth):
         level = HEADER + n
-        bid, bids, ask, asks = m[level], m[level + depth], m[level + 2 * depth], m[level + 3 * depth]
+        bid, bids, ask, asks = (
+            m[level],
+            m[level + depth],
+            m[level + 2 * depth],
+            m[level + 3 * depth],
+        )
         level += 4 * depth
         old_bid, old_bids = m[level], m[level + depth]
         old_ask, old_asks = m[level + 2 * depth], m[level + 3 * depth]
@@ -293,23 +300,18 @@ def _remember(m: Any, ts: int, looked: bool) -> None:
     for feature in range(m[FEATURES]):
         r = _record(m, feature)
         code = m[r + CODE]
-        if code == OFI:
-            if looked:
-                change = m[HEADER + 8 * depth + m[r + LEVELS] - 1]
-                if change != 0:
-                    _push(m, r, ts, change, 0)
-        elif code == TRADE_IMBALANCE:
-            if traded:
-                _push(m, r, ts, m[BOUGHT], m[SOLD])
-        elif code == BUY_SELL_RATIO:
-            if traded:
-                _push(m, r, ts, m[BUYS], m[SELLS])
-        elif code == VOLATILITY:
-            if moved != 0:
-                _push(m, r, ts, moved * moved, 0)
-        elif code == RETURN:
-            if moved != 0:
-                _push(m, r, ts, m[TWICE_MID], 0)
+        if code == OFI and looked:
+            change = m[HEADER + 8 * depth + m[r + LEVELS] - 1]
+            if change != 0:
+                _push(m, r, ts, change, 0)
+        elif code == TRADE_IMBALANCE and traded:
+            _push(m, r, ts, m[BOUGHT], m[SOLD])
+        elif code == BUY_SELL_RATIO and traded:
+            _push(m, r, ts, m[BUYS], m[SELLS])
+        elif code == VOLATILITY and moved != 0:
+            _push(m, r, ts, moved * moved, 0)
+        elif code == RETURN and moved != 0:
+            _push(m, r, ts, m[TWICE_MID], 0)
 
 
 @_inline
@@ -533,31 +535,23 @@ def _made(version: int) -> tuple[Any, Any, Any]:
         return why
 
     @njit(cache=True, nogil=True)
-    def take(m: Any, ladder: Any, rows: Any, large: Any, first: int, count: int) -> int:
-        """Take in the messages of a table of rows from row `first` on; return `count`, or what it needs.
+    def take(m: Any, ladder: Any, rows: Any, count: int) -> int:
+        """Take in the messages of the first `count` rows of a table, from `NEXT_ROW` on.
 
-        `NEXT_ROW` is then where to go on.
+        Returns `DONE`, or what it needs; `NEXT_ROW` is then where to go on.
         """
         version  # noqa: B018 - see `_made`
-        row = first
+        row = m[NEXT_ROW]
+        ts_local, kind, price, quantity = rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4]
         while row < count:
-            after = _message(
-                m,
-                ladder,
-                rows[:, 1],
-                rows[:, 2],
-                rows[:, 3],
-                rows[:, 4],
-                large,
-                row,
-                count,
-                FAR,
-            )
+            # A table has no narrow columns, and so no large values beside it.
+            after = _message(m, ladder, ts_local, kind, price, quantity, m[:0], row, count, FAR)
             if after < 0:
                 m[NEXT_ROW] = row
                 return after
             row = after
-        return row
+        m[NEXT_ROW] = 0
+        return DONE
 
     @njit(cache=True, nogil=True)
     def values(m: Any, now: int, out: Any) -> int:

@@ -168,5 +168,3 @@ class Memory:
         longer[numbers % (2 * room)] = entries[numbers % room]
         array[record + ROOM] = 2 * room
         self.array = array
-
-

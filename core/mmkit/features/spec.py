@@ -65,9 +65,7 @@ class FeatureSpec(BaseModel):
         if isinstance(value, str):
             return {"name": value}
         if not isinstance(value, dict | FeatureSpec):
-            raise ValueError(
-                f"a feature's name, or keys and values, was expected; found {value!r}"
-            )
+            raise ValueError(f"a feature's name, or keys and values, was expected; found {value!r}")
         return value
 
     @field_validator("name")
@@ -99,7 +97,10 @@ class FeatureSpec(BaseModel):
     def column(self) -> str:
         """The name of its column, such as ``ofi_1_1s``."""
         return "_".join(
-            [self.name, *(_written(key, getattr(self, key)) for key in DEFINITIONS[self.name].settings)]
+            [
+                self.name,
+                *(_written(key, getattr(self, key)) for key in DEFINITIONS[self.name].settings),
+            ]
         )
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from struct import Struct
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from mmkit.errors import DataError
 from mmkit.features.features import Features
-from mmkit.features.layout import LAST_TS, NEXT_ROW
+from mmkit.features.layout import DONE, LAST_TS, NEXT_ROW
 from mmkit.tape import Row
 
 _SHORT = 64
@@ -32,11 +33,13 @@ class Streaming:
         self._take, self._values = take, values
         self._memory = features.memory()
         self._table = np.zeros((_SHORT, 5), np.int64)
-        self._bytes = memoryview(self._table).cast("B")
+        self._bytes = self._table.data.cast("B")
         self._pack = [Struct(f"={5 * rows}q").pack_into for rows in range(_SHORT + 1)]
-        self._large = np.zeros(0, np.int64)
         self._out = np.zeros(len(features.names), np.float64)
         self._symbol = features.instrument.symbol
+        # Compiled, or loaded, now: the first message is not to wait for it.
+        self.on_message(())
+        self.values(0)
 
     def on_message(self, rows: Sequence[Row]) -> None:
         """Take in the rows of one message or several, each whole, in the order of receipt.
@@ -49,16 +52,19 @@ class Streaming:
             self._pack[1](self._bytes, 0, *rows[0])
             table = self._table
         elif count <= _SHORT:
-            self._pack[count](self._bytes, 0, *[value for row in rows for value in row])
+            self._pack[count](self._bytes, 0, *chain.from_iterable(rows))
             table = self._table
         else:
             table = np.array(rows, np.int64)
         memory = self._memory
-        done = self._take(memory.array, memory.ladder, table, self._large, 0, count)
-        while done < 0:
-            memory.answer(done, table[:, 1])
-            first = int(memory.array[NEXT_ROW])
-            done = self._take(memory.array, memory.ladder, table, self._large, first, count)
+        why = self._take(memory.array, memory.ladder, table, count)
+        while why != DONE:
+            try:
+                memory.answer(why, table[:, 1])
+            except DataError:
+                memory.array[NEXT_ROW] = 0
+                raise
+            why = self._take(memory.array, memory.ladder, table, count)
 
     def values(self, now_ns: int) -> npt.NDArray[np.float64]:
         """Return the values at a local time; shape (features,), NaN where one is not known.
@@ -67,7 +73,7 @@ class Streaming:
             DataError: if it is before the last message.
         """
         out: Any = self._out
-        if self._values(self._memory.array, now_ns, out) != 0:
+        if self._values(self._memory.array, now_ns, out) != DONE:
             raise DataError(
                 f"{self._symbol}: a time of at least {int(self._memory.array[LAST_TS])}, that of the last message, "
                 f"was expected; found {now_ns}"
