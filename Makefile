@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test lint fuzz faults bench-backtest bench-feed clean
+.PHONY: help trade test lint fuzz faults bench-backtest bench-feed bench-signals clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
@@ -16,6 +16,7 @@ help:
 	@echo "make faults                 10,000 seeded schedules of faults, the client's book against the exchange's; SEEDS=N"
 	@echo "make bench-backtest         the backtest beside its peers; ARGS='--only convert' for one figure"
 	@echo "make bench-feed             depth updates a second over loopback, their delay, and ccxt beside them"
+	@echo "make bench-signals          what signals cost; ARGS='--only features' for one part"
 	@echo "make clean                  remove the virtual environment"
 
 trade: $(VENV)/.installed
@@ -45,6 +46,9 @@ bench-backtest: $(VENV)/.installed-all
 
 bench-feed: $(VENV)/.installed-all
 	@$(BIN)/python -m benchmarks.feed $(ARGS)
+
+bench-signals: $(VENV)/.installed-all
+	@$(BIN)/python -m benchmarks.signals $(ARGS)
 
 clean:
 	rm -rf $(VENV)

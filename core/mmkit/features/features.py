@@ -107,6 +107,18 @@ class Features:
                 f"times in order were expected; found {at[place]} at place {place}, after {at[place - 1]}; "
                 "sort them"
             )
+        # Compiled for what cannot be written, as what is mapped cannot; once is enough.
+        columns = [
+            _unwritable(column)
+            for column in (
+                tape.ts_local,
+                tape.kind,
+                tape.narrow_price,
+                tape.narrow_quantity,
+                tape.large,
+                at,
+            )
+        ]
         memory = self.memory()
         out = np.empty((len(at), len(self.names)), np.float64)
         progress = np.zeros(2, np.int64)
@@ -115,12 +127,7 @@ class Features:
             why = compute(
                 memory.array,
                 memory.ladder,
-                tape.ts_local,
-                tape.kind,
-                tape.narrow_price,
-                tape.narrow_quantity,
-                tape.large,
-                at,
+                *columns,
                 out,
                 progress,
                 pause,
@@ -158,3 +165,9 @@ class Features:
         if mistakes:
             raise ConfigError(mistakes)
         return records
+
+
+def _unwritable(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = column.view()
+    view.flags.writeable = False
+    return view

@@ -114,7 +114,7 @@ def _record(m: Any, feature: int) -> int:
     return HEADER + TOPS * m[DEPTH] + RECORD * feature
 
 
-@_inline
+@_within
 def _set(m: Any, ladder: Any, sell: int, price: int, quantity: int) -> None:
     """Make `quantity` the total at `price`."""
     place = price - m[BASE]
@@ -138,7 +138,7 @@ def _set(m: Any, ladder: Any, sell: int, price: int, quantity: int) -> None:
         m[TOUCHED] = 1
 
 
-@_inline
+@_within
 def _clear(m: Any, ladder: Any) -> None:
     for place in range(m[USED_LOW], m[USED_HIGH] + 1):
         ladder[0, place] = ladder[1, place] = 0
@@ -148,7 +148,7 @@ def _clear(m: Any, ladder: Any) -> None:
     m[TOUCHED] = 1
 
 
-@_inline
+@_within
 def _look(m: Any, ladder: Any) -> None:
     """Read the best levels from the ladder; what was read before is kept."""
     depth = m[DEPTH]
@@ -187,7 +187,7 @@ def _push(m: Any, r: int, ts: int, a: int, b: int) -> None:
     m[r + SUM_B] += b
 
 
-@_inline
+@_within
 def _drop(m: Any, r: int, now: int) -> None:
     """Let go what lies before the window; of prices, the last before it stays: it holds as the window begins."""
     before, ring, mask = now - m[r + WINDOW], m[r + RING], m[r + ROOM] - 1
@@ -204,7 +204,7 @@ def _drop(m: Any, r: int, now: int) -> None:
     m[r + FIRST] = first
 
 
-@_inline
+@_within
 def _begin(m: Any, ts: int) -> None:
     """The book can be used from now on; nothing is remembered."""
     m[SINCE] = m[CHANGED] = ts
@@ -216,7 +216,7 @@ def _begin(m: Any, ts: int) -> None:
             _push(m, r, ts, m[TWICE_MID], 0)
 
 
-@_inline
+@_within
 def _into_buckets(m: Any, r: int, sell: int, quantity: int) -> None:
     """Pour a trade into the buckets of VPIN; what does not fit goes on into the next."""
     bucket, count = m[r + BUCKET], m[r + LEVELS]
@@ -239,7 +239,7 @@ def _into_buckets(m: Any, r: int, sell: int, quantity: int) -> None:
             m[r + PART_A] = m[r + PART_B] = 0
 
 
-@_inline
+@_within
 def _trade(m: Any, sell: int, quantity: int) -> None:
     if sell:
         m[SOLD] += quantity
@@ -253,7 +253,7 @@ def _trade(m: Any, sell: int, quantity: int) -> None:
             _into_buckets(m, r, sell, quantity)
 
 
-@_inline
+@_within
 def _flow(m: Any) -> None:
     """Sum up, over the levels, what the last message added to the bids and took from the asks."""
     depth = m[DEPTH]
@@ -280,7 +280,7 @@ def _flow(m: Any) -> None:
         m[HEADER + 8 * depth + n] = total
 
 
-@_inline
+@_within
 def _remember(m: Any, ts: int, looked: bool) -> None:
     """Take what the message changed into the windows."""
     depth = m[DEPTH]
@@ -314,7 +314,7 @@ def _remember(m: Any, ts: int, looked: bool) -> None:
             _push(m, r, ts, m[TWICE_MID], 0)
 
 
-@_inline
+@_within
 def _ended(m: Any, ladder: Any, ts: int) -> None:
     """A message is complete."""
     m[LAST_TS] = ts
@@ -417,7 +417,7 @@ def _message(
 # --- values ---
 
 
-@_inline
+@_within
 def _volume(m: Any, sell: int, levels: int) -> int:
     top = HEADER + (2 * sell + 1) * m[DEPTH]
     total = 0
@@ -426,7 +426,7 @@ def _volume(m: Any, sell: int, levels: int) -> int:
     return total
 
 
-@_inline
+@_within
 def _slope(m: Any, sell: int, levels: int) -> float:
     depth = m[DEPTH]
     top = HEADER + 2 * depth * sell
@@ -482,7 +482,7 @@ def _value(m: Any, r: int, now: int) -> float:
     return 1e4 * log(m[TWICE_MID] / before)
 
 
-@_inline
+@_within
 def _fill(m: Any, now: int, out: Any) -> None:
     for feature in range(m[FEATURES]):
         out[feature] = _value(m, _record(m, feature), now) if m[USABLE] else nan
