@@ -114,7 +114,7 @@ def _record(m: Any, feature: int) -> int:
     return HEADER + TOPS * m[DEPTH] + RECORD * feature
 
 
-@_within
+@_inline
 def _set(m: Any, ladder: Any, sell: int, price: int, quantity: int) -> None:
     """Make `quantity` the total at `price`."""
     place = price - m[BASE]
@@ -148,7 +148,7 @@ def _clear(m: Any, ladder: Any) -> None:
     m[TOUCHED] = 1
 
 
-@_within
+@_inline
 def _look(m: Any, ladder: Any) -> None:
     """Read the best levels from the ladder; what was read before is kept."""
     depth = m[DEPTH]
@@ -280,7 +280,7 @@ def _flow(m: Any) -> None:
         m[HEADER + 8 * depth + n] = total
 
 
-@_within
+@_inline
 def _remember(m: Any, ts: int, looked: bool) -> None:
     """Take what the message changed into the windows."""
     depth = m[DEPTH]
@@ -314,7 +314,7 @@ def _remember(m: Any, ts: int, looked: bool) -> None:
             _push(m, r, ts, m[TWICE_MID], 0)
 
 
-@_within
+@_inline
 def _ended(m: Any, ladder: Any, ts: int) -> None:
     """A message is complete."""
     m[LAST_TS] = ts
@@ -417,7 +417,7 @@ def _message(
 # --- values ---
 
 
-@_within
+@_inline
 def _volume(m: Any, sell: int, levels: int) -> int:
     top = HEADER + (2 * sell + 1) * m[DEPTH]
     total = 0
@@ -482,7 +482,7 @@ def _value(m: Any, r: int, now: int) -> float:
     return 1e4 * log(m[TWICE_MID] / before)
 
 
-@_within
+@_inline
 def _fill(m: Any, now: int, out: Any) -> None:
     for feature in range(m[FEATURES]):
         out[feature] = _value(m, _record(m, feature), now) if m[USABLE] else nan
