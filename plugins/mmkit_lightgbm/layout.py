@@ -12,7 +12,7 @@ from mmkit_lightgbm.text import Forest
 LANES = 8
 """How many trees are walked side by side: each step waits for memory, and they wait together."""
 
-NODE = np.dtype([("threshold", "<f8"), ("feature", "<i4"), ("left", "<i4")])
+NODE = np.dtype([("threshold", "<f8"), ("feature", "<u4"), ("left", "<u4")])
 
 
 class Layout(NamedTuple):
@@ -24,7 +24,7 @@ class Layout(NamedTuple):
         nodes: Of dtype `NODE`; the right child is ``left + 1``.
         rule: As in `Forest`, of each node.
         value: Of each leaf, by its node.
-        root: The first node of each tree, int32, in order of depth; a multiple of `LANES`, the last ones leaves.
+        root: The first node of each tree, uint32, in order of depth; a multiple of `LANES`, the last ones leaves.
         order: The number of the tree in the forest that each of `root` is, int32.
         depth: How many steps each `LANES` of them take at most, int32.
         trees: How many trees there are.
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
     nodes: npt.NDArray[np.void]
     rule: npt.NDArray[np.uint8]
     value: npt.NDArray[np.float64]
-    root: npt.NDArray[np.int32]
+    root: npt.NDArray[np.uint32]
     order: npt.NDArray[np.int32]
     depth: npt.NDArray[np.int32]
     trees: int
@@ -70,7 +70,7 @@ def lay(forest: Forest) -> Layout:
         nodes,
         rule,
         value,
-        root.astype(np.int32),
+        root.astype(np.uint32),
         np.append(order, len(order) + np.arange(spare)).astype(np.int32),
         steps.astype(np.int32),
         len(order),
