@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-_ZERO = 1e-35
-"""Nearer to 0 than that is 0 (``kZeroThreshold``, ``include/LightGBM/meta.h``)."""
+_ZERO = float(np.float32(1e-35))
+"""No further from 0 than that is 0 (``kZeroThreshold``, ``include/LightGBM/meta.h``): the library hands on no such
+value of a row (``RowPairFunctionFromDenseMatric``, ``src/c_api.cpp``)."""
 
 
 @njit(cache=True, nogil=True)
@@ -59,7 +60,7 @@ def _missing(x: Any, nodes: Any, rule: Any, value: Any, root: Any, order: Any, f
             known, kind = x[nodes[node].feature], rule[node]
             if known != known and kind & 3 != 2:  # noqa: PLR0124 - NaN
                 known = 0.0
-            if (kind & 3 == 1 and -_ZERO < known < _ZERO) or (kind & 3 == 2 and known != known):  # noqa: PLR0124
+            if (kind & 3 == 1 and known == 0.0) or (kind & 3 == 2 and known != known):  # noqa: PLR0124
                 right = 0 if kind & 4 else 1
             else:
                 right = 0 if known <= nodes[node].threshold else 1
@@ -115,7 +116,8 @@ def window(
         return False
     columns = values.shape[1]
     for number in range(places.size):
-        x[number] = values[places[number] // columns, places[number] % columns]
+        taken = values[places[number] // columns, places[number] % columns]
+        x[number] = 0.0 if -_ZERO <= taken <= _ZERO else taken
     if known and not zeros:
         _plain(x, nodes, value, root, order, depth, found)
     else:

@@ -211,15 +211,17 @@ def _layer(sequence: Any, samples: Any, size: Any, flat: Any, begin: Any) -> Any
 def predict(
     window: Any, offset: Any, factor: Any, flat: Any, lstm: Any, dense: Any, out: Any
 ) -> bool:
-    """Write the probabilities of one window, shape ``(samples, features)``; False if a value is not finite."""
+    """Write the probabilities of one window, shape ``(samples, features)``; False if a value is not finite, or is not
+    in single precision.
+    """
     samples, inputs = window.shape
     sequence = np.zeros(((samples + 3) // 4 * 4, (inputs + 7) // 8 * 8), np.float32)
     for sample in range(samples):
         for column in range(inputs):
-            value = window[sample, column]
-            if not np.isfinite(value):
+            scaled = np.float32((window[sample, column] - offset[column]) * factor[column])
+            if not np.isfinite(scaled):
                 return False
-            sequence[sample, column] = (value - offset[column]) * factor[column]
+            sequence[sample, column] = scaled
     begin = 0
     for number in range(lstm.size):
         size = lstm[number]

@@ -31,7 +31,7 @@ def load(config: LstmConfig, context: ModelContext) -> SignalModel:
     head, tensors = unpack(files[TENSORS], str(context.folder / TENSORS))
     if head.network == "deeplob":
         _, files = model_folder.load(context.folder, "lstm", GRAPH)
-        return GraphModel(files[GRAPH], card.window, card.names, context.folder / GRAPH)
+        return GraphModel(files[GRAPH], tensors, card.window, card.names, context.folder)
     return LstmModel(tensors, head.lstm, head.dense, card.window, card.names, context.folder)
 
 
@@ -91,6 +91,7 @@ class LstmModel(SignalModel):
             check_window(window, self.window, self.names)
         if not self._predict(window, *self._weights, self._out):
             bad_value(window[None], self.names, "current")
+            raise _too_large("current", 0)
         down, flat, up = self._out.tolist()
         return down, flat, up
 
@@ -101,15 +102,26 @@ class LstmModel(SignalModel):
         bad = self._batch(windows, *self._weights, out)
         if bad >= 0:
             bad_value(windows[bad : bad + 1], self.names, "given", bad)
+            raise _too_large("given", bad)
         return out
 
 
 class GraphModel(SignalModel):
     """A network as ONNX, on onnxruntime. It holds its scaling."""
 
-    def __init__(self, graph: bytes, window: int, names: tuple[str, ...], path: Path) -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        tensors: dict[str, npt.NDArray[Any]],
+        window: int,
+        names: tuple[str, ...],
+        folder: Path,
+    ) -> None:
         import onnxruntime
 
+        path, scaling = folder / GRAPH, _Tensors(tensors, str(folder / TENSORS))
+        self._offset = scaling("scaling.offset", (len(names),), np.float64)
+        self._factor = scaling("scaling.factor", (len(names),), np.float64)
         options = onnxruntime.SessionOptions()
         # One thread: handing a network this small to others takes longer than it does.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -134,7 +146,7 @@ class GraphModel(SignalModel):
         """Return the probabilities of down, flat and up."""
         check_window(window, self.window, self.names)
         bad_value(window[None], self.names, "current")
-        down, flat, up = self._run(window[None])[0].tolist()
+        down, flat, up = self._run(window[None], "current", 0)[0].tolist()
         return down, flat, up
 
     def predict_batch(self, windows: Floats) -> Floats:
@@ -144,13 +156,25 @@ class GraphModel(SignalModel):
         for start in range(0, len(windows), 1000):
             part = windows[start : start + 1000]
             bad_value(part, self.names, "given", start)
-            out[start : start + len(part)] = self._run(part)
+            out[start : start + len(part)] = self._run(part, "given", start)
         return out
 
-    def _run(self, windows: Floats) -> npt.NDArray[np.float32]:
+    def _run(self, windows: Floats, what: str, first: int) -> npt.NDArray[np.float32]:
+        with np.errstate(over="ignore"):
+            scaled = ((windows - self._offset) * self._factor).astype(np.float32)
+        known = np.isfinite(scaled).all((1, 2))
+        if not known.all():
+            raise _too_large(what, first + int(known.argmin()))
         (found,) = self._session.run(None, {"windows": np.ascontiguousarray(windows)})
         probabilities: npt.NDArray[np.float32] = found
         return probabilities
+
+
+def _too_large(what: str, number: int) -> DataError:
+    return DataError(
+        f"the {what} window {number}: values near those of the training were expected; found some so large that "
+        "single precision does not hold them; look at what makes the features"
+    )
 
 
 class _Tensors:

@@ -25,8 +25,8 @@ class LstmTraining(PluginConfig):
     epochs: int = Field(50, ge=1, description="At most so many passes over the training data.")
     patience: int = Field(8, ge=1, description="Stop after so many epochs without a better F1.")
     batch: int = Field(256, ge=1, description="Windows per step.")
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    weight_decay: float = Field(1e-4, ge=0, le=1)
     clip: float = Field(1.0, gt=0, description="The norm that a step's gradient has at most.")
     class_weights: Literal["balanced", "none"] = "balanced"
     device: Literal["auto", "cpu", "cuda"] = Field(

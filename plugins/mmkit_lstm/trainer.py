@@ -156,7 +156,8 @@ class LstmTrainer(SignalTrainer):
         return np.concatenate(found)
 
     def _scaled(self, windows: npt.NDArray[np.float64]) -> Tensor:
-        scaled = ((windows - self._offset) * self._factor).astype(np.float32)
+        with np.errstate(over="ignore"):  # told as a loss that is not finite
+            scaled = ((windows - self._offset) * self._factor).astype(np.float32)
         return torch.from_numpy(np.ascontiguousarray(scaled)).to(self._device)
 
     def _network(self) -> nn.Module:
@@ -224,6 +225,8 @@ class LstmTrainer(SignalTrainer):
             # The newer exporter needs a package more, and writes no other graph for these networks.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="torch.onnx")
+            # Of checks of shapes, which are the same for every n.
+            warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")
             torch.onnx.export(
                 whole.eval(),
                 (example,),
