@@ -89,7 +89,7 @@ def register_signal_models() -> Iterable[Provider[Any, SignalModel]]:
 
 @hookspec
 def register_signal_trainers() -> Iterable[Provider[Any, SignalTrainer]]:
-    """Offer what trains signal models, chosen in YAML by ``train.plugin``.
+    """Offer what trains signal models, chosen in YAML by ``training.plugin``.
 
     A trainer has the name of the signal model that reads what it saves. It is apart from it because training
     may need libraries that trading does not, and has another config.

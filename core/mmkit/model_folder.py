@@ -1,4 +1,4 @@
-"""The folder of a saved signal model: ``card.json``, and the files that it vouches for.
+"""The folder of a saved signal model: ``card.json`` (`mmkit.learning.Card`), and the files that it vouches for.
 
 Written whole or not at all. Read without running anything that lies in it.
 """
@@ -18,30 +18,10 @@ from typing import Any
 import msgspec
 
 from mmkit.errors import DataError, RunError
-
-CARD = "card.json"
-VERSION = 1
-"""Of the card's layout."""
+from mmkit.learning.card import CARD, VERSION, Card
+from mmkit.learning.card import read_card as read_card  # noqa: PLC0414 - handed on
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-class Vouched(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a card by which a model is known; the rest is for people and reports.
-
-    Attributes:
-        version: Of the card's layout.
-        plugin: Who trained the model and can read it.
-        names: The features, in order.
-        window: How many samples it needs.
-        files: The SHA-256 of each of the model's files, in hexadecimal.
-    """
-
-    version: int
-    plugin: str
-    names: tuple[str, ...]
-    window: int
-    files: dict[str, str]
 
 
 def save(
@@ -61,29 +41,35 @@ def save(
     Args:
         folder: Where the model will be.
         files: The model's files, by name.
-        card: What else the card says.
+        card: What else the card says, as JSON has it.
         plugin: Who can read it.
         names: The features, in order.
         window: How many samples it needs.
 
     Raises:
+        DataError: if that is no card.
         RunError: if the disk does not take it; a model that was there is as before.
     """
-    whole = {
+    told = {
         **card,
         "version": VERSION,
         "plugin": plugin,
-        "names": list(names),
+        "names": names,
         "window": window,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
+    try:
+        whole = msgspec.convert(told, Card)
+    except msgspec.ValidationError as error:
+        raise DataError(
+            f"the card of a model of '{plugin}': {error}; correct what is said of it"
+        ) from error
     staged = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
-        text = msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
-        for name, content in {**files, CARD: text}.items():
+        for name, content in {**files, CARD: whole.to_json()}.items():
             _write(staged / name, content)
         _sync(staged)
         _take_place(staged, folder, {*files, CARD})
@@ -97,11 +83,12 @@ def save(
         ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return whole
+    plain: dict[str, Any] = msgspec.json.decode(whole.to_json())
+    return plain
 
 
-def load(folder: Path, plugin: str, *names: str) -> tuple[Vouched, dict[str, bytes]]:
-    """Return the card's core and the content of the model's files, once they are what the card says.
+def load(folder: Path, plugin: str, *names: str) -> tuple[Card, dict[str, bytes]]:
+    """Return the card and the content of the model's files, once they are what the card says.
 
     Args:
         folder: Where the model was saved.
@@ -120,38 +107,7 @@ def load(folder: Path, plugin: str, *names: str) -> tuple[Vouched, dict[str, byt
     return card, {name: _checked(folder / name, card) for name in names}
 
 
-def read_card(folder: Path) -> Vouched:
-    """Return by what the model in `folder` is known.
-
-    Raises:
-        DataError: if there is no card, or it cannot be read, or is of another version.
-    """
-    path = folder / CARD
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder}: the folder of a saved model was expected; found none; train one"
-        )
-    content = _content(path)
-    try:
-        version = msgspec.json.decode(content, type=_Versioned).version
-        if version != VERSION:
-            raise DataError(
-                f"{path}: version {VERSION} was expected; found {version}; it was saved by another mmkit: use "
-                "that one, or train again"
-            )
-        return msgspec.json.decode(content, type=Vouched)
-    except msgspec.MsgspecError as error:
-        raise DataError(
-            f"{path}: the card of a model was expected; found something else ({error}); take a copy that is "
-            "whole, or train again"
-        ) from error
-
-
-class _Versioned(msgspec.Struct):
-    version: int
-
-
-def _checked(path: Path, card: Vouched) -> bytes:
+def _checked(path: Path, card: Card) -> bytes:
     expected = card.files.get(path.name)
     if expected is None:
         raise DataError(

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from mmkit.errors import DataError
 from mmkit.learning.labels import LabelRule
 from mmkit.learning.scaling import Scaling
+from mmkit.signal_models import differences
 
 CARD = "card.json"
 """Its name in the folder of the model."""
-
-_HASHED = 1 << 20  # bytes read at once
+VERSION = 1
+"""Of the form of a card; the one that can be read."""
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of the data.
 
     Attributes:
-        source: Where it came from, such as a file's name.
+        source: Where it came from, such as the instrument.
         start_ns: Time of its first sample, ns since the epoch.
         end_ns: Time of its last.
         samples: How many.
@@ -36,48 +35,53 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     samples: int
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Card(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """The JSON beside a saved model. Reading it runs no code.
+
+    The first five say what the model is, and every card has them. The others say how it came about: ``mmkit
+    train`` writes all of them, and who saves a model by hand those that are known; `check_whole` asks for them.
 
     Attributes:
         version: Of this form; `VERSION` is the one that can be read.
         plugin: Name of the provider that trained the model and can load it.
+        names: The columns in their order.
+        window: Samples that a prediction needs.
+        files: SHA-256 in hex of the files of the model, by name.
         created: UTC, ISO 8601. Left out where the same seed shall give the same file.
         mmkit: Version of mmkit.
         libraries: Versions of what trained it, by name.
-        instrument: Venue and symbol.
+        device: Where it was trained, if that may be ``cpu`` or ``cuda``.
+        instrument: Venue, market and symbol.
         sampling: ``"update"``, or the grid in ns.
-        window: Samples that a prediction needs.
         features: The list of features as it was written.
-        names: The columns in their order.
-        scaling: Fitted on training data.
+        scaling: What the model applies to its features, fitted on training data; `None` if nothing.
         labels: How, horizon, threshold.
         spans: Of ``training``, ``validation`` and ``test``.
         class_shares: Down, flat, up, by the names of `spans`.
         metrics: Whatever was measured, by name.
         seed: Of everything that was drawn.
-        files: SHA-256 in hex of the files of the model, by name.
     """
 
-    VERSION: ClassVar[int] = 1
-
-    version: int = 1
+    version: int
     plugin: str
-    created: str | None = None
-    mmkit: str
-    libraries: dict[str, str]
-    instrument: str
-    sampling: int | str
+    names: tuple[str, ...]
     window: int
-    features: Any
-    names: list[str]
-    scaling: Scaling
-    labels: LabelRule
-    spans: dict[str, Span]
-    class_shares: dict[str, tuple[float, float, float]]
-    metrics: dict[str, Any]
-    seed: int
     files: dict[str, str]
+    created: str | None = None
+    mmkit: str = ""
+    libraries: dict[str, str] = {}
+    device: str | None = None
+    instrument: str = ""
+    sampling: int | str | None = None
+    features: list[Any] = []
+    scaling: Scaling | None = None
+    labels: LabelRule | None = None
+    spans: dict[str, Span] = {}
+    class_shares: dict[str, tuple[float, float, float]] = {}
+    metrics: dict[str, Any] = {}
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         _check_version(self.version)
@@ -87,7 +91,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise DataError(
                 f"card: a grid in ns or 'update' was expected as sampling; found {self.sampling!r}"
             )
-        if len(self.names) != len(self.scaling.scale):
+        if self.scaling is not None and len(self.names) != len(self.scaling.scale):
             raise DataError(
                 f"card: a scale for each of {len(self.names)} features was expected; found "
                 f"{len(self.scaling.scale)}"
@@ -109,46 +113,30 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Raises:
             DataError: names every difference.
         """
-        said = [
-            f"{name!r} is missing (column {at + 1})"
-            for at, name in enumerate(self.names)
-            if name not in names
-        ]
-        said += [
-            f"{name!r} is unknown to the model (column {at + 1})"
-            for at, name in enumerate(names)
-            if name not in self.names
-        ]
-        said += [
-            f"{name!r} comes {names.count(name)} times"
-            for name in dict.fromkeys(names)
-            if names.count(name) > 1
-        ]
-        if not said:
-            said = [
-                f"column {at + 1} is {found!r}, not {expected!r}"
-                for at, (expected, found) in enumerate(zip(self.names, names, strict=True))
-                if expected != found
-            ]
-        if said:
+        if said := differences(self.names, names):
             raise DataError(
                 f"features: the {len(self.names)} that the model of {self.plugin!r} was trained with were expected; "
                 f"found {len(names)}: {'; '.join(said)}; compute the features of its card"
             )
 
-    def check_files(self, folder: Path) -> None:
-        """Refuse a folder whose files are not those the card was written for.
+    def check_whole(self) -> None:
+        """Refuse a card that does not say how to make the model's features and labels.
 
         Raises:
-            DataError: names the file, and whether it is missing or changed.
+            DataError: names what is missing.
         """
-        for name, expected in self.files.items():
-            found = sha256_of(folder / name)
-            if found != expected:
-                raise DataError(
-                    f"{folder / name}: SHA-256 {expected} was expected, as {CARD} says; found {found}; the file was "
-                    "changed or cut off, take the model from where it came, or train it again"
-                )
+        told = {
+            "instrument": self.instrument,
+            "sampling": self.sampling,
+            "features": self.features,
+            "labels": self.labels,
+            "class_shares": self.class_shares,
+        }
+        if missing := [name for name, value in told.items() if not value]:
+            raise DataError(
+                f"card: all that 'mmkit train' writes was expected; {', '.join(missing)} not told; "
+                "train the model with it"
+            )
 
 
 def read_card(folder: Path) -> Card:
@@ -158,11 +146,16 @@ def read_card(folder: Path) -> Card:
         DataError: if there is none, it is no card, or one of another version.
     """
     path = folder / CARD
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: the folder of a saved model was expected; found none; 'mmkit train' makes one"
+        )
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path}: a model's card was expected; cannot be read: {error.strerror}; 'mmkit train' makes one"
+            f"{path}: the card of a model was expected; cannot be read: {error.strerror}; take a copy of the model "
+            "that is whole, or train again"
         ) from error
     try:
         # Alone, so that a card of another version is told as that, not by a field it has or has not.
@@ -170,9 +163,10 @@ def read_card(folder: Path) -> Card:
         return msgspec.json.decode(raw, type=Card)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except msgspec.DecodeError as error:
+    except msgspec.MsgspecError as error:
         raise DataError(
-            f"{path}: a model's card was expected; {error}; the file may be cut off, train the model again"
+            f"{path}: the card of a model was expected; found something else ({error}); take a copy that is whole, "
+            "or train again"
         ) from error
 
 
@@ -181,26 +175,8 @@ class _Version(msgspec.Struct):
 
 
 def _check_version(found: int) -> None:
-    if found != Card.VERSION:
+    if found != VERSION:
         raise DataError(
-            f"card: version {Card.VERSION} was expected; found {found}; "
-            "train the model again, or use the mmkit it was made with"
+            f"card: version {VERSION} was expected; found {found}; it was saved by another mmkit: use that one, or "
+            "train again"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hex.
-
-    Raises:
-        DataError: if it cannot be read.
-    """
-    found = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_HASHED):
-                found.update(piece)
-    except OSError as error:
-        raise DataError(
-            f"{os.fspath(path)}: a file of the model was expected; cannot be read: {error.strerror}"
-        ) from error
-    return found.hexdigest()
