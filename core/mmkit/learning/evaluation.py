@@ -79,7 +79,7 @@ def evaluate(
     forecast: Floats | Labels,
     *,
     rule: Labels,
-    majority: int,
+    majority: int | Labels,
     horizon: str,
     overlap: int,
     resamples: int = 2000,
@@ -92,7 +92,7 @@ def evaluate(
         truth: int8[n], in the order of time, every one known.
         forecast: Probabilities float64[n, 3], of which the largest is the call, or the calls int8[n].
         rule: int8[n], calls of the plain rule, its threshold from training data.
-        majority: The commonest class of the training data.
+        majority: The commonest class of the training data; int8[n] where that was not the same for all.
         horizon: As it is told.
         overlap: The horizon in samples; blocks of the bootstrap are no shorter.
         resamples: Of the bootstrap.
@@ -111,7 +111,7 @@ def evaluate(
         called = probabilities.argmax(axis=1)
         curves = calibration(truth, probabilities)
     called = called.astype(np.int8)
-    common = np.full(len(truth), majority, np.int8)
+    common = np.broadcast_to(np.asarray(majority, np.int8), truth.shape)
     figures, of_rule, of_majority = (
         scores(confusion(truth, calls)) for calls in (called, rule, common)
     )
