@@ -83,14 +83,18 @@ def show(
 ) -> None:
     """Print the merged configuration with every default filled in and every secret hidden."""
     loaded = _loaded(config, overrides, userdir, strategy)
+    # What only trains has no strategy, and is shown none.
+    resolved = {
+        k: v for k, v in loaded.resolved.items() if k != "strategy" or v["plugin"] != "none"
+    }
     if json:
         from json import dumps
 
-        click.echo(dumps(loaded.resolved, indent=2))
+        click.echo(dumps(resolved, indent=2))
     else:
         from yaml import safe_dump
 
-        click.echo(safe_dump(loaded.resolved, sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(safe_dump(resolved, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def _loaded(

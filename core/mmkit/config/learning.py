@@ -176,6 +176,8 @@ class LabelsSection(_Section):
 
 
 def _share_or_time(value: Any) -> Any:
+    if value is None:
+        return value
     if isinstance(value, str):
         return parse_duration(value)
     if isinstance(value, float) and 0 < value < 1:
@@ -204,7 +206,7 @@ class TrainingSection(_Section):
         Any,
         BeforeValidator(_share_or_time),
         PlainSerializer(lambda test: format_duration(test) if isinstance(test, int) else test),
-        WithJsonSchema({"type": ["number", "string"], "examples": ["6h", 0.25]}),
+        WithJsonSchema({"type": ["number", "string", "null"], "examples": ["6h", 0.25]}),
     ] = Field(
         None,
         description="What the folds are tested on: the last so long, or the last share; else all but the first of "

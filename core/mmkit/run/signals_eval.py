@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,13 +62,12 @@ def evaluate_saved(folder: Path, config: Config) -> SignalReport:
     fee, latency_ns = costs(config)
     sampling = Sampling(first.sampling if isinstance(first.sampling, int) else None)
     sampled = sample(tape, first.features, sampling)
-    warnings: list[str] = []
-    horizons = []
-    for path, card in cards.items():
-        warnings += _overlaps(card, sampled)
-        horizons.append(_judged(path, card, config, sampled, fee=fee, latency_ns=latency_ns))
+    warnings = _overlaps(list(cards.values()), sampled)
+    horizons = [
+        _judged(path, card, config, sampled, fee=fee, latency_ns=latency_ns)
+        for path, card in cards.items()
+    ]
     warnings += [one.sentence for one in horizons if not one.evaluation.against_rule.better]
-    warnings = list(dict.fromkeys(warnings))
     for words in warnings:
         _log.warning("%s", words)
     return SignalReport(
@@ -195,14 +195,25 @@ def _sampling(card: Card) -> str:
     return format_duration(card.sampling) if isinstance(card.sampling, int) else "update"
 
 
-def _overlaps(card: Card, sampled: Sampled) -> list[str]:
-    """Return in words that the model has seen the data, or was trained on another market."""
+def _overlaps(cards: Sequence[Card], sampled: Sampled) -> list[str]:
+    """Return in words that the models have seen the data, or were trained on another market."""
     here, ts = instrument_in_words(sampled), sampled.samples.ts
-    if card.instrument != here:
-        return [f"the model was trained on {card.instrument}, and is judged on {here}"]
+    said = []
+    if others := sorted({card.instrument for card in cards} - {here}):
+        said.append(f"the model was trained on {', '.join(others)}, and is judged on {here}")
     seen = [
-        f"{name} ({format_time(span.start_ns)} to {format_time(span.end_ns)})"
+        span
+        for card in cards
         for name, span in card.spans.items()
-        if name != "test" and span.start_ns <= ts[-1] and span.end_ns >= ts[0]
+        if card.instrument == here
+        and name != "test"
+        and span.start_ns <= ts[-1]
+        and span.end_ns >= ts[0]
     ]
-    return [f"the data holds what the model was made on: {', '.join(seen)}"] if seen else []
+    if seen:
+        said.append(
+            "the data holds what the model was made on, its training and validation from "
+            f"{format_time(min(span.start_ns for span in seen))} to {format_time(max(span.end_ns for span in seen))}: "
+            "the figures are too good"
+        )
+    return said

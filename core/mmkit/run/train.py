@@ -226,6 +226,10 @@ class _Training:
 
         def told(step: TrainingStep) -> None:
             steps.append(step)
+            _log.debug(
+                "step horizon=%s fold=%d/%d done=%d/%d loss=%.4f f1=%.4f best_f1=%.4f",
+                name, number, folds, step.done, step.total, step.loss, step.f1, step.best_f1,
+            )  # fmt: skip
             if self._progress is not None:
                 self._progress(Told(name, number, folds, step))
 
