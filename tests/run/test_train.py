@@ -161,6 +161,10 @@ def test_what_comes_later_changes_no_feature_no_label_no_prediction_and_no_model
     files = []
     for name, market in (("a", one), ("b", other)):
         made = configuration(tmp_path, market, name, folds=1, test=(N - cut) / N)
+        text = json.loads(made.read_text())
+        # A threshold that is found, in training data alone.
+        text["labels"] = {"horizon": 5, "quantile": 0.4}
+        made.write_text(json.dumps(text))
         assert mmkit("train", "-c", made, cwd=tmp_path).status == 0
         files.append((tmp_path / f"model-{name}" / "model.txt").read_bytes())
     assert files[0] == files[1]

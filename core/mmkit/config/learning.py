@@ -234,7 +234,8 @@ class LearningSections(_Section):
 
     features: FeatureList | None = Field(None, description="What a signal model is shown.")
     sampling: AnySampling = Field(
-        Sampling(),
+        "update",
+        validate_default=True,
         description="When the features are looked at: update, or a grid of times such as 100ms.",
     )
     labels: LabelsSection | None = Field(None, description="What is up, flat and down.")

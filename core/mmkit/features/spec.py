@@ -12,12 +12,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from mmkit.errors import ConfigError, Mistake
 from mmkit.features.definitions import BUCKET, BUCKETS, DEFINITIONS, LEVELS, WINDOW
@@ -158,8 +160,18 @@ def _is_list(value: object) -> object:
     return value
 
 
+class _OrItsName:
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "enum": list(DEFINITIONS)}, handler(schema)]}
+
+
 FeatureList = Annotated[
-    tuple[FeatureSpec, ...], BeforeValidator(_is_list), AfterValidator(_distinct)
+    tuple[Annotated[FeatureSpec, _OrItsName], ...],
+    BeforeValidator(_is_list),
+    AfterValidator(_distinct),
 ]
 """The type of a ``features:`` field."""
 
