@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import sys
 import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pexpect
 import pytest
 from in_process import Ended, mmkit
 from processes import start
@@ -256,6 +259,32 @@ def test_a_training_that_goes_on_ends_with_the_same_bytes(tmp_path: Path) -> Non
     other = mmkit("train", "-c", config, "--resume", "--set", "training.seed=9", cwd=tmp_path)
     assert other.status == 4
     assert "found one of another training" in other.stderr
+
+
+def test_on_a_terminal_a_bar_shows_loss_and_f1_and_the_log_stands_above_it(tmp_path: Path) -> None:
+    config = configuration(tmp_path, tape(2_000, 1), rounds=100_000, patience=100_000, folds=1)
+    text = json.loads(config.read_text())
+    text["labels"]["horizon"] = [1, 2]
+    config.write_text(json.dumps(text))
+    command = "import sys; from mmkit.cli import main; sys.exit(main())"
+    child = pexpect.spawn(
+        sys.executable,
+        ["-c", command, "train", "-c", str(config)],
+        dimensions=(40, 200),
+        encoding="utf-8",
+        timeout=60,
+    )
+    child.expect(r"horizon 1, fold 1 of 1 .*/100000 loss \d\.\d+  F1 \d\.\d+, best \d\.\d+")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert child.before is not None
+    # Each line of the log begins where a line does: a bar that is there is taken away before.
+    for line in child.before.splitlines():
+        assert "INFO" not in line or re.match(r"(\x1b\[[0-9;?]*[A-Za-z]|\r)*2\d\d\d-", line), line
+    assert "stopped before horizon 2" in child.before
+    assert "stopped before its time: the best so far was kept" in child.before
 
 
 # --- what is refused ------------------------------------------------------------------------------

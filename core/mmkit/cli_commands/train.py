@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -87,7 +88,7 @@ def _bar(*, shown: bool) -> Iterator[Callable[[Told], None] | None]:
         ),
         TimeElapsedColumn(),
     ]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar, _log_above():
         tasks: dict[tuple[str, int], Any] = {}
 
         def told(one: Told) -> None:
@@ -101,3 +102,18 @@ def _bar(*, shown: bool) -> Iterator[Callable[[Told], None] | None]:
             bar.update(tasks[key], completed=step.done, **figures)
 
         yield told
+
+
+@contextlib.contextmanager
+def _log_above() -> Iterator[None]:
+    """Write the log to what standard error is now, which shows it above the bar and not into it."""
+    handlers = [
+        one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)
+    ]
+    before = [one.setStream(sys.stderr) for one in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            if stream is not None:
+                handler.setStream(stream)

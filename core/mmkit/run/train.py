@@ -134,6 +134,7 @@ def train(
         if found is not None:
             reports.append(found)
         if stop():
+            training.not_begun(list(courses)[list(courses).index(name) + 1 :])
             break
     report = training.report(reports)
     _write_report(Path(asked.settings.out) / REPORT, report)
@@ -188,6 +189,13 @@ class _Training:
         report = self._judged(name, folder, Forecasts.joined(forecasts), told, last[1])
         last[0].save(folder, self._card(last[1], told[-1], report))
         return report
+
+    def not_begun(self, horizons: list[str]) -> None:
+        """Tell of horizons that were left out, as training was stopped."""
+        if horizons:
+            self._warn(
+                f"stopped before horizon {', '.join(horizons)}: what lies in the folder of a model for it is older"
+            )
 
     def report(self, reports: list[HorizonReport]) -> SignalReport:
         """Return all verdicts."""
