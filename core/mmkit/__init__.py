@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         RiskCheck,
         RiskView,
         Service,
+        SignalModel,
+        SignalTrainer,
         Strategy,
         StrategyConfig,
         Target,
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
         WireFormat,
     )
     from mmkit.research import Backtest, Sweep, backtest, load_tapes, sweep
+    from mmkit.signal_models import (
+        ModelContext,
+        TrainingContext,
+        TrainingSet,
+        TrainingStep,
+    )
     from mmkit.tape import Tape
     from mmkit.units import Distance, Duration, Exact
 
@@ -57,6 +65,8 @@ _HOME = {
     "RiskCheck": "interfaces",
     "RiskView": "interfaces",
     "Service": "interfaces",
+    "SignalModel": "interfaces",
+    "SignalTrainer": "interfaces",
     "Strategy": "interfaces",
     "StrategyConfig": "interfaces",
     "Target": "interfaces",
@@ -67,6 +77,10 @@ _HOME = {
     "backtest": "research",
     "load_tapes": "research",
     "sweep": "research",
+    "ModelContext": "signal_models",
+    "TrainingContext": "signal_models",
+    "TrainingSet": "signal_models",
+    "TrainingStep": "signal_models",
     "Tape": "tape",
     "Distance": "units",
     "Duration": "units",
@@ -87,6 +101,7 @@ __all__ = [
     "Instrument",
     "InstrumentSpec",
     "MarketView",
+    "ModelContext",
     "PluginConfig",
     "Provider",
     "Quotes",
@@ -94,6 +109,8 @@ __all__ = [
     "RiskView",
     "Service",
     "Side",
+    "SignalModel",
+    "SignalTrainer",
     "Strategy",
     "StrategyConfig",
     "SubmitOrder",
@@ -101,6 +118,9 @@ __all__ = [
     "Tape",
     "Target",
     "TimeInForce",
+    "TrainingContext",
+    "TrainingSet",
+    "TrainingStep",
     "Wake",
     "WireFormat",
     "__version__",

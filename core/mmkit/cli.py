@@ -28,7 +28,7 @@ class Core(NamedTuple):
     section: str
 
 
-_BEGIN, _RUN, _DATA, _PLUGINS = "Begin", "Run", "Data", "From plugins"
+_BEGIN, _RUN, _DATA, _PLUGINS = "Begin", "Run", "Data and models", "From plugins"
 CORE = {
     "init": Core("init", "Create a folder with a configuration that works", _BEGIN),
     "new": Core("new", "Write a strategy or a plugin to start from", _BEGIN),
@@ -41,6 +41,8 @@ CORE = {
     "watch": Core("watch", "Show what stands out in the market, and send it on", _RUN),
     "parity": Core("parity", "Replay a recorded run as a backtest and compare", _RUN),
     "calibrate": Core("calibrate", "Measure a market for the parameters of a strategy", _RUN),
+    "train": Core("train", "Train a signal model and say what it is worth", _DATA),
+    "signals": Core("signals", "Judge saved signal models on other data", _DATA),
     "data": Core("data", "Check recorded market data, list it, import it, convert it", _DATA),
 }
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         RiskCheck,
         RunInfo,
         Service,
+        SignalModel,
+        SignalTrainer,
         Strategy,
         WireFormat,
     )
@@ -73,6 +75,25 @@ def register_risk_checks() -> Iterable[Provider[Any, RiskCheck]]:
 @hookspec
 def register_services() -> Iterable[Provider[Any, Service]]:
     """Offer services, chosen in YAML by ``services[].plugin``: started before a run, stopped after."""
+    return ()
+
+
+@hookspec
+def register_signal_models() -> Iterable[Provider[Any, SignalModel]]:
+    """Offer signal models, chosen in YAML by ``signals[].plugin``.
+
+    Each is built from the folder where one was saved (`mmkit.interfaces.ModelContext`).
+    """
+    return ()
+
+
+@hookspec
+def register_signal_trainers() -> Iterable[Provider[Any, SignalTrainer]]:
+    """Offer what trains signal models, chosen in YAML by ``training.plugin``.
+
+    A trainer has the name of the signal model that reads what it saves. It is apart from it because training
+    may need libraries that trading does not, and has another config.
+    """
     return ()
 
 

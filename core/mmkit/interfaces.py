@@ -31,6 +31,12 @@ from mmkit.events import AnyEvent, Side, VenueEvent
 from mmkit.instruments import Instrument, InstrumentSpec
 from mmkit.quality import SourceCheck, of_stats
 from mmkit.settings import SimSettings
+from mmkit.signal_models import ModelContext as ModelContext  # noqa: PLC0414 - handed on
+from mmkit.signal_models import SignalModel as SignalModel  # noqa: PLC0414 - handed on
+from mmkit.signal_models import SignalTrainer as SignalTrainer  # noqa: PLC0414 - handed on
+from mmkit.signal_models import TrainingContext as TrainingContext  # noqa: PLC0414 - handed on
+from mmkit.signal_models import TrainingSet as TrainingSet  # noqa: PLC0414 - handed on
+from mmkit.signal_models import TrainingStep as TrainingStep  # noqa: PLC0414 - handed on
 from mmkit.tape import NEVER, FeedStats, Row, Tape
 from mmkit.units import Duration
 

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal[
-    "data source", "wire format", "execution venue", "strategy", "risk check", "service"
+    "data source",
+    "wire format",
+    "execution venue",
+    "strategy",
+    "risk check",
+    "service",
+    "signal model",
+    "signal trainer",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _HOOKS: dict[Kind, str] = {
@@ -40,6 +47,8 @@ _HOOKS: dict[Kind, str] = {
     "strategy": "register_strategies",
     "risk check": "register_risk_checks",
     "service": "register_services",
+    "signal model": "register_signal_models",
+    "signal trainer": "register_signal_trainers",
 }
 _RUN_HOOKS = ("run_started", "run_finished")
 

@@ -191,3 +191,39 @@ def test_other_right_values_are_valid(
         inside = inside[step]
     inside[place[-1]] = value
     assert fits(data, schema, schema)
+
+
+TRAINING: dict[str, Any] = {
+    "instrument": SPOT,
+    "data": {"plugin": "capture", "paths": ["a.gz"]},
+    "features": ["spread", {"name": "ofi", "window": "1s"}],
+    "sampling": "100ms",
+    "labels": {"horizon": [10, "500ms"], "quantile": 0.3},
+    "training": {"plugin": "lightgbm", "out": "m", "test": "6h", "rounds": 10},
+}
+
+
+def test_a_training_is_valid_without_a_strategy_and_not_without_a_folder_for_the_model(
+    schema: dict[str, Any],
+) -> None:
+    assert fits(TRAINING, schema, schema)
+    for place, value in (
+        (("training", "out"), None),
+        (("training", "fold"), 3),
+        (("training", "folds"), 0),
+        (("training", "rounds"), 0),
+        (("labels", "horizon"), 0),
+        (("labels", "quantil"), 0.3),
+        (("features", 1), 3),
+        (("training",), None),
+    ):
+        wrong = copy.deepcopy(TRAINING)
+        *outer, name = place
+        here: Any = wrong
+        for step in outer:
+            here = here[step]
+        if value is None:
+            del here[name]
+        else:
+            here[name] = value
+        assert not fits(wrong, schema, schema), place

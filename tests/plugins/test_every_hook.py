@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mmkit import hookspecs
+from mmkit import hookspecs, model_folder
 from mmkit.clock import SimClock
 from mmkit.commands import SubmitOrder
 from mmkit.errors import FeedError
@@ -21,11 +22,14 @@ from mmkit.events import OrderRejected, Side
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import (
     Context,
+    ModelContext,
     PluginConfig,
     Quotes,
     RunInfo,
     ServiceContext,
     SourceContext,
+    TrainingContext,
+    TrainingSet,
 )
 from mmkit.plugins import Plugins
 from mmkit.tape import LAST, SELL, Kind
@@ -162,6 +166,33 @@ def test_register_services_gives_a_service_that_starts_and_stops(load: Load) -> 
     assert asyncio.run(ask()) == b"running\n"
 
 
+def test_register_signal_models_gives_a_model_that_predicts(load: Load, tmp_path: Path) -> None:
+    provider = load("register_signal_models").provider("signal model", "shares")
+    model_folder.save(
+        tmp_path / "m",
+        {"model.json": b"[0.2, 0.5, 0.3]"},
+        {},
+        plugin="shares",
+        names=("a",),
+        window=2,
+    )
+    model = provider.build(provider.config(), ModelContext(tmp_path / "m"))
+    assert model.predict(np.zeros((2, 1))) == (0.2, 0.5, 0.3)
+    assert model.predict_batch(np.zeros((4, 2, 1))).tolist() == [[0.2, 0.5, 0.3]] * 4
+
+
+def test_register_signal_trainers_gives_a_trainer_that_saves_what_it_learned(
+    load: Load, tmp_path: Path
+) -> None:
+    provider = load("register_signal_trainers").provider("signal trainer", "shares")
+    trainer = provider.build(provider.config(), TrainingContext(("a",), 2))
+    data = TrainingSet(np.zeros((4, 2, 1)), np.array([0, 1, 2, 2], np.int8))
+    trainer.fit(data, data, seed=1, progress=print, stop=bool)
+    trainer.save(tmp_path / "m", {"instrument": "x"})
+    _, files = model_folder.load(tmp_path / "m", "shares", "model.json")
+    assert files == {"model.json": b"[0.25, 0.25, 0.5]"}
+
+
 def test_register_commands_adds_a_command(load: Load) -> None:
     cli = click.Group()
     load("register_commands").call_commands(cli)
@@ -187,4 +218,4 @@ def test_run_finished_is_told_of_the_results(load: Load, tmp_path: Path) -> None
 
 def test_the_list_of_hooks_is_not_empty() -> None:
     assert "register_strategies" in HOOKS
-    assert len(HOOKS) >= 9
+    assert len(HOOKS) >= 11

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mmkit.cli_commands.options import config_options, file_options, json_option, verbose_option
+from mmkit.cli_commands.options import (
+    config_options,
+    file_options,
+    json_option,
+    verbose_option,
+    without_strategy,
+)
+
+if TYPE_CHECKING:
+    from mmkit.config import Config
 
 
 @click.group()
@@ -29,11 +39,10 @@ def check(
 
     Ends with status 0 if there is none, else 3.
     """
-    from mmkit.config import load_config
     from mmkit.errors import ConfigError
 
     try:
-        loaded = load_config(config, overrides, userdir=userdir, strategy=strategy)
+        loaded = _loaded(config, overrides, userdir, strategy)
     except ConfigError as error:
         if not json:
             raise
@@ -47,8 +56,11 @@ def check(
     if json:
         click.echo('{"ok": true, "mistakes": []}')
     else:
+        does = loaded.strategy.name
+        if does == "none" and loaded.learning.training is not None:
+            does = f"training of {loaded.learning.training.name}"
         click.echo(
-            f"{files}: no mistakes; {loaded.strategy.name} on {loaded.spec.symbol} "
+            f"{files}: no mistakes; {does} on {loaded.spec.symbol} "
             f"({loaded.spec.venue} {loaded.spec.market}), data from {loaded.data.name}"
         )
         for name, market in loaded.others.items():
@@ -70,17 +82,32 @@ def show(
     json: bool,
 ) -> None:
     """Print the merged configuration with every default filled in and every secret hidden."""
-    from mmkit.config import load_config
-
-    loaded = load_config(config, overrides, userdir=userdir, strategy=strategy)
+    loaded = _loaded(config, overrides, userdir, strategy)
+    # What only trains has no strategy, and is shown none.
+    resolved = {
+        k: v for k, v in loaded.resolved.items() if k != "strategy" or v["plugin"] != "none"
+    }
     if json:
         from json import dumps
 
-        click.echo(dumps(loaded.resolved, indent=2))
+        click.echo(dumps(resolved, indent=2))
     else:
         from yaml import safe_dump
 
-        click.echo(safe_dump(loaded.resolved, sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(safe_dump(resolved, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _loaded(
+    paths: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    userdir: Path | None,
+    strategy: str | None,
+) -> Config:
+    """Load the configuration; one that trains a model needs no strategy."""
+    from mmkit.config import draft_config
+
+    draft = draft_config(paths, overrides, userdir=userdir, strategy=strategy)
+    return without_strategy(draft) if draft.root.get("training") is not None else draft.config()
 
 
 @config.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from mmkit.config import Config
+    from mmkit.config import Config, Draft
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -108,6 +108,38 @@ def load_with_log(
     asked = click.get_current_context().find_root().ensure_object(Asked)
     set_up_log(asked.verbose, config.log_level)
     return config
+
+
+def load_without_strategy(
+    paths: Sequence[Path],
+    overrides: Sequence[str] = (),
+    *,
+    userdir: Path | None = None,
+) -> Config:
+    """Do what `load_with_log` does for a command that asks no strategy, and so needs none."""
+    from mmkit.config import draft_config
+    from mmkit.log import set_up_log
+
+    config = without_strategy(draft_config(paths, overrides, userdir=userdir))
+    asked = click.get_current_context().find_root().ensure_object(Asked)
+    set_up_log(asked.verbose, config.log_level)
+    return config
+
+
+def without_strategy(draft: Draft) -> Config:
+    """Return the configuration, with a strategy that cannot be built where there is none.
+
+    Raises:
+        ConfigError: with every mistake there is.
+    """
+    from mmkit.interfaces import Provider, StrategyConfig
+
+    none = Provider("none", StrategyConfig, _no_strategy)
+    return draft.config(strategy=none if draft.root.get("strategy") is None else None)
+
+
+def _no_strategy(config: object, context: object) -> object:
+    raise AssertionError("this command asks no strategy")
 
 
 def asked_of(arguments: Sequence[str], *names: str) -> list[str]:

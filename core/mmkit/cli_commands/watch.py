@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmkit.cli_commands.options import Asked, file_options, json_option, verbose_option
+from mmkit.cli_commands.options import (
+    file_options,
+    json_option,
+    load_without_strategy,
+    verbose_option,
+)
 
 if TYPE_CHECKING:
-    from mmkit.config import Config
     from mmkit.instruments import Instrument
     from mmkit.run.watch import Watched
     from mmkit.watch import WatchEvent
@@ -49,7 +53,7 @@ def watch(
         duration_ns = parse_duration(duration) if duration is not None else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--duration") from error
-    loaded = _loaded(config, overrides, userdir)
+    loaded = load_without_strategy(config, overrides, userdir=userdir)
     recorded = is_recorded(loaded)
 
     def tell(event: WatchEvent, instrument: Instrument) -> None:
@@ -82,24 +86,6 @@ def watch(
 
 def _nothing(event: WatchEvent, instrument: Instrument) -> None:
     """Say nothing: the screen shows it."""
-
-
-def _loaded(paths: tuple[Path, ...], overrides: tuple[str, ...], userdir: Path | None) -> Config:
-    """Load the configuration; one that only watches needs no strategy."""
-    from mmkit.config import draft_config
-    from mmkit.interfaces import Provider, StrategyConfig
-    from mmkit.log import set_up_log
-
-    draft = draft_config(paths, overrides, userdir=userdir)
-    none = Provider("none", StrategyConfig, _no_strategy)
-    config = draft.config(strategy=none if draft.root.get("strategy") is None else None)
-    asked = click.get_current_context().find_root().ensure_object(Asked)
-    set_up_log(asked.verbose, config.log_level)
-    return config
-
-
-def _no_strategy(config: object, context: object) -> object:
-    raise AssertionError("the market watch asks no strategy")
 
 
 def _json(event: WatchEvent, instrument: Instrument) -> str:

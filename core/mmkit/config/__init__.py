@@ -9,6 +9,7 @@ from typing import Any
 
 from mmkit.config.check import Chosen, Parts, check_all
 from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
+from mmkit.config.learning import LearningConfig
 from mmkit.config.sections import Gaps, Level, Mode, NotifySection
 from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
@@ -24,6 +25,7 @@ __all__ = [
     "Chosen",
     "Config",
     "Draft",
+    "LearningConfig",
     "MarketConfig",
     "draft_config",
     "draft_plain",
@@ -73,6 +75,7 @@ class Config:
         risk: What forbids orders, in the order of the file.
         watch: What is watched.
         notify: Where the watch's events, and what becomes of a run, are sent.
+        learning: What trains a signal model, as far as there are such sections.
         log_level: The least important that is logged.
         files: What was read, in order.
         userdir: The user's folder.
@@ -93,6 +96,7 @@ class Config:
     risk: tuple[Chosen, ...]
     watch: WatchSettings
     notify: NotifySection
+    learning: LearningConfig
     log_level: Level
     files: tuple[Path, ...]
     userdir: Path
@@ -275,6 +279,7 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         risk=parts.risk,
         watch=parts.watch,
         notify=parts.notify,
+        learning=parts.learning,
         log_level=parts.logging.level,
         files=files,
         userdir=userdir,

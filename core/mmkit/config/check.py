@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
+from mmkit.config.chosen import Chosen as Chosen  # noqa: PLC0414 - handed on
+from mmkit.config.learning import (
+    LearningConfig,
+    LearningSections,
+    TrainingSection,
+    part_of,
+    with_settings,
+)
 from mmkit.config.mistakes import check, found, is_misspelt, nearest, without_secrets
 from mmkit.config.sections import (
     Gaps,
@@ -24,7 +32,7 @@ from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
 from mmkit.events import MAIN
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Provider
-from mmkit.plugins import Kind, Plugins, build
+from mmkit.plugins import Kind, Plugins
 from mmkit.settings import SimSettings
 from mmkit.watch import WatchSettings
 
@@ -42,6 +50,10 @@ SECTIONS = (
     "risk",
     "watch",
     "notify",
+    "features",
+    "sampling",
+    "labels",
+    "training",
     "plugins",
     "logging",
 )
@@ -57,29 +69,6 @@ GAPS = "gaps"
 """The key of ``data`` that is not the plugin's but ours."""
 # A scalar under `risk:` is this field of the check's config.
 LIMIT = "limit"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """One part of a run: what was asked for, and how it is configured.
-
-    Attributes:
-        name: As in ``plugin: NAME``, or the key of a risk check.
-        provider: Makes it.
-        config: What was written beside the name.
-    """
-
-    name: str
-    provider: Provider[Any, Any]
-    config: PluginConfig = field(repr=False)
-
-    def build(self, context: Any) -> Any:
-        """Return the part, built with its config and `context`.
-
-        Raises:
-            PluginError: if the plugin raises something that is not mmkit's.
-        """
-        return build(self.provider, self.config, context)
 
 
 @dataclass(frozen=True)
@@ -111,6 +100,7 @@ class Parts:
     risk: tuple[Chosen, ...]
     watch: WatchSettings
     notify: NotifySection
+    learning: LearningConfig
     plugins: PluginsSection
     logging: LoggingSection
     resolved: dict[str, Any]
@@ -189,6 +179,8 @@ class _Sections:
         notify = NotifySection() if recorded else self._section("notify", NotifySection)
         main = instrument.spec() if instrument is not None else None
         markets, shown_markets = self._markets(main, venue, sim, risk, watch, recorded=recorded)
+        # A recorded run was no training, and its replay may be where nothing can be trained.
+        learning, shown_learning = (LearningConfig(), {}) if recorded else self._learning()
         plugins = self._section("plugins", PluginsSection)
         if plugins is not None and not recorded:
             self._check_disabled(plugins)
@@ -197,7 +189,7 @@ class _Sections:
             return None
         if sim is None or plugins is None or logging is None:
             return None
-        if watch is None or notify is None:
+        if watch is None or notify is None or learning is None:
             return None
         resolved = {
             "mode": mode,
@@ -211,6 +203,7 @@ class _Sections:
             "risk": self._shown_risk(risk),
             "watch": self._shown("watch", watch),
             "notify": self._shown("notify", notify),
+            **shown_learning,
             "plugins": self._shown("plugins", plugins),
             "logging": self._shown("logging", logging),
         }
@@ -227,6 +220,7 @@ class _Sections:
             risk=tuple(risk),
             watch=watch,
             notify=notify,
+            learning=learning,
             plugins=plugins,
             logging=logging,
             resolved=resolved,
@@ -498,6 +492,28 @@ class _Sections:
             return None
         return Chosen(name, provider, config) if config is not None else None
 
+    def _learning(self) -> tuple[LearningConfig | None, dict[str, Any]]:
+        """Return the sections of a training, and how those that are written are shown."""
+        names = tuple(LearningSections.model_fields)
+        there = {name: self._root.value[name] for name in names if self._written(name) is not None}
+        written = Written(there, self._where)
+        sections = check(LearningSections, written, (), self.mistakes)
+        plain = {}
+        if sections is not None:
+            whole = shown(sections, written, ("learning",))
+            plain = {name: whole[name] for name in names if name in there}
+        if self._written("training") is None:
+            return None if sections is None else LearningConfig(**dict(sections)), plain
+        chosen = self._chosen("signal trainer", "training")
+        if chosen is None or sections is None:
+            return None, {}
+        plain["training"] = self._shown_plugin(chosen, "training")
+        trainer = Chosen(
+            chosen.name, chosen.provider, part_of(chosen.config, chosen.provider.config)
+        )
+        settings = part_of(chosen.config, TrainingSection)
+        return LearningConfig(**dict(sections), training=trainer, settings=settings), plain
+
     def _check_disabled(self, section: PluginsSection) -> None:
         for index, name in enumerate(section.disabled):
             if name not in self._plugins.plugin_names:
@@ -558,7 +574,10 @@ class _Sections:
         written = written.without("plugin")
         if kind == "data source":
             written = written.without(GAPS)
-        config = check(provider.config, written, place, self.mistakes)
+        model = provider.config
+        if kind == "signal trainer":
+            model = with_settings(model)
+        config = check(model, written, place, self.mistakes)
         return Chosen(plugin.value, provider, config) if config is not None else None
 
     # --- small things -----------------------------------------------------------------------------

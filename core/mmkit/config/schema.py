@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from mmkit.config.check import GAPS, LIMIT, MARKET_NAME
+from mmkit.config.learning import LearningSections, TrainingSection
 from mmkit.config.sections import (
     Gaps,
     InstrumentSection,
@@ -40,6 +41,7 @@ class _Building:
             "strategy",
             "execution venue",
             "risk check",
+            "signal trainer",
         )
         self._providers = {kind: plugins.providers(kind) for kind in kinds}
         models: list[type[BaseModel]] = [
@@ -49,6 +51,8 @@ class _Building:
             NotifySection,
             PluginsSection,
             LoggingSection,
+            LearningSections,
+            TrainingSection,
         ]
         models += [p.config for providers in self._providers.values() for p in providers]
         # Together, so that models of one name in two plugins get names of their own.
@@ -74,6 +78,8 @@ class _Building:
             "risk": self._risk(),
             "watch": self._ref(WatchSettings),
             "notify": self._ref(NotifySection),
+            **self._definition(LearningSections)["properties"],
+            "training": self._section("signal trainer"),
             "plugins": self._ref(PluginsSection),
             "logging": self._ref(LoggingSection),
         }
@@ -82,7 +88,9 @@ class _Building:
             "title": "mmkit configuration",
             "type": "object",
             "properties": properties,
-            "required": ["instrument", "data", "strategy"],
+            "required": ["instrument", "data"],
+            # What only trains a model needs no strategy.
+            "anyOf": [{"required": ["strategy"]}, {"required": ["training"]}],
             "additionalProperties": False,
             "$defs": self._definitions,
         }
@@ -150,12 +158,17 @@ class _Building:
                 "description": "Of recorded data in which the book is unknown for a while: mask runs over it and "
                 "quotes nothing then, refuse ends with an error.",
             }
+        required = list(definition.get("required", ()))
+        if any(provider is trainer for trainer in self._providers["signal trainer"]):
+            settings = self._definition(TrainingSection)
+            keys |= settings["properties"]
+            required += settings["required"]
         # Written out instead of `$ref`: additionalProperties sees only the properties beside it.
         return {
             **definition,
             "title": provider.name,
             "properties": {"plugin": {"const": provider.name}, **keys},
-            "required": ["plugin", *definition.get("required", ())],
+            "required": ["plugin", *required],
         }
 
     def _risk(self) -> Schema:

@@ -1,0 +1,1 @@
+"""What signals cost: ``make bench-signals``."""

@@ -1,0 +1,1 @@
+"""How long one prediction takes, beside what the libraries take: docs/models.md."""
