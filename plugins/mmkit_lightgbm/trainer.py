@@ -171,7 +171,7 @@ class _Watch:
             TrainingStep(
                 done=done,
                 total=self._rounds,
-                loss=found["training", "multi_logloss"],
+                loss=float(found["training", "multi_logloss"]),
                 f1=f1,
                 best_f1=self._best,
             )

@@ -10,7 +10,7 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from learning_sets import NAMES, drawn
 
@@ -64,6 +64,7 @@ def trained(**more: Any) -> LightgbmTrainer:
     leaves=st.sampled_from([2, 3, 31, 127]),
     missing=st.sampled_from(["none", "nan", "zero", "off"]),
 )
+@example(seed=2, leaves=2, missing="none")  # a threshold of -1e-35, below which is no 0
 def test_the_walk_equals_the_library(
     tmp_path_factory: Any, seed: int, leaves: int, missing: str
 ) -> None:
@@ -127,6 +128,17 @@ def test_it_learns_what_is_there_and_keeps_the_best_round(tmp_path: Path) -> Non
     assert f1 == max(step.f1 for step in steps) > 0.75
     assert steps[-1].done < 60
     assert steps[-1].loss < steps[0].loss
+
+
+def test_the_best_round_is_kept_also_where_all_rounds_are_done(tmp_path: Path) -> None:
+    steps: list[TrainingStep] = []
+    trainer = LightgbmTrainer(LightgbmTraining(rounds=55, patience=55), CONTEXT)
+    trainer.fit(TRAIN, VALID, seed=7, progress=steps.append, stop=lambda: False)
+    trainer.save(tmp_path / "m", {})
+    predicted = loaded(tmp_path / "m").predict_batch(VALID.windows).argmax(1)
+    assert len(steps) == 55
+    assert steps[-1].f1 < steps[-1].best_f1
+    assert macro_f1(VALID.labels, predicted) == pytest.approx(steps[-1].best_f1)
 
 
 def test_the_flow_one_sample_ago_is_seen_only_with_lags(tmp_path: Path) -> None:

@@ -181,10 +181,14 @@ def test_a_stop_keeps_the_best_so_far(tmp_path: Path) -> None:
         trainer.save(tmp_path / "n", {})
 
 
-def test_training_ends_when_f1_gets_no_better() -> None:
-    steps = fit(trainer_of(epochs=100, patience=1))
+def test_training_ends_when_f1_gets_no_better_and_keeps_the_best(tmp_path: Path) -> None:
+    trainer = trainer_of(epochs=100, patience=2)
+    steps = fit(trainer)
     assert len(steps) < 100
-    assert steps[-1].f1 <= steps[-2].best_f1
+    assert max(steps[-1].f1, steps[-2].f1) < steps[-1].best_f1
+    trainer.save(tmp_path / "m", {})
+    predicted = loaded(tmp_path / "m").predict_batch(VALID.windows).argmax(1)
+    assert macro_f1(VALID.labels, predicted) == pytest.approx(steps[-1].best_f1, abs=1e-9)
 
 
 @pytest.mark.parametrize("change", ["seed", "config", "data"])
