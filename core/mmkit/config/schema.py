@@ -15,6 +15,7 @@ from mmkit.config.sections import (
     Mode,
     NotifySection,
     PluginsSection,
+    SignalSection,
 )
 from mmkit.events import MAIN
 from mmkit.interfaces import Provider
@@ -40,6 +41,7 @@ class _Building:
             "strategy",
             "execution venue",
             "risk check",
+            "signal model",
         )
         self._providers = {kind: plugins.providers(kind) for kind in kinds}
         models: list[type[BaseModel]] = [
@@ -49,6 +51,7 @@ class _Building:
             NotifySection,
             PluginsSection,
             LoggingSection,
+            SignalSection,
         ]
         models += [p.config for providers in self._providers.values() for p in providers]
         # Together, so that models of one name in two plugins get names of their own.
@@ -68,6 +71,7 @@ class _Building:
             "services": {"type": "array", "items": self._section("service")},
             "data": self._section("data source"),
             "markets": self._markets(),
+            "signals": {"type": "array", "items": self._section("signal model")},
             "strategy": self._section("strategy"),
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
@@ -143,6 +147,11 @@ class _Building:
     def _with_plugin(self, provider: Provider[Any, Any]) -> Schema:
         definition = self._definition(provider.config)
         keys = dict(definition.get("properties", {}))
+        needed = list(definition.get("required", ()))
+        if any(provider is model for model in self._providers["signal model"]):
+            ours = self._definition(SignalSection)
+            keys |= ours["properties"]
+            needed += ours["required"]
         if any(provider is source for source in self._providers["data source"]):
             keys[GAPS] = {
                 "enum": list(get_args(Gaps)),
@@ -155,7 +164,7 @@ class _Building:
             **definition,
             "title": provider.name,
             "properties": {"plugin": {"const": provider.name}, **keys},
-            "required": ["plugin", *definition.get("required", ())],
+            "required": ["plugin", *needed],
         }
 
     def _risk(self) -> Schema:

@@ -34,6 +34,7 @@ from mmkit.run.assembly import assemble, instruments_of, live_sources, section_o
 from mmkit.run.backtest import files_of, write_run
 from mmkit.run.messages import Messages, messages
 from mmkit.run.session import Session
+from mmkit.run.signals.live import live_signals
 from mmkit.settings import FillReports
 from mmkit.sim.latency_files import refuse_recorded
 from mmkit.tape import NEVER, GapReason, Row
@@ -188,7 +189,13 @@ async def _trade(
     try:
         notes = _Notes(journal, instruments, sent)
         session = assemble(
-            config, instruments, notes, start_ns, FillReports.AFTER_DATA, watched=sent.wanted
+            config,
+            instruments,
+            notes,
+            start_ns,
+            FillReports.AFTER_DATA,
+            watched=sent.wanted,
+            signals=live_signals(config, instruments[MAIN], clock, start_ns),
         )
         live = LiveRun(run, session, clock, start_ns)
         record = RunRecord(info=run, start_ns=start_ns, watched=sent.wanted, files=files_of(config))
@@ -214,6 +221,7 @@ async def _trade(
             start_ns=start_ns,
             events=live.events,
             wall_s=wall_s,
+            signals=session.signals.figures if session.signals is not None else None,
         )
         sent.say(clock.now_ns(), _ended(report, failure, interrupted))
         if not journal.broken:
