@@ -82,7 +82,7 @@ def predict(loaded: Loaded, tape: Tape) -> Batch:
     latency = latency or 0
     late = int(good.sum()) if latency >= loaded.expires_ns else 0
     if late:
-        trouble.late(f"{latency} ns after its sample", late)
+        trouble.late(f"known {latency} ns after its sample, when it has expired", late)
         good[:] = False
     figures = replace(
         loaded.figures,

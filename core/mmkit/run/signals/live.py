@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from mmkit.features import Streaming
 from mmkit.instruments import Instrument
 from mmkit.report import SignalFigures
 from mmkit.run.session import SignalFeed
-from mmkit.run.signals.loaded import WRONG, Floats, Loaded, load, wrong
+from mmkit.run.signals.loaded import WRONG, Floats, Loaded, load, measured, wrong
 from mmkit.run.signals.trouble import Trouble
 from mmkit.tape import KIND, LAST, NEVER, Kind, Row
 
@@ -97,6 +99,44 @@ class Sampler:
         self._filled += 1
 
 
+Probabilities = tuple[float, float, float]
+
+LONG_NS = 1_000_000
+"""What the next message may have to wait for a model: a message of market data takes some tenths of that itself."""
+
+
+def takes_long(loaded: Loaded) -> bool:
+    """Return whether a model is to be asked beside the loop of the run."""
+    window = np.zeros((loaded.model.window, len(loaded.features.names)))
+    return measured(loaded.model, (window for _ in range(10))) > LONG_NS
+
+
+class Beside:
+    """A thread in which one model is asked, one window at a time."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._model = loaded.model
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"signal-{loaded.name}")
+        self.busy = False
+        """Whether an answer is awaited."""
+
+    def ask(self, window: Floats, answered: Callable[[Future[Probabilities]], None]) -> None:
+        """Ask the model; `answered` is called in the event loop that this is called in."""
+        loop = asyncio.get_running_loop()
+
+        def done(future: Future[Probabilities]) -> None:
+            self.busy = False
+            answered(future)
+
+        self.busy = True
+        future = self._pool.submit(self._model.predict, window)
+        future.add_done_callback(lambda one: loop.call_soon_threadsafe(done, one))
+
+    def close(self) -> None:
+        """Wait for what it is at; nothing is asked any more."""
+        self._pool.shutdown()
+
+
 class _Signal:
     """One signal that is being computed."""
 
@@ -104,6 +144,7 @@ class _Signal:
         self.loaded = loaded
         self.sampler = Sampler(loaded, start_ns)
         self.trouble = Trouble(loaded.name)
+        self.beside = Beside(loaded) if takes_long(loaded) else None
         self.told = self.unknown = 0
         self.latencies: deque[int] = deque(maxlen=10_000)
 
@@ -121,7 +162,8 @@ class _Signal:
 
 
 class Live(SignalFeed):
-    """Computes signals where it stands, in the loop of the run: a model answers within some 100 us.
+    """Computes signals as market data comes: in the loop of the run, where a call takes some 10 to 100 us, and beside
+    it, in a thread of its own, where the model is found to take longer than `LONG_NS`.
 
     What it says is known when it has said it, by the run's clock, and told from then on. A replay finds both
     in the journal.
@@ -134,12 +176,14 @@ class Live(SignalFeed):
 
     def __init__(self, loaded: Sequence[Loaded], clock: Clock, start_ns: int) -> None:
         self._clock = clock
-        self._signals = [_Signal(one, start_ns) for one in loaded]
+        self._signals = {one.name: _Signal(one, start_ns) for one in loaded}
         self._ready: deque[Signal] = deque()
+        self.ready: Callable[[], None] = lambda: None
+        """Called when a signal has come in between, so that it is to be told soon."""
 
     def on_message(self, message: Sequence[Row]) -> None:
         """Take in one message of the main market."""
-        for one in self._signals:
+        for one in self._signals.values():
             try:
                 one.sampler.on_message(message)
             except Exception as error:  # noqa: BLE001 - the quotes go on without the signal
@@ -148,17 +192,19 @@ class Live(SignalFeed):
 
     def next_ns(self) -> int:
         """Return when a sample is due, or a signal is to be told."""
-        due = min(one.sampler.due_ns for one in self._signals)
+        due = min(one.sampler.due_ns for one in self._signals.values())
         return min(due, self._ready[0].ts_local) if self._ready else due
 
     def take(self, now_ns: int) -> list[Signal]:
         """Take the samples that are due, ask the models, and return what is known by now."""
-        for one in self._signals:
+        for one in self._signals.values():
             if one.sampler.due_ns <= now_ns:
                 self._ask(one)
         told: list[Signal] = []
         while self._ready and self._ready[0].ts_local <= now_ns:
-            told.append(self._ready.popleft())
+            signal = self._ready.popleft()
+            self._signals[signal.name].told += 1
+            told.append(signal)
         return told
 
     def _ask(self, one: _Signal) -> None:
@@ -175,40 +221,70 @@ class Live(SignalFeed):
         if window is None:
             one.unknown += 1
             return
+        if one.beside is not None and one.beside.busy:
+            trouble.late("the model is still at the window before")
+            return
         if (behind := self._clock.now_ns() - ts) >= loaded.expires_ns:
-            trouble.late(f"more than {behind} ns after its sample")
+            trouble.late(
+                f"{behind} ns after its sample, when it has expired, it is not computed yet"
+            )
+            return
+        if one.beside is not None:
+            # The rows that the window is a view of are written over meanwhile.
+            one.beside.ask(window.copy(), lambda answer: self._answered_beside(one, ts, answer))
             return
         try:
-            down, flat, up = loaded.model.predict(window)
-            if wrong((down, flat, up)):
-                trouble.failed(WRONG.format([down, flat, up]))
-                return
+            said = loaded.model.predict(window)
         except Exception as error:  # noqa: BLE001 - a plugin's; the quotes go on without the signal
             trouble.failed(reason_of(error))
+        else:
+            self._said(one, ts, said)
+
+    def _answered_beside(self, one: _Signal, ts: int, answer: Future[Probabilities]) -> None:
+        if (error := answer.exception()) is not None:
+            one.trouble.failed(reason_of(error))
+        else:
+            self._said(one, ts, answer.result())
+            self.ready()
+
+    def _said(self, one: _Signal, ts: int, said: Probabilities) -> None:
+        """Make a signal of what a model has said just now, to be told from now on."""
+        loaded, trouble = one.loaded, one.trouble
+        try:
+            down, flat, up = map(float, said)
+        except (TypeError, ValueError):
+            down = flat = up = float("nan")
+        if wrong((down, flat, up)):
+            trouble.failed(WRONG.format(said))
             return
-        # Never before the one before it, nor before its sample, whatever the clock says.
-        before = self._ready[-1].ts_local if self._ready else ts
-        known = max(self._clock.now_ns(), ts, before)
+        # Not before its sample, even by a clock that stands still.
+        known = max(self._clock.now_ns(), ts)
         if known - ts >= loaded.expires_ns:
-            trouble.late(f"{known - ts} ns after its sample")
+            trouble.late(f"known {known - ts} ns after its sample, when it has expired")
             return
-        one.told += 1
         one.latencies.append(known - ts)
-        signal = Signal(
-            ts_exchange=ts,
-            ts_local=known,
-            name=loaded.name,
-            down=float(down),
-            flat=float(flat),
-            up=float(up),
-            expires_ns=ts + loaded.expires_ns,
+        self._ready.append(
+            Signal(
+                ts_exchange=ts,
+                ts_local=known,
+                name=loaded.name,
+                down=down,
+                flat=flat,
+                up=up,
+                expires_ns=ts + loaded.expires_ns,
+            )
         )
-        self._ready.append(signal)
+
+    def close(self) -> None:
+        """Let go of the threads, once what they are at is done."""
+        for one in self._signals.values():
+            if one.beside is not None:
+                one.beside.close()
 
     @property
     def figures(self) -> dict[str, SignalFigures]:
         """What the report says of each."""
-        return {one.loaded.name: one.figures() for one in self._signals}
+        return {name: one.figures() for name, one in self._signals.items()}
 
 
 def live_signals(

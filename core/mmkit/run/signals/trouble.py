@@ -39,7 +39,7 @@ class Trouble:
         """Count what would have been known too late."""
         if not self.lates:
             _log.warning(
-                "signal=%s is late: known %s, when it has expired; the run goes on without it, and these are counted; "
+                "signal=%s is late: %s; the run goes on without it, and these are counted; "
                 "make 'expires' longer, or ask a quicker model, or less often",
                 self._name,
                 why,
