@@ -37,13 +37,17 @@ FEATURES: list[Any] = [
     {"name": "return", "window": "300ms"},
 ]
 
+BARE: list[Any] = ["spread", "imbalance"]
+"""Known at once after a gap."""
+
 
 def trained(
     plugin: str, sampling: int | str, window: int, folder: Path, tape: Tape | None = None
 ) -> Path:
     """Train a model on a market and return its folder."""
     tape = tape or random_tape(99, 1_500)
-    features = Features(FEATURES, tape.instrument)
+    specs = BARE if plugin == "imbalance" else FEATURES
+    features = Features(specs, tape.instrument)
     at = (
         update_times(tape)
         if isinstance(sampling, str)
@@ -64,7 +68,7 @@ def trained(
         settings = LightgbmTraining(rounds=12, patience=12, lags="all", min_data_in_leaf=5)
         trainer = LightgbmTrainer(settings, context)
     trainer.fit(data, data, seed=1, progress=lambda step: None, stop=lambda: False)
-    trainer.save(folder, {"features": FEATURES, "sampling": sampling})
+    trainer.save(folder, {"features": specs, "sampling": sampling})
     return folder
 
 

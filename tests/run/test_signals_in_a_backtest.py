@@ -30,10 +30,10 @@ from mmkit.run.signals.batch import predict
 from mmkit.run.signals.live import Live
 from mmkit.run.signals.loaded import load
 from mmkit.settings import FillReports
-from mmkit.tape import Tape
+from mmkit.tape import KIND, Kind, Tape
 from mmkit.testing import BTCUSDT, random_tape
 
-SHAPES = [("lightgbm", 100 * MS, 3), ("lightgbm", "update", 2), ("imbalance", 50 * MS, 1)]
+SHAPES = [("lightgbm", 100 * MS, 3), ("lightgbm", "update", 2), ("imbalance", 50 * MS, 2)]
 
 
 def ran(config: Config, tape: Tape) -> tuple[list[Any], Report]:
@@ -71,6 +71,19 @@ def test_one_batch_says_what_the_model_says_one_at_a_time(
     assert (figures.failed, figures.late) == (0, 0)
     if sampling == "update":
         assert figures.unknown == batch.figures.unknown
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_no_window_has_a_gap_in_it(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    tape = random_tape(seed, 600, rough=True)
+    asked = signal(model("imbalance", 50 * MS, 2), "imbalance")
+    config = config_of(tmp_path_factory.mktemp("user"), [asked])
+    ends = predict(load(config.signals[0], BTCUSDT), tape).ts
+    gaps = tape.ts_local[tape.kind & KIND == Kind.GAP]
+    assert len(ends) > 50
+    for end in ends.tolist():
+        assert not ((gaps > end - 50 * MS) & (gaps <= end)).any()
 
 
 @pytest.mark.parametrize("reports", FillReports)
