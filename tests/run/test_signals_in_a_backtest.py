@@ -25,7 +25,9 @@ from mmkit.errors import ConfigError, DataError
 from mmkit.events import MAIN, AnyEvent, Signal
 from mmkit.interfaces import MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.report import Report, SignalFigures
+from mmkit.research import backtest, sweep
 from mmkit.run.backtest import run_backtest, run_info
+from mmkit.run.bracket import run_bracket
 from mmkit.run.signals.batch import predict
 from mmkit.run.signals.live import Live
 from mmkit.run.signals.loaded import load
@@ -353,3 +355,28 @@ def test_the_compiled_engine_leaves_signals_to_the_reference_and_says_so(tmp_pat
     report = run_backtest(config, tapes, Entries(), run_info(config, tapes))[1]
     assert report.engine == "reference"
     assert isinstance(report.signals["direction"], SignalFigures)
+
+
+def test_a_sweep_and_a_bracket_are_told_the_same_signals_as_a_single_run(tmp_path: Path) -> None:
+    tapes = {MAIN: random_tape(7, 400)}
+    leaning = {
+        "plugin": "skewed",
+        "every": "70ms",
+        "half_spread": "1ticks",
+        "size": "0.01",
+        "max_position": "0.05",
+    }
+    config = config_of(tmp_path, [signal()], leaning)
+    skews = ["0ticks", "3ticks"]
+    swept = sweep([tmp_path / "config.yml"], {"strategy.signal_skew": skews}, tapes=tapes)
+    assert len(swept.tried) == 2
+    alone = [
+        backtest([tmp_path / "config.yml"], {"strategy.signal_skew": skew}, tapes=tapes)
+        for skew in skews
+    ]
+    figures = [(one.report.equity, one.report.fills, one.report.signals) for one in swept.tried]
+    assert figures == [(one.report.equity, one.report.fills, one.report.signals) for one in alone]
+    assert figures[0][:2] != figures[1][:2]
+    assert figures[0][2]["direction"].told > 50
+
+    assert run_bracket(config, tapes).variants[1].equity == alone[0].report.equity
