@@ -22,12 +22,13 @@ from mmkit.events import (
     Liquidity,
     OrderFilled,
     OrderRejected,
+    Signal,
     Statistics,
     VenueEvent,
     WatchEvent,
 )
 from mmkit.instruments import Instrument
-from mmkit.interfaces import ByMarket, MarketView, Quotes, Strategy, Target
+from mmkit.interfaces import ByMarket, MarketView, Quotes, Signals, Strategy, Target
 from mmkit.orders import Order, Orders
 from mmkit.portfolio import Portfolio
 from mmkit.quoter import Quoter, wanted_by_market
@@ -110,6 +111,9 @@ class Engine:
         self.listens = listens(strategy)
         """Whether the strategy looks at the watch, and hears its events."""
         self._seen: list[WatchEvent] = []
+        self._signals: dict[str, Signal] = {}
+        self._expiry_ns = NEVER
+        """When the first of them expires, if that is to be acted on."""
 
     # --- what risk checks see ---
 
@@ -201,6 +205,27 @@ class Engine:
             # What has just been accepted could not be canceled while it was on the way.
             self.pull()
 
+    def on_signal(self, signal: Signal) -> None:
+        """Take in what a model says, at its ``ts_local``."""
+        self.now = max(self.now, signal.ts_local)
+        self.counts["signals"] += 1
+        self._signals[signal.name] = signal
+        self.strategy_hears(signal)
+        if self._wake.on_signal:
+            self._drop_expired()
+            self._decide()
+
+    @property
+    def signals(self) -> Signals:
+        """Those that hold now."""
+        return Signals(
+            (name, one) for name, one in self._signals.items() if one.expires_ns > self.now
+        )
+
+    def _drop_expired(self) -> None:
+        self._signals = dict(self.signals)
+        self._expiry_ns = min((one.expires_ns for one in self._signals.values()), default=NEVER)
+
     def next_ns(self) -> int:
         """Return when the engine next wants to be woken by time alone."""
         if self.watch is None or self._left_alone:
@@ -213,7 +238,8 @@ class Engine:
         if self.pulled:
             return self._next_wake
         # Not after `now`: a report of the very instant at which a check is to be asked does not ask it.
-        return min(self._next_wake, self.risk.next_ns(self, self._decided_ns))
+        due = min(self._next_wake, self.risk.next_ns(self, self._decided_ns))
+        return min(due, self._expiry_ns)
 
     def wake(self, now_ns: int) -> None:
         """Tell the statistics that are due, and decide, because `next_ns` has come."""
@@ -226,6 +252,8 @@ class Engine:
             if not decides:
                 return
         self.now = now_ns
+        if self._expiry_ns <= now_ns:
+            self._drop_expired()
         every = self._every
         if self._next_wake <= now_ns and every:
             self._next_wake += every * ((now_ns - self._next_wake) // every + 1)
@@ -464,6 +492,11 @@ class View:
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off, in the settlement currency."""
         return self._engine.equity
+
+    @property
+    def signals(self) -> Signals:
+        """The signals that are known and have not expired, by name."""
+        return self._engine.signals
 
     @property
     def watch(self) -> Statistics:

@@ -94,6 +94,18 @@ class UnknownMarket(StrategyError):  # noqa: N818 - a state of the run, in its o
         )
 
 
+class UnknownSignal(StrategyError):  # noqa: N818 - a state of the run, in its own words
+    """The user's strategy needs a signal that the run does not have."""
+
+    def __init__(self, name: str, there: Sequence[str]) -> None:
+        self.name = name
+        found = f"there is {', '.join(there)}" if there else "there is none"
+        super().__init__(
+            f"a signal of this run was expected; found {name!r}; {found}; name it under 'signals', such as "
+            f"signals: [{{plugin: lightgbm, model: user_data/models/example, as: {name}}}]"
+        )
+
+
 class DataError(MmkitError):
     """Recorded data that cannot be used as it is."""
 

@@ -126,6 +126,27 @@ class FeedRestored(Event, frozen=True, kw_only=True, tag=True):
     """The book is known again."""
 
 
+class Signal(Event, frozen=True, kw_only=True, tag=True):
+    """What a signal model says of the mid's next move.
+
+    It holds from ``ts_local``, when it was known, until ``expires_ns``. ``ts_exchange`` is the time of its last
+    sample: local time, as are all times of features.
+
+    Attributes:
+        name: Which signal, by ``signals[].as``.
+        down: Probability that the mid goes down.
+        flat: That it stays.
+        up: That it goes up.
+        expires_ns: From this time on it is not shown any more, ns since the epoch.
+    """
+
+    name: str
+    down: float
+    flat: float
+    up: float
+    expires_ns: int
+
+
 # --- what the market watch has to say -------------------------------------------------------------
 
 
@@ -282,7 +303,7 @@ VenueEvent: TypeAlias = OrderEvent | FundingPaid
 AnyAlert: TypeAlias = PriceAnomaly | LargeTrade | HighVolatility | OneSidedTrades | StrongFlow
 WatchEvent: TypeAlias = Statistics | AnyAlert
 """What a `mmkit.watch.Watch` has to say."""
-AnyEvent: TypeAlias = VenueEvent | FeedLost | FeedRestored | WatchEvent
+AnyEvent: TypeAlias = VenueEvent | FeedLost | FeedRestored | Signal | WatchEvent
 ALERTS: tuple[type[AnyAlert], ...] = (
     PriceAnomaly,
     LargeTrade,

@@ -26,8 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand, SubmitOrder
-from mmkit.errors import UnknownMarket, UsageError
-from mmkit.events import AnyEvent, Side, VenueEvent
+from mmkit.errors import StrategyError, UnknownMarket, UnknownSignal, UsageError
+from mmkit.events import AnyEvent, Side, Signal, VenueEvent
 from mmkit.instruments import Instrument, InstrumentSpec
 from mmkit.quality import SourceCheck, of_stats
 from mmkit.settings import SimSettings
@@ -148,11 +148,22 @@ class Context:
         sim: How a simulated exchange behaves; a real venue has no use for it.
         markets: What is traded in the other markets of the run, by name; told to strategies. A name that is not
             there raises `mmkit.errors.UnknownMarket`.
+        signals: Names of the signals of the run; told to strategies.
     """
 
     instrument: Instrument
     sim: SimSettings = SimSettings()
     markets: Mapping[str, Instrument] = field(default_factory=ByMarket)
+    signals: tuple[str, ...] = ()
+
+    def check_signal(self, name: str) -> None:
+        """Refuse a signal that the run does not have.
+
+        Raises:
+            UnknownSignal: says which there are.
+        """
+        if name not in self.signals:
+            raise UnknownSignal(name, self.signals)
 
 
 # --- market data ----------------------------------------------------------------------------------
@@ -493,6 +504,17 @@ class WorkingOrder(Protocol):
         """Not yet filled, in lots."""
 
 
+class Signals(dict[str, Signal]):
+    """The signals that hold now, by name."""
+
+    def __missing__(self, name: str) -> Signal:
+        there = f"there is {', '.join(self)}" if self else "there is none"
+        raise StrategyError(
+            f"a signal '{name}' that holds now was expected; {there}; one is late, expires, and is not known at first, "
+            "so ask with view.signals.get, which returns None then"
+        )
+
+
 class MarketView(Protocol):
     """What a strategy may look at while it decides. Read-only; valid during the call."""
 
@@ -541,6 +563,14 @@ class MarketView(Protocol):
         """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
 
     @property
+    def signals(self) -> Mapping[str, Signal]:
+        """The signals that are known and have not expired, by name; of the main market alone.
+
+        Raises:
+            StrategyError: for a name of which there is none now; ``get`` returns `None`.
+        """
+
+    @property
     def watch(self) -> Statistics:
         """The market watch's statistics of the trades received so far, as the section ``watch`` asks for them.
 
@@ -558,6 +588,7 @@ class Wake(msgspec.Struct, frozen=True, kw_only=True):
         on_trade: On every message that holds a trade.
         on_fill: On every answer about one of our orders: accepted, filled, canceled, rejected.
         on_watch: On every event of the market watch, as if the strategy declared `Strategy.watches`.
+        on_signal: On every signal, and when one expires.
     """
 
     every: int | None = None
@@ -565,16 +596,17 @@ class Wake(msgspec.Struct, frozen=True, kw_only=True):
     on_trade: bool = False
     on_fill: bool = False
     on_watch: bool = False
+    on_signal: bool = False
 
 
 class StrategyConfig(PluginConfig):
     """The keys every strategy has."""
 
     every: Duration | None = Field(None, description="Ask the strategy at this interval.", gt=0)
-    on: tuple[Literal["best", "trade", "fill", "watch"], ...] = Field(
+    on: tuple[Literal["best", "trade", "fill", "watch", "signal"], ...] = Field(
         (),
         description="Ask the strategy besides on a change of the best prices, on trades, on own fills, on "
-        "events of the market watch.",
+        "events of the market watch, on signals.",
     )
     compiled: bool = Field(
         True,
@@ -616,6 +648,7 @@ class Strategy(ABC):
             on_trade="trade" in config.on,
             on_fill="fill" in config.on,
             on_watch="watch" in config.on,
+            on_signal="signal" in config.on,
         )
 
     @abstractmethod
@@ -631,7 +664,7 @@ class Strategy(ABC):
         return ()
 
     def on_event(self, event: AnyEvent) -> None:
-        """Take notice of what happened to an order, the account or the feed, as it becomes known.
+        """Take notice of what happened to an order, the account or the feed, and of signals, as it becomes known.
 
         With `watches` also of what the market watch has to say (`mmkit.events.WatchEvent`), once the message that
         holds the trade is taken in and before `quote` is asked about it.

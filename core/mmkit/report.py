@@ -15,6 +15,38 @@ from mmkit.tape import FeedStats
 from mmkit.units import format_duration
 
 
+class SignalFigures(msgspec.Struct, kw_only=True):
+    """What became of one signal.
+
+    Attributes:
+        plugin: Reads the model.
+        model: Its folder, as configured.
+        card: SHA-256 of its card.
+        sampling: When samples of its features are taken: ``update``, or an interval such as ``100ms``.
+        expires_ns: How long one holds, from the time of its last sample on.
+        latency_ns: How long after its last sample it was known; in a dry run the median.
+        latency: Where that comes from: ``measured`` when the model was loaded, ``configured``, or ``as it was``.
+        told: How many the strategy was told.
+        unknown: How often there was no whole window of known features, so that nothing was computed.
+        failed: How often features or model failed.
+        late: How often it would have been known only after it had expired.
+        failure: What failed first, in words; empty if nothing did.
+    """
+
+    plugin: str
+    model: str
+    card: str
+    sampling: str
+    expires_ns: int
+    latency_ns: int = 0
+    latency: str = "measured"
+    told: int = 0
+    unknown: int = 0
+    failed: int = 0
+    late: int = 0
+    failure: str = ""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a run did and what came of it. Money is in the settlement currency.
 
@@ -59,6 +91,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         markets: The results in the other markets, by name.
         equity_of_all: Of all markets together; `None` if there is one, or they settle in several currencies.
         notified: What came of the messages that were sent on; `None` if none are asked for.
+        signals: What became of each signal, by name.
     """
 
     run_id: str
@@ -100,6 +133,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     markets: dict[str, Report] = msgspec.field(default_factory=dict)
     equity_of_all: Decimal | None = None
     notified: Notified | None = None
+    signals: dict[str, SignalFigures] = msgspec.field(default_factory=dict)
 
 
 _DIGITS = Context(prec=60)
@@ -116,6 +150,7 @@ def report_of(
     events: Mapping[str, int],
     wall_s: float,
     ran_on: str = "reference",
+    signals: Mapping[str, SignalFigures] | None = None,
 ) -> Report:
     """Return the results of a run that has ended.
 
@@ -127,6 +162,7 @@ def report_of(
         events: Rows of market data in each market.
         wall_s: How long it took, seconds.
         ran_on: Which engine ran it.
+        signals: What became of each signal.
     """
 
     def of(market: str) -> Report:
@@ -141,7 +177,7 @@ def report_of(
         )
 
     others = {market: of(market) for market in engines if market != MAIN}
-    main = of(MAIN)
+    main = msgspec.structs.replace(of(MAIN), signals=dict(signals or {}))
     if not others:
         return main
     currencies = {report.currency for report in (main, *others.values())}
@@ -237,6 +273,7 @@ def report_text(report: Report) -> str:
         rows.append(("", ""))
     if report.equity_of_all is not None:
         rows.append(("equity of all", f"{_money(report.equity_of_all)} {report.currency}"))
+    rows += [(f"signal {name}", signal_words(one)) for name, one in report.signals.items()]
     if report.notified is not None:
         rows += notified_rows(report.notified)
     rows.append(
@@ -318,6 +355,19 @@ def notified_rows(told: Notified) -> list[tuple[str, str]]:
         ("notify", said),
         *(("", f"{why} ({count:,} times)") for why, count in told.failures.items()),
     ]
+
+
+def signal_words(one: SignalFigures) -> str:
+    """Return what became of a signal, for people."""
+    said = (
+        f"{one.plugin}, {one.told:,} told {one.latency_ns / 1e3:,.1f} us after their sample ({one.latency}), "
+        f"{one.unknown:,} times not known"
+    )
+    if one.late:
+        said += f", {one.late:,} late"
+    if one.failed:
+        said += f", {one.failed:,} failed: {one.failure}"
+    return said
 
 
 def _funding(report: Report) -> list[tuple[str, str]]:

@@ -30,7 +30,8 @@ from mmkit.report import Report, report_text
 from mmkit.run import backtest as runs
 from mmkit.run.assembly import assemble
 from mmkit.run.replay import Tapes
-from mmkit.run.session import Session
+from mmkit.run.session import Session, SignalFeed
+from mmkit.run.signals.batch import signals_over
 from mmkit.run.trail import Trail
 from mmkit.units import parse_duration
 
@@ -285,8 +286,15 @@ def sweep(
         runs.check_covered(each, tapes)
     start_ns, instruments = runs.span_of(tapes)[0], runs.instruments_of(tapes)
 
+    # Most sets differ in other things, and each model is asked once.
+    computed: dict[str, Callable[[], SignalFeed | None]] = {}
+
     def prepare(each: Config) -> Callable[[], Session]:
-        return lambda: assemble(each, instruments, Nothing(), start_ns)
+        asked = repr(each.resolved["signals"])
+        if asked not in computed:
+            computed[asked] = signals_over(each, tapes)
+        signals = computed[asked]
+        return lambda: assemble(each, instruments, Nothing(), start_ns, signals=signals())
 
     prepared = [prepare(each) for each in configs]
     for number, build in enumerate(prepared):

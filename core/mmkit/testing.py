@@ -9,7 +9,7 @@ from typing import Any
 
 from mmkit.commands import AnyCommand
 from mmkit.engine import Engine
-from mmkit.events import MAIN, AnyEvent
+from mmkit.events import MAIN, AnyEvent, Signal
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import (
     NO_QUOTES,
@@ -69,10 +69,11 @@ def market_view(
     now: int = 0,
     *,
     markets: Mapping[str, MarketView] | None = None,
+    signals: Mapping[str, tuple[float, float, float]] | None = None,
 ) -> MarketView:
     """Return what a strategy is shown, every level of the book. Prices in ticks, quantities in lots, `now` in ns.
 
-    `markets` are the views of the other markets, made by this function, too.
+    `markets` are the views of the other markets, made by this function, too; `signals` are down, flat and up, by name.
     """
     instrument = instrument or BTCUSDT
     quiet = _Quiet(StrategyConfig(), Context(instrument))
@@ -80,6 +81,18 @@ def market_view(
     engine = Engine(instrument, quiet, RiskGate(), now)
     for row in snapshot_rows(bids, asks, now, now):
         engine.on_row(row)
+    for name, (down, flat, up) in (signals or {}).items():
+        engine.on_signal(
+            Signal(
+                ts_exchange=now,
+                ts_local=now,
+                name=name,
+                down=down,
+                flat=flat,
+                up=up,
+                expires_ns=now + 1,
+            )
+        )
     engine.portfolio.position = position
     engine.view.markets = ByMarket(markets or {})
     return engine.view
@@ -90,10 +103,15 @@ def build_strategy(
     instrument: Instrument | None = None,
     *,
     markets: Mapping[str, Instrument] | None = None,
+    signals: Sequence[str] = (),
     **config: Any,
 ) -> Strategy:
-    """Return a strategy built from the keys that the YAML would have; `markets` are the other ones."""
-    context = Context(instrument or BTCUSDT, markets=ByMarket(markets or {}))
+    """Return a strategy built from the keys that the YAML would have; `markets` are the other ones, `signals` the names
+    of those that the run has.
+    """
+    context = Context(
+        instrument or BTCUSDT, markets=ByMarket(markets or {}), signals=tuple(signals)
+    )
     return strategy(strategy.Config.model_validate(config), context)
 
 

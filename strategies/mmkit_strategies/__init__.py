@@ -19,6 +19,7 @@ def register_strategies() -> list[Provider[Any, Strategy]]:
     from mmkit_strategies.grid import Grid
     from mmkit_strategies.imbalance import Imbalance
     from mmkit_strategies.join_best import JoinBest
+    from mmkit_strategies.signal_taker import SignalTaker
     from mmkit_strategies.skewed import Skewed
 
     return [
@@ -47,4 +48,10 @@ def register_strategies() -> list[Provider[Any, Strategy]]:
             "Around the micro-price of Stoikov (2018), or the weighted mid",
         ),
         Provider("grid", Grid.Config, Grid, "Several levels a side, equally spaced"),
+        Provider(
+            "signal_taker",
+            SignalTaker.Config,
+            SignalTaker,
+            "All in where a signal says up, all out where it says down",
+        ),
     ]

@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy
 from mmkit.units import Distance, Duration, Exact
 from mmkit_strategies.placement import two_sided
+from mmkit_strategies.signal_skew import SignalSkew, SignalSkewConfig
 
 _SECOND = 1_000_000_000  # in ns
 
@@ -43,7 +44,7 @@ def optimal_spread(gamma: float, sigma: float, k: float, remaining: float) -> fl
     return gamma * sigma * sigma * remaining + 2 / gamma * math.log1p(gamma / k)
 
 
-class AvellanedaStoikovConfig(StrategyConfig):
+class AvellanedaStoikovConfig(SignalSkewConfig):
     """Keys of `avellaneda_stoikov`. Prices count in ticks, time in seconds, inventory in `size`s."""
 
     gamma: float = Field(
@@ -88,6 +89,7 @@ class AvellanedaStoikov(Strategy):
 
     def __init__(self, config: AvellanedaStoikovConfig, context: Context) -> None:
         super().__init__(config, context)
+        self._signal = SignalSkew(config, context)
         self._gamma, self._k, self._sigma = config.gamma, config.k, config.sigma
         self._horizon = config.horizon
         self._fixed = config.horizon_is == "fixed"
@@ -118,6 +120,7 @@ class AvellanedaStoikov(Strategy):
         sigma = self._sigma.ticks(mid, self._instrument)
         remaining = self._remaining(view.now)
         center = reservation_price(mid, position / self._size, self._gamma, sigma, remaining)
+        center += self._signal.ticks(view, mid)
         away = optimal_spread(self._gamma, sigma, self._k, remaining) / 2
         return two_sided(
             bid,

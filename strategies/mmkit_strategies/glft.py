@@ -10,9 +10,10 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from mmkit.errors import StrategyError
-from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy
 from mmkit.units import Distance, Duration, Exact
 from mmkit_strategies.placement import UNQUOTED, two_sided
+from mmkit_strategies.signal_skew import SignalSkew, SignalSkewConfig
 
 _SECOND = 1_000_000_000  # in ns
 _MOST_STEPS = 500  # the matrix has 2 Q + 1 rows; 1001 take a second or two to solve
@@ -141,7 +142,7 @@ def _exponential_of(diagonal: Floats, beside: float, time: float) -> Floats:
     return result
 
 
-class GlftConfig(StrategyConfig):
+class GlftConfig(SignalSkewConfig):
     """Keys of `glft`. Prices count in ticks, time in seconds, inventory in `size`s."""
 
     A: float = Field(
@@ -212,6 +213,7 @@ class Glft(Strategy):
 
     def __init__(self, config: GlftConfig, context: Context) -> None:
         super().__init__(config, context)
+        self._signal = SignalSkew(config, context)
         self._settings = config
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
@@ -252,11 +254,12 @@ class Glft(Strategy):
         below, above = self.distances(
             position / self._size, self._settings.sigma.ticks(mid, self._instrument)
         )
+        shift = self._signal.ticks(view, mid)
         return two_sided(
             bid,
             ask,
-            mid - below,
-            mid + above,
+            mid - below + shift,
+            mid + above + shift,
             size=self._size,
             position=position,
             max_position=self._max_position,

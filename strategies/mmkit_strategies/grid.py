@@ -6,8 +6,9 @@ import math
 
 from pydantic import Field
 
-from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy
 from mmkit.units import Distance, Exact
+from mmkit_strategies.signal_skew import SignalSkew, SignalSkewConfig
 
 
 def grid_prices(first: int, step: int, levels: int) -> list[int]:
@@ -15,7 +16,7 @@ def grid_prices(first: int, step: int, levels: int) -> list[int]:
     return [price for n in range(levels) if (price := first + n * step) > 0]
 
 
-class GridConfig(StrategyConfig):
+class GridConfig(SignalSkewConfig):
     """Keys of `grid`."""
 
     levels: int = Field(ge=1, le=100, description="Quotes a side.")
@@ -50,6 +51,7 @@ class Grid(Strategy):
 
     def __init__(self, config: GridConfig, context: Context) -> None:
         super().__init__(config, context)
+        self._signal = SignalSkew(config, context)
         self._levels = config.levels
         self._half_spread, self._spacing, self._skew = (
             config.half_spread,
@@ -79,6 +81,7 @@ class Grid(Strategy):
             return NO_QUOTES
         mid, position, instrument = (bid + ask) / 2, view.position, self._instrument
         center = mid - self._skew.ticks(mid, instrument) * position / self._size
+        center += self._signal.ticks(view, mid)
         # Half a tick at least: closer than that, both first quotes could have the same price.
         away = max(self._half_spread.ticks(mid, instrument), 0.5)
         step = max(1, round(self._spacing.ticks(mid, instrument)))

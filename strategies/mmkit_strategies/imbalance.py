@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy
 from mmkit.units import Distance, Exact
 from mmkit_strategies.placement import two_sided
+from mmkit_strategies.signal_skew import SignalSkew, SignalSkewConfig
 
 Table = tuple[tuple[float, ...], ...]
 
@@ -42,7 +43,7 @@ def micro_price(
     return (bid + ask) / 2 + row[min(len(row) - 1, int(len(row) * share))]
 
 
-class ImbalanceConfig(StrategyConfig):
+class ImbalanceConfig(SignalSkewConfig):
     """Keys of `imbalance`."""
 
     half_spread: Distance = Field(
@@ -85,6 +86,7 @@ class Imbalance(Strategy):
 
     def __init__(self, config: ImbalanceConfig, context: Context) -> None:
         super().__init__(config, context)
+        self._signal = SignalSkew(config, context)
         self._half_spread, self._skew = config.half_spread, config.skew
         self._adjustment = config.adjustment
         self._instrument = context.instrument
@@ -118,6 +120,7 @@ class Imbalance(Strategy):
         # Distances are shares of mid: an adjustment may lead anywhere, below zero too.
         mid = (bid + ask) / 2
         center = price - self._skew.ticks(mid, self._instrument) * position / self._size
+        center += self._signal.ticks(view, mid)
         away = self._half_spread.ticks(mid, self._instrument)
         return two_sided(
             bid,

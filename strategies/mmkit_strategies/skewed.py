@@ -6,11 +6,12 @@ import math
 
 from pydantic import Field
 
-from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy, StrategyConfig
+from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, Strategy
 from mmkit.units import Distance, Exact
+from mmkit_strategies.signal_skew import SignalSkew, SignalSkewConfig
 
 
-class SkewedConfig(StrategyConfig):
+class SkewedConfig(SignalSkewConfig):
     """Keys of `skewed`."""
 
     half_spread: Distance = Field(
@@ -40,6 +41,7 @@ class Skewed(Strategy):
 
     def __init__(self, config: SkewedConfig, context: Context) -> None:
         super().__init__(config, context)
+        self._signal = SignalSkew(config, context)
         self._half_spread, self._skew = config.half_spread, config.skew
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
@@ -63,6 +65,7 @@ class Skewed(Strategy):
         position = view.position
         mid = (bid + ask) / 2
         center = mid - self._skew.ticks(mid, self._instrument) * position / self._size
+        center += self._signal.ticks(view, mid)
         # Half a tick at least: closer than that, both quotes could have the same price.
         away = max(self._half_spread.ticks(mid, self._instrument), 0.5)
         # A bid is rounded down and an ask up: never closer than asked for.

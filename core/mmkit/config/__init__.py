@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmkit.config.check import Chosen, Parts, check_all
+from mmkit.config.check import Chosen, ChosenSignal, Parts, check_all
 from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
 from mmkit.config.learning import LearningConfig
 from mmkit.config.sections import Gaps, Level, Mode, NotifySection
@@ -23,6 +23,7 @@ from mmkit.watch import WatchSettings
 
 __all__ = [
     "Chosen",
+    "ChosenSignal",
     "Config",
     "Draft",
     "LearningConfig",
@@ -69,6 +70,7 @@ class Config:
         data: Where market data comes from.
         gaps: What to do with recorded data in which the book is unknown for a while.
         others: The markets beside the main one, by name.
+        signals: What models say of the main market, in the order of the file.
         strategy: Decides what to quote.
         venue: Where orders go.
         sim: How a simulated venue behaves.
@@ -90,6 +92,7 @@ class Config:
     data: Chosen
     gaps: Gaps
     others: dict[str, MarketConfig]
+    signals: tuple[ChosenSignal, ...]
     strategy: Chosen
     venue: Chosen
     sim: SimSettings
@@ -273,6 +276,7 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
             )
             for name, one in parts.markets.items()
         },
+        signals=parts.signals,
         strategy=parts.strategy,
         venue=parts.venue,
         sim=parts.sim,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
@@ -25,6 +25,7 @@ from mmkit.config.sections import (
     Mode,
     NotifySection,
     PluginsSection,
+    SignalSection,
 )
 from mmkit.config.shown import shown
 from mmkit.config.yaml_source import Place, Written, dotted
@@ -44,6 +45,7 @@ SECTIONS = (
     "services",
     "data",
     "markets",
+    "signals",
     "strategy",
     "venue",
     "sim",
@@ -59,7 +61,7 @@ SECTIONS = (
 )
 MARKET_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _OF_A_MARKET = ("instrument", "data", "venue", "sim", "risk", "watch")
-_NOT_BUILT = ("signals", "advisors", "fusion")
+_NOT_BUILT = ("advisors", "fusion")
 _EXAMPLES = {
     "instrument": 'such as instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}',
     "data": "such as data: {plugin: binance, endpoint: sandbox}",
@@ -67,8 +69,28 @@ _EXAMPLES = {
 }
 GAPS = "gaps"
 """The key of ``data`` that is not the plugin's but ours."""
+SIGNAL_KEYS = tuple(one.alias or name for name, one in SignalSection.model_fields.items())
+"""The keys of a signal that are not the model's but ours."""
 # A scalar under `risk:` is this field of the check's config.
 LIMIT = "limit"
+
+
+@dataclass(frozen=True)
+class ChosenSignal:
+    """One of the signals.
+
+    Attributes:
+        section: What is said of it, whatever the plugin.
+        model: Who reads the model; its config is what was written besides.
+    """
+
+    section: SignalSection
+    model: Chosen
+
+    @property
+    def name(self) -> str:
+        """What strategies call it."""
+        return self.section.name
 
 
 @dataclass(frozen=True)
@@ -94,6 +116,7 @@ class Parts:
     data: Chosen
     gaps: Gaps
     markets: dict[str, MarketParts]
+    signals: tuple[ChosenSignal, ...]
     strategy: Chosen
     venue: Chosen
     sim: SimSettings
@@ -170,6 +193,7 @@ class _Sections:
         services = [] if recorded else self._services()
         data = self._recorded_data() if recorded else self._chosen("data source", "data")
         gaps = self._gaps()
+        signals = self._signals(recorded=recorded)
         strategy = self._chosen("strategy", "strategy")
         venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
         sim = self._section("sim", SimSettings)
@@ -197,6 +221,7 @@ class _Sections:
             "services": [self._shown_plugin(one, "services", i) for i, one in enumerate(services)],
             "data": self._shown_data(data, gaps, recorded=recorded),
             "markets": shown_markets,
+            "signals": [self._shown_signal(i, one) for i, one in enumerate(signals)],
             "strategy": self._shown_plugin(strategy, "strategy"),
             "venue": self._shown_plugin(venue, "venue"),
             "sim": self._shown("sim", sim),
@@ -214,6 +239,7 @@ class _Sections:
             data=data,
             gaps=gaps,
             markets=markets,
+            signals=tuple(signals),
             strategy=strategy,
             venue=venue,
             sim=sim,
@@ -452,6 +478,51 @@ class _Sections:
                 )
         return [one for one in chosen if one is not None]
 
+    def _signals(self, *, recorded: bool) -> list[ChosenSignal]:
+        written = self._written("signals")
+        if written is None:
+            return []
+        if not isinstance(written.value, list):
+            message = f"a list was expected; found {found(written)}"
+            hint = "such as [{plugin: lightgbm, model: user_data/models/example, as: direction}]"
+            self._wrong(written.where, "signals", message, hint)
+            return []
+        signals: list[ChosenSignal] = []
+        for index, child in enumerate(written.value):
+            place = ("signals", index)
+            one = self._signal(child, place, recorded=recorded)
+            if one is None:
+                continue
+            if one.name in {other.name for other in signals}:
+                message = f"a name of its own was expected; '{one.name}' is that of another signal"
+                self._wrong(child.where, dotted(place), message, "give it one with 'as: NAME'")
+            signals.append(one)
+        return signals
+
+    def _signal(self, written: Written, place: Place, *, recorded: bool) -> ChosenSignal | None:
+        if not isinstance(written.value, dict):
+            self._resolved("signal model", written, place)  # which says what is wrong
+            return None
+        ours = replace(
+            written, value={key: v for key, v in written.value.items() if key in SIGNAL_KEYS}
+        )
+        if recorded:
+            # Its signals are in its journal: the model is not read again, and may be gone.
+            model: Chosen | None = self._unused(str(self._at(*place, "plugin").plain))
+        else:
+            for key in SIGNAL_KEYS:
+                written = written.without(key)
+            model = self._resolved("signal model", written, place)
+        section = check(SignalSection, ours, place, self.mistakes)
+        return ChosenSignal(section, model) if section is not None and model is not None else None
+
+    def _shown_signal(self, index: int, one: ChosenSignal) -> dict[str, Any]:
+        place = ("signals", index)
+        written = self._at(*place)
+        own = shown(one.section, written, place)
+        own = {"as" if key == "name" else key: v for key, v in own.items() if v is not None}
+        return {"plugin": one.model.name, **own, **shown(one.model.config, written, place)}
+
     def _risk(self) -> list[Chosen]:
         written = self._written("risk")
         if written is None:
@@ -524,10 +595,15 @@ class _Sections:
 
     def _recorded_data(self) -> Chosen:
         plain = self._plain("data")
-        name = str(plain.get("plugin")) if isinstance(plain, Mapping) else ""
+        return self._unused(str(plain.get("plugin")) if isinstance(plain, Mapping) else "")
+
+    def _unused(self, name: str) -> Chosen:
+        """Return in place of a part that a replay has no use for one that cannot be built."""
 
         def refuse(config: PluginConfig, context: Any) -> Any:
-            raise UsageError("a recorded run brings its own data; its source is not built again")
+            raise UsageError(
+                "a recorded run brings its own data and signals; nothing makes them again"
+            )
 
         return Chosen(name, Provider(name, PluginConfig, refuse), PluginConfig())
 

@@ -16,6 +16,7 @@ from mmkit.config.sections import (
     Mode,
     NotifySection,
     PluginsSection,
+    SignalSection,
 )
 from mmkit.events import MAIN
 from mmkit.interfaces import Provider
@@ -42,6 +43,7 @@ class _Building:
             "execution venue",
             "risk check",
             "signal trainer",
+            "signal model",
         )
         self._providers = {kind: plugins.providers(kind) for kind in kinds}
         models: list[type[BaseModel]] = [
@@ -53,6 +55,7 @@ class _Building:
             LoggingSection,
             LearningSections,
             TrainingSection,
+            SignalSection,
         ]
         models += [p.config for providers in self._providers.values() for p in providers]
         # Together, so that models of one name in two plugins get names of their own.
@@ -72,6 +75,7 @@ class _Building:
             "services": {"type": "array", "items": self._section("service")},
             "data": self._section("data source"),
             "markets": self._markets(),
+            "signals": {"type": "array", "items": self._section("signal model")},
             "strategy": self._section("strategy"),
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
@@ -151,6 +155,11 @@ class _Building:
     def _with_plugin(self, provider: Provider[Any, Any]) -> Schema:
         definition = self._definition(provider.config)
         keys = dict(definition.get("properties", {}))
+        needed = list(definition.get("required", ()))
+        if any(provider is model for model in self._providers["signal model"]):
+            ours = self._definition(SignalSection)
+            keys |= ours["properties"]
+            needed += ours["required"]
         if any(provider is source for source in self._providers["data source"]):
             keys[GAPS] = {
                 "enum": list(get_args(Gaps)),
@@ -158,17 +167,16 @@ class _Building:
                 "description": "Of recorded data in which the book is unknown for a while: mask runs over it and "
                 "quotes nothing then, refuse ends with an error.",
             }
-        required = list(definition.get("required", ()))
         if any(provider is trainer for trainer in self._providers["signal trainer"]):
             settings = self._definition(TrainingSection)
             keys |= settings["properties"]
-            required += settings["required"]
+            needed += settings["required"]
         # Written out instead of `$ref`: additionalProperties sees only the properties beside it.
         return {
             **definition,
             "title": provider.name,
             "properties": {"plugin": {"const": provider.name}, **keys},
-            "required": ["plugin", *required],
+            "required": ["plugin", *needed],
         }
 
     def _risk(self) -> Schema:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from mmkit.instruments import InstrumentSpec
 from mmkit.units import Duration, Exact
@@ -86,6 +94,41 @@ def _address(url: SecretStr) -> SecretStr:
 
 Address = Annotated[SecretStr, AfterValidator(_address)]
 """Where apprise sends to; it holds passwords, so that it is never shown."""
+
+
+class SignalSection(_Section):
+    """One signal: which model, how often, and for how long what it says holds."""
+
+    model: str = Field(
+        min_length=1, description="Folder of the saved model, such as user_data/models/example."
+    )
+    name: str = Field(
+        "direction",
+        alias="as",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="What strategies call it: view.signals[...].",
+    )
+    every: Literal["update"] | Duration | None = Field(
+        None,
+        description="How often it is computed: at every update of the book, or at this interval; as the model's "
+        "card has it unless given.",
+    )
+    expires: Duration = Field(
+        1_000_000_000, gt=0, description="How long it holds, from the time of its last sample on."
+    )
+    latency: Duration | None = Field(
+        None,
+        ge=0,
+        description="In a backtest, how long after its last sample it is known; measured when the model is loaded "
+        "unless given.",
+    )
+
+    @field_validator("every")
+    @classmethod
+    def _is_positive(cls, every: str | int | None) -> str | int | None:
+        if every == 0:
+            raise ValueError("update, or a duration above 0, was expected")
+        return every
 
 
 class NotifySection(_Section):

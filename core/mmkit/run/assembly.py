@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock
 from mmkit.engine import Engine, listens
-from mmkit.errors import ConfigError, Mistake, MmkitError, OffGrid, UnknownMarket
+from mmkit.errors import ConfigError, Mistake, MmkitError, OffGrid, UnknownMarket, UnknownSignal
 from mmkit.events import MAIN
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
@@ -27,7 +27,7 @@ from mmkit.interfaces import (
 )
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
-from mmkit.run.session import Market, Session
+from mmkit.run.session import Market, Session, SignalFeed
 from mmkit.settings import FillReports
 from mmkit.watch import Watch
 
@@ -134,6 +134,7 @@ def assemble(
     fill_reports: FillReports | None = None,
     *,
     watched: bool = False,
+    signals: SignalFeed | None = None,
 ) -> Session:
     """Return a session that begins at `start_ns`.
 
@@ -144,10 +145,11 @@ def assemble(
         start_ns: ns since the epoch.
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
         watched: Whether the recorder is told of the market watch's events though the strategy does not hear them.
+        signals: Where the configuration's signals come from; none are told without.
 
     Raises:
         ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; if a
-            size of the strategy is off the grid, or a market that it needs is not there.
+            size of the strategy is off the grid, or a market or a signal that it needs is not there.
     """
     # One run has one rule of what a report may overtake.
     fill_reports = fill_reports or config.sim.fill_reports
@@ -157,10 +159,14 @@ def assemble(
             instruments[name],
             chosen.sim.model_copy(update={"fill_reports": fill_reports}),
             others if name == MAIN else ByMarket(),
+            tuple(one.name for one in config.signals) if name == MAIN else (),
         )
         for name, chosen in config.markets.items()
     }
     strategy = _strategy(config.strategy, contexts[MAIN])
+    if strategy.wake.on_signal and not config.signals:
+        found = "signals were expected under 'signals', as the strategy is to be asked on them; found none"
+        raise ConfigError([Mistake("", "strategy.on", found, "add one, or leave 'signal' out")])
     markets: list[Market] = []
     for name, chosen in config.markets.items():
         context = contexts[name]
@@ -178,7 +184,7 @@ def assemble(
             raise ConfigError([Mistake("", place, found, "use 'paper'")])
         markets.append(Market(engine, venue))
     (engine, venue), *rest = markets
-    return Session(engine, venue, recorder, fill_reports, rest)
+    return Session(engine, venue, recorder, fill_reports, rest, signals)
 
 
 def _strategy(chosen: Chosen, context: Context) -> Strategy:
@@ -191,7 +197,7 @@ def _strategy(chosen: Chosen, context: Context) -> Strategy:
         ]
         path = f"strategy.{keys[0]}" if keys else "strategy"
         raise ConfigError([Mistake("", path, str(error))]) from error
-    except UnknownMarket as error:
+    except (UnknownMarket, UnknownSignal) as error:
         keys = [key for key, value in chosen.config if value == error.name]
         path = f"strategy.{keys[0]}" if keys else "strategy"
         raise ConfigError([Mistake("", path, str(error))]) from error

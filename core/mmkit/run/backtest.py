@@ -25,7 +25,8 @@ from mmkit.recorder import Detail, Nothing, Recorder
 from mmkit.report import Report, report_json, report_of
 from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
-from mmkit.run.session import Session
+from mmkit.run.session import Session, SignalFeed
+from mmkit.run.signals.batch import signals_over
 from mmkit.sim.latency_files import check_covers, digests
 from mmkit.tape import KIND, LAST, FeedStats, GapReason, Kind, Tape, unknown_ns
 from mmkit.units import format_time
@@ -278,6 +279,7 @@ def run_backtest(
 
     Raises:
         UsageError: if the compiled engine is asked for and cannot run this.
+        DataError: if a signal's model cannot be read.
     """
     told: Progress | None = None
     if progress is not None:
@@ -286,8 +288,9 @@ def run_backtest(
         def told(done: int) -> None:
             progress(done, everything)
 
+    signals = signals_over(config, tapes)
     began = time.perf_counter()
-    session, ran_on = _replay(config, tapes, recorder, told, engine)
+    session, ran_on = _replay(config, tapes, recorder, told, engine, signals)
     wall_s = time.perf_counter() - began
     return session, report_of_backtest(session, run, tapes, wall_s, ran_on)
 
@@ -304,6 +307,7 @@ def report_of_backtest(
         events={market: len(tape) for market, tape in tapes.items()},
         wall_s=wall_s,
         ran_on=ran_on,
+        signals=session.signals.figures if session.signals is not None else None,
     )
 
 
@@ -313,10 +317,11 @@ def _replay(
     recorder: Recorder,
     progress: Progress | None,
     engine: EngineChoice,
+    signals: Callable[[], SignalFeed | None],
 ) -> tuple[Session, str]:
     """Replay the tapes; return the session as it ended, and which engine did it."""
     start_ns, end_ns = span_of(tapes)
-    session = assemble(config, instruments_of(tapes), recorder, start_ns)
+    session = assemble(config, instruments_of(tapes), recorder, start_ns, signals=signals())
     why = {"auto": _small(session, tapes, end_ns), "compiled": "", "reference": "asked for"}[engine]
     if not why:
         from mmkit.run.compiled import NotCompiled, replay_compiled, why_not
@@ -333,7 +338,9 @@ def _replay(
             except NotCompiled as error:
                 why = str(error)
                 recorder.begin_anew()
-                session = assemble(config, instruments_of(tapes), recorder, start_ns)
+                session = assemble(
+                    config, instruments_of(tapes), recorder, start_ns, signals=signals()
+                )
             else:
                 return session, "compiled"
     if engine == "compiled":

@@ -23,6 +23,7 @@ from mmkit.run.backtest import (
 from mmkit.run.many import Failed, run_many
 from mmkit.run.replay import Tapes
 from mmkit.run.session import Session
+from mmkit.run.signals.batch import signals_over
 from mmkit.settings import QueueSettings, SimSettings, bracket, times
 
 if TYPE_CHECKING:
@@ -99,13 +100,16 @@ def run_bracket(
         StrategyError: if the strategy fails under one of them.
     """
     check_covered(config, tapes)
+    signals = signals_over(config, tapes)
     planned = _variations(config.sim)
 
     def prepare(vary: Vary) -> Callable[[], Session]:
         others = {name: replace(one, sim=vary(one.sim)) for name, one in config.others.items()}
         varied = replace(config, sim=vary(config.sim), others=others)
         start_ns = span_of(tapes)[0]
-        return lambda: assemble(varied, instruments_of(tapes), Nothing(), start_ns)
+        return lambda: assemble(
+            varied, instruments_of(tapes), Nothing(), start_ns, signals=signals()
+        )
 
     variants: dict[int, Variant] = {}
     of_all = False

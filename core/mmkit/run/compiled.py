@@ -36,7 +36,7 @@ from mmkit.events import (
     Side,
 )
 from mmkit.instruments import Instrument
-from mmkit.interfaces import Level, MarketView, Quotes, Strategy, Target
+from mmkit.interfaces import Level, MarketView, Quotes, Signals, Strategy, Target
 from mmkit.orders import Order
 from mmkit.quoter import ORDERS_PER_10S, checked_levels, whole
 from mmkit.recorder import Detail, wanted
@@ -84,6 +84,8 @@ def why_not(session: Session, tapes: Tapes) -> str:
         return "several markets at once are not compiled"
     tape = tapes[MAIN]
     engine, venue = session.engine, session.venue
+    if session.signals is not None:
+        return "signals are not compiled"
     if engine.watch is not None:
         return "the market watch, at which the strategy looks, is not compiled"
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
@@ -114,6 +116,7 @@ class _View:
         self.best_ask: int | None = None
         self.position = 0
         self.markets: Mapping[str, MarketView] = {}
+        self.signals = Signals()  # a run that has any is not run here
 
     @property
     def book(self) -> Depth:

@@ -11,11 +11,12 @@ import msgspec
 
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import RunError
-from mmkit.events import AnyEvent, OrderFilled
+from mmkit.events import AnyEvent, OrderFilled, Signal
 from mmkit.journal import RecordedRun, RunRecord
 from mmkit.recorder import Recorder
 from mmkit.run.assembly import assemble
 from mmkit.run.replay import replay_received
+from mmkit.run.signals.known import Known
 from mmkit.settings import FillReports
 from mmkit.sim.latency_files import digest_of
 from mmkit.tape import NEVER
@@ -71,7 +72,7 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
     record = recorded.record
     end_ns = recorded.ended_ns()
     _check_files(record)
-    messages = recorded.messages()
+    messages, entries = recorded.messages(), recorded.entries()
     replayed = _Entries()
     session = assemble(
         config,
@@ -80,11 +81,12 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
         record.start_ns,
         FillReports.AFTER_DATA,
         watched=record.watched,
+        # What models said is taken from the journal, as market data is: they took the time they took.
+        signals=Known(one for one in entries if isinstance(one, Signal)),
     )
     began = time.perf_counter()
     stop_ns = NEVER if record.stop_ns is None else record.stop_ns
     replay_received(session, messages, stop_ns=stop_ns, end_ns=end_ns)
-    entries = recorded.entries()
     engine = session.engine
     return Parity(
         run_id=record.info.run_id,

@@ -1,13 +1,13 @@
 """One run's engine and venue, and the order in which things happen to them.
 
-At one instant: market data first, then what the venue reports, then what time alone brings. So a timer
+At one instant: market data first, then what the venue reports, then signals, then what time alone brings. So a timer
 never decides on less than had been received by its time, and a replay finds the same order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -15,9 +15,10 @@ from mmkit.commands import AnyCommand
 from mmkit.desk import Desk
 from mmkit.engine import Engine
 from mmkit.errors import RunError
-from mmkit.events import MAIN, AnyEvent
+from mmkit.events import MAIN, AnyEvent, Signal
 from mmkit.interfaces import ExecutionVenue
 from mmkit.recorder import Recorder, wanted
+from mmkit.report import SignalFigures
 from mmkit.settings import FillReports
 from mmkit.tape import LAST, NEVER, Row
 
@@ -29,6 +30,23 @@ class Market(NamedTuple):
     venue: ExecutionVenue
 
 
+class SignalFeed(Protocol):
+    """Where signals about the main market come from."""
+
+    @property
+    def figures(self) -> Mapping[str, SignalFigures]:
+        """What the report says of each."""
+
+    def on_message(self, message: Sequence[Row]) -> None:
+        """Take in one message of the main market, as it was received."""
+
+    def next_ns(self) -> int:
+        """Return when there is something to compute or to tell; `NEVER` if only market data can bring it."""
+
+    def take(self, now_ns: int) -> Sequence[Signal]:
+        """Compute what is due at `now_ns`, and return the signals that are known by then; each is returned once."""
+
+
 class Session:
     """Moves engines and venues through time. No I/O, no clock.
 
@@ -38,6 +56,7 @@ class Session:
         recorder: Is told of commands and events.
         fill_reports: What a report may overtake, and so how a tape is replayed.
         others: The other markets, if there are any; a `Desk` decides for all then.
+        signals: Where signals come from; `None` for a run without.
     """
 
     def __init__(
@@ -47,7 +66,10 @@ class Session:
         recorder: Recorder,
         fill_reports: FillReports = FillReports.PLAIN,
         others: Sequence[Market] = (),
+        signals: SignalFeed | None = None,
     ) -> None:
+        self.signals = signals
+        self._ended = False
         self.engine = engine
         self.venue = venue
         self.markets = {one.engine.market: one for one in (Market(engine, venue), *others)}
@@ -86,6 +108,8 @@ class Session:
             )
         self.advance(ts_local)
         engine, venue = self.markets[market]
+        if self.signals is not None and market == MAIN:
+            self.signals.on_message(message)
         venue.market(message, ts_local)
         # Of the rows of a depth message nobody is asked before the last.
         for row in message[engine.on_levels(message) :]:
@@ -106,14 +130,15 @@ class Session:
 
     def next_ns(self) -> int:
         """Return when something is next due; `NEVER` if only market data can bring it."""
-        return min(min(one.venue.next_ns(), one.engine.next_ns()) for one in self.markets.values())
+        due = min(min(one.venue.next_ns(), one.engine.next_ns()) for one in self.markets.values())
+        return due if self.signals is None else min(due, self.signals.next_ns())
 
     def venues_next_ns(self) -> int:
         """Return when a venue next has something to do or to tell."""
         return min(one.venue.next_ns() for one in self.markets.values())
 
     def step(self, now_ns: int) -> None:
-        """Let happen what is due at `now_ns`: reports of every venue first, then what time alone brings."""
+        """Let happen what is due at `now_ns`: reports of every venue, then signals, then what time alone brings."""
         for engine, venue in self.markets.values():
             if venue.next_ns() <= now_ns:
                 for event in venue.take(now_ns):
@@ -123,6 +148,11 @@ class Session:
                     self._note(told)
                     engine.on_event(told)
                     self.flush()
+        if self.signals is not None and not self._ended and self.signals.next_ns() <= now_ns:
+            for signal in self.signals.take(now_ns):
+                self._note(signal)
+                self.engine.on_signal(signal)
+                self.flush()
         for engine, _ in self.markets.values():
             if engine.next_ns() <= now_ns:
                 engine.wake(now_ns)
@@ -135,7 +165,8 @@ class Session:
         self.flush()
 
     def stop_asking(self) -> None:
-        """Leave the quotes as they are and decide nothing more: the data has ended."""
+        """Leave the quotes as they are, decide nothing more and tell no more signals: the data has ended."""
+        self._ended = True
         for engine, _ in self.markets.values():
             engine.stop_asking()
 

@@ -34,6 +34,7 @@ from mmkit.run.assembly import assemble, instruments_of, live_sources, section_o
 from mmkit.run.backtest import files_of, write_run
 from mmkit.run.messages import Messages, messages
 from mmkit.run.session import Session
+from mmkit.run.signals.live import Live, live_signals
 from mmkit.settings import FillReports
 from mmkit.sim.latency_files import refuse_recorded
 from mmkit.tape import NEVER, GapReason, Row
@@ -185,10 +186,18 @@ async def _trade(
         others={name: one for name, one in instruments.items() if name != MAIN},
     )
     journal = Journal(folder, market=True)
+    signals: Live | None = None
     try:
         notes = _Notes(journal, instruments, sent)
+        signals = live_signals(config, instruments[MAIN], clock, start_ns)
         session = assemble(
-            config, instruments, notes, start_ns, FillReports.AFTER_DATA, watched=sent.wanted
+            config,
+            instruments,
+            notes,
+            start_ns,
+            FillReports.AFTER_DATA,
+            watched=sent.wanted,
+            signals=signals,
         )
         live = LiveRun(run, session, clock, start_ns)
         record = RunRecord(info=run, start_ns=start_ns, watched=sent.wanted, files=files_of(config))
@@ -199,6 +208,8 @@ async def _trade(
         _log.info("%s", started)
         sent.say(start_ns, f"{started} mode={config.mode}")
         loop = _Loop(live, sources, journal, sent)
+        if signals is not None:
+            signals.ready = loop.schedule
         try:
             async with watcher(live) if watcher else contextlib.nullcontext():
                 failure, interrupted = await loop.run(duration_ns)
@@ -214,6 +225,7 @@ async def _trade(
             start_ns=start_ns,
             events=live.events,
             wall_s=wall_s,
+            signals=signals.figures if signals is not None else None,
         )
         sent.say(clock.now_ns(), _ended(report, failure, interrupted))
         if not journal.broken:
@@ -227,6 +239,8 @@ async def _trade(
                 journal.write("report.json", report_json(report) + b"\n")
     finally:
         journal.close()
+        if signals is not None:
+            signals.close()
     config.plugins.run_finished(run, report)
     return report, failure, interrupted
 
@@ -262,6 +276,7 @@ class _Loop:
         self._clock = live.clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER
+        self._ended = False
         self._failed: asyncio.Future[None] | None = None
         self.stop_ns: int | None = None
         self.end_ns: int | None = None
@@ -284,7 +299,7 @@ class _Loop:
         for number in signals:
             loop.add_signal_handler(number, interrupted.set)
         try:
-            self._schedule()
+            self.schedule()
             seconds = None if duration_ns is None else duration_ns / 1e9
             done, _ = await asyncio.wait(
                 waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
@@ -292,6 +307,7 @@ class _Loop:
             failure = self._failure(done)
             failure = await self._stop() or failure
         finally:
+            self._ended = True
             for number in signals:
                 loop.remove_signal_handler(number)
             if self._timer is not None:
@@ -322,7 +338,7 @@ class _Loop:
         self._journal.market(rows, number)
         self._session.receive(rows, market)
         self._tell_halts()
-        self._schedule()
+        self.schedule()
 
     def _tell_halts(self) -> None:
         halted = [name for name, engine in self._going.items() if engine.halted]
@@ -331,8 +347,10 @@ class _Loop:
             _log.warning("%s; nothing is quoted any more", words)
             self._sent.say(self._clock.now_ns(), words)
 
-    def _schedule(self) -> None:
+    def schedule(self) -> None:
         """See to it that the session is advanced when something is next due."""
+        if self._ended:
+            return
         due = self._session.next_ns()
         if due == self._timer_ns:
             return
@@ -348,7 +366,7 @@ class _Loop:
         try:
             self._session.advance(self._clock.now_ns())
             self._tell_halts()
-            self._schedule()
+            self.schedule()
         except Exception as error:  # noqa: BLE001 - handed to `run`, which ends the run with it
             if self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)
@@ -365,7 +383,7 @@ class _Loop:
             self._session.advance(now)
             self.stop_ns = now
             self._session.stop(now)
-            self._schedule()
+            self.schedule()
             deadline = asyncio.get_running_loop().time() + _ANSWERS_WAIT_S
             while not self._session.idle and asyncio.get_running_loop().time() < deadline:
                 await asyncio.sleep(0.005)

@@ -22,6 +22,7 @@ from mmkit.events import (
     OrderFilled,
     OrderRejected,
     Side,
+    Signal,
     WatchEvent,
 )
 from mmkit.instruments import ContractKind, Instrument
@@ -66,8 +67,8 @@ class Trail(Recorder):
         self._sells: set[tuple[str, int]] = set()
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
-        """Take in one command or event; what the market watch has to say is in no frame."""
-        if isinstance(entry, WatchEvent):
+        """Take in one command or event; what the market watch and the models have to say is in no frame."""
+        if isinstance(entry, WatchEvent | Signal):
             return
         value = {name: getattr(entry, name, 0) for name in _NAMES}
         value["what"], value["fee"], amount = _CODES[type(entry)], 0, 0.0
