@@ -43,5 +43,9 @@ def test_a_dry_run_on_the_sandbox_gives_back_its_latencies_and_says_what_a_queue
 
     # Eight seconds are too few by a half; it says so, with how many there were.
     assert fitted.status == 4
-    assert "orders of the run rested" in fitted.stderr
-    assert "30 is the least that can be fitted to" in fitted.stderr
+    few = (
+        "orders of the run rested" in fitted.stderr
+        and "30 is the least that can be fitted to" in fitted.stderr
+    )
+    # Of two streams the book's may tell of a trade before the trade's own does: that fill has no trade at its time.
+    assert few or "orders that were filled in the queue were so at a time" in fitted.stderr

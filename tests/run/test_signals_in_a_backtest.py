@@ -313,10 +313,10 @@ def test_a_card_that_does_not_say_how_the_model_is_fed_is_refused(tmp_path: Path
     card = (folder / "card.json").read_text()
     config = config_of(tmp_path, [signal(folder)])
     (folder / "card.json").write_text(card.replace('"sampling"', '"sampled"'))
-    with pytest.raises(DataError, match=r"'features' .* and 'sampling' .* were expected"):
+    with pytest.raises(DataError, match=r"the card of a model was expected; .*sampled"):
         ran(config, random_tape(7, 50))
     (folder / "card.json").write_text(card.replace('"spread",', '"age",', 1))
-    with pytest.raises(DataError, match="missing 'spread'"):
+    with pytest.raises(DataError, match="the input 'spread' is no feature of the card"):
         ran(config, random_tape(7, 50))
 
 
