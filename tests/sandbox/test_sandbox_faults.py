@@ -81,7 +81,7 @@ async def endured(scenario: Scenario, wires: dict[int, BinanceWire]) -> str:
         endpoints={"sandbox": url},
     )
     config = BinanceSourceConfig.model_validate(
-        {"endpoint": "sandbox", "silence": "1s", "snapshot_limit": 1000}
+        {"endpoint": "sandbox", "silence": "2s", "snapshot_limit": 1000}
     )
     source = BinanceSource(config, context)
     stream = source.stream()
