@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from mmkit.errors import FeedError
 from mmkit_binance.endpoints import LIMITS, Addresses, Route, kind_of, root_of, route_of, routes
+from mmkit_binance.inbox import Inbox
 from mmkit_binance.order import on_book
 from mmkit_binance.sockets import Connection, Item, Unheard, What
 from mmkit_binance.watch import BEHIND_S, Finding, Found, Watch
@@ -70,10 +70,7 @@ class Streams:
         self._lifetime_s, self._silence_s = lifetime_s, silence_s
         self._watch = Watch(silence_s, deliver_within_s, behind_s)
         self._look_s = min(1.0, silence_s / 4, deliver_within_s / 4, behind_s / 8)
-        # What waits is taken all at once: a queue's work for each message is more than reading it.
-        self._waiting: deque[Item] = deque()
-        self._taken: deque[Item] = deque()
-        self._arrived, self._room = asyncio.Event(), asyncio.Event()
+        self._inbox = Inbox(WAITING)
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._watching: asyncio.Task[None] | None = None
         self._numbers: dict[str, int] = {}
@@ -178,24 +175,14 @@ class Streams:
 
     async def put(self, item: Item) -> None:
         """Add to what happens, in order; return when there is room for more."""
-        waiting = self._waiting
-        waiting.append(item)
-        self._arrived.set()
-        if len(waiting) >= WAITING:
-            self._room.clear()
-            await self._room.wait()
+        if not self._inbox.add(item):
+            await self._inbox.emptied()
 
     def __aiter__(self) -> Streams:
         return self
 
     async def __anext__(self) -> Item:
-        while not self._taken:
-            if not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-            self._taken, self._waiting = self._waiting, deque()
-            self._room.set()
-        item = self._taken.popleft()
+        item = await self._inbox.take()
         what = item.what
         if what is What.MESSAGE:
             self.heard = asyncio.get_running_loop().time()
@@ -211,10 +198,7 @@ class Streams:
 
     def more(self, most: int) -> list[Item]:
         """Return messages that have arrived as well, after the one just taken and before anything else."""
-        items: list[Item] = []
-        taken = self._taken
-        while taken and len(items) < most and taken[0].what is What.MESSAGE:
-            items.append(taken.popleft())
+        items = self._inbox.more(most)
         for item in items:
             self._hear(item)
         return items
@@ -255,7 +239,7 @@ class Streams:
         while True:
             await asyncio.sleep(self._look_s)
             now = loop.time()
-            if len(self._waiting) >= WAITING:
+            if self._inbox.full:
                 continue  # nobody takes what there is: what has been heard is not known
             if self.closed:
                 self.heard = now  # a lost connection is told by itself

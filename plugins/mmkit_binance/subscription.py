@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmkit_binance.inbox import Inbox
 from mmkit_binance.sockets import Item, What
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ class Subscription:
     def __init__(self, groups: Groups, names: Sequence[str]) -> None:
         self._groups, self.names = groups, tuple(names)
         self.group: Group | None = None
-        # What waits is taken all at once: a queue's work for each message is more than reading it.
-        self._waiting: deque[Item] = deque()
-        self._taken: deque[Item] = deque()
-        self._arrived, self._room = asyncio.Event(), asyncio.Event()
-        self._overrun = False
+        self._inbox = Inbox(WAITING)
 
     @property
     def closed(self) -> bool:
@@ -55,12 +51,7 @@ class Subscription:
 
     def give(self, item: Item) -> bool:
         """Add to what happens, in order; return whether there is room for more."""
-        if self._overrun and item.what is What.MESSAGE:
-            return True  # it is lost, which has been told
-        waiting = self._waiting
-        waiting.append(item)
-        self._arrived.set()
-        return len(waiting) < WAITING
+        return self._inbox.add(item)
 
     async def room(self, within_s: float) -> None:
         """Return when what waits has been taken.
@@ -68,35 +59,21 @@ class Subscription:
         If that does not happen within `within_s` the messages are thrown away, and so are all until then;
         `What.OVERRUN` says so.
         """
-        self._room.clear()
         try:
             async with asyncio.timeout(within_s):
-                await self._room.wait()
+                await self._inbox.emptied()
         except TimeoutError:
-            self._overrun = True
-            kept = [item for item in self._waiting if item.what is not What.MESSAGE]
-            self._waiting = deque([*kept, Item(What.OVERRUN)])
+            self._inbox.throw_away()
 
     def __aiter__(self) -> Subscription:
         return self
 
     async def __anext__(self) -> Item:
-        while not self._taken:
-            if not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-            self._taken, self._waiting = self._waiting, deque()
-            self._overrun = False
-            self._room.set()
-        return self._taken.popleft()
+        return await self._inbox.take()
 
     def more(self, most: int) -> list[Item]:
         """Return messages that have arrived as well, after the one just taken and before anything else."""
-        items: list[Item] = []
-        taken = self._taken
-        while taken and len(items) < most and taken[0].what is What.MESSAGE:
-            items.append(taken.popleft())
-        return items
+        return self._inbox.more(most)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start `work`; a fault of ours in it ends the streams rather than silence them."""

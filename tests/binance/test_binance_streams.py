@@ -362,14 +362,15 @@ def test_a_pace_lets_so_many_pass_and_no_more() -> None:
     asyncio.run(inside())
 
 
-def test_what_the_venue_refuses_is_an_error() -> None:
-    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
-        async for request in socket:
-            answer = {"code": 2, "msg": "no such thing", "id": json.loads(request)["id"]}
-            await socket.send(json.dumps(answer))
+async def refuse(venue: Venue, socket: ServerConnection, number: int) -> None:
+    async for request in socket:
+        answer = {"code": 2, "msg": "no such thing", "id": json.loads(request)["id"]}
+        await socket.send(json.dumps(answer))
 
+
+def test_what_the_venue_refuses_is_an_error() -> None:
     async def inside() -> None:
-        async with Venue(script).open() as venue:
+        async with Venue(refuse).open() as venue:
             at = addresses("binance", "spot", "sandbox", {}, url=venue.url, rest_url=venue.rest_url)
             async with Streams(at, "spot", ["btcusdt@depth"]) as streams:
                 await take(streams, lambda items: What.OPENED in whats(items))
@@ -380,13 +381,8 @@ def test_what_the_venue_refuses_is_an_error() -> None:
 
 
 def test_what_the_venue_refuses_of_streams_that_the_address_cannot_hold_is_told() -> None:
-    async def script(venue: Venue, socket: ServerConnection, number: int) -> None:
-        async for request in socket:
-            answer = {"code": 2, "msg": "no such thing", "id": json.loads(request)["id"]}
-            await socket.send(json.dumps(answer))
-
     async def inside() -> None:
-        async with Venue(script).open() as venue:
+        async with Venue(refuse).open() as venue:
             at = addresses("binance", "spot", "sandbox", {}, url=venue.url, rest_url=venue.rest_url)
             names = [f"nothing{number:04d}usdt@trade" for number in range(300)]
             async with Streams(at, "spot", names) as streams:
