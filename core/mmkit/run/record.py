@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +14,7 @@ from mmkit.clock import Clock, SystemClock
 from mmkit.errors import MmkitError
 from mmkit.run.assembly import services, told_of
 from mmkit.run.record_market import RecordedMarket
+from mmkit.run.stopping import on_stop
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -174,19 +175,15 @@ class _Loop:
         jobs = [one.run(opening, self._look) for one in self._live.markets.values()]
         jobs += [self._flush(), self._ask_snapshots()]
         tasks = [loop.create_task(self._guard(job)) for job in jobs]
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for number in signals:
-            loop.add_signal_handler(number, self._end, _INTERRUPTED)
-        try:
-            seconds = None if duration_ns is None else duration_ns / 1e9
-            await asyncio.wait([self._ended], timeout=seconds)
-            self._end("time was up")
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for number in signals:
-                loop.remove_signal_handler(number)
+        with on_stop(partial(self._end, _INTERRUPTED)):
+            try:
+                seconds = None if duration_ns is None else duration_ns / 1e9
+                await asyncio.wait([self._ended], timeout=seconds)
+                self._end("time was up")
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         error = self._ended.exception()
         if error is not None and not isinstance(error, MmkitError):
             raise error

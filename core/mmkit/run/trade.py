@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -35,6 +34,7 @@ from mmkit.run.backtest import files_of, write_run
 from mmkit.run.messages import Messages, messages
 from mmkit.run.session import Session
 from mmkit.run.signals.live import Live, live_signals
+from mmkit.run.stopping import on_stop
 from mmkit.settings import FillReports
 from mmkit.sim.latency_files import refuse_recorded
 from mmkit.tape import NEVER, GapReason, Row
@@ -295,21 +295,17 @@ class _Loop:
             loop.create_task(interrupted.wait(), name="signal"),
         }
         waiting: set[asyncio.Future[None]] = {*tasks, self._failed}  # type: ignore[arg-type]
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for number in signals:
-            loop.add_signal_handler(number, interrupted.set)
         try:
-            self.schedule()
-            seconds = None if duration_ns is None else duration_ns / 1e9
-            done, _ = await asyncio.wait(
-                waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            failure = self._failure(done)
-            failure = await self._stop() or failure
+            with on_stop(interrupted.set):
+                self.schedule()
+                seconds = None if duration_ns is None else duration_ns / 1e9
+                done, _ = await asyncio.wait(
+                    waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                failure = self._failure(done)
+                failure = await self._stop() or failure
         finally:
             self._ended = True
-            for number in signals:
-                loop.remove_signal_handler(number)
             if self._timer is not None:
                 self._timer.cancel()
             for task in tasks:

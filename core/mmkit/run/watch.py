@@ -25,6 +25,7 @@ from mmkit.run.assembly import data_source, instruments_of, live_sources, told_o
 from mmkit.run.backtest import load_tape
 from mmkit.run.messages import messages
 from mmkit.run.replay import Tapes
+from mmkit.run.stopping import on_stop
 from mmkit.tape import KIND, GapReason, Kind, Row, Tape
 from mmkit.watch import Statistics, Watch, WatchEvent
 from mmkit.watch.told import figures
@@ -304,17 +305,13 @@ class _Loop:
             loop.create_task(self._pass_time(), name="time"),
             loop.create_task(interrupted.wait(), name="signal"),
         }
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for number in signals:
-            loop.add_signal_handler(number, interrupted.set)
         try:
-            seconds = None if duration_ns is None else duration_ns / 1e9
-            done, _ = await asyncio.wait(
-                tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
+            with on_stop(interrupted.set):
+                seconds = None if duration_ns is None else duration_ns / 1e9
+                done, _ = await asyncio.wait(
+                    tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
         finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
