@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,7 +18,7 @@ from mmkit.errors import DataError
 from mmkit.features import Features
 from mmkit.instruments import Instrument
 from mmkit.interfaces import ModelContext, SignalModel
-from mmkit.learning.card import CARD
+from mmkit.learning.card import CARD, Card, read_card
 from mmkit.report import SignalFigures
 from mmkit.units import format_duration
 
@@ -32,20 +31,6 @@ Floats = npt.NDArray[np.float64]
 
 _SURE = 1e-3
 """How far from 1 the sum of three probabilities may be; models of single precision are off by 1e-6."""
-
-
-class _Sampled(msgspec.Struct):
-    """What a run needs to know of a card, besides what the model knows by itself.
-
-    Attributes:
-        features: The list of features as it was written.
-        sampling: ``update``, or a grid in ns.
-        instrument: What it was trained on, in words.
-    """
-
-    features: list[Any]
-    sampling: int | str
-    instrument: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +69,7 @@ def load(chosen: ChosenSignal, instrument: Instrument) -> Loaded:
     folder = Path(section.model)
     model = cast(SignalModel, chosen.model.build(ModelContext(folder)))
     path = folder / CARD
-    card, digest = _card(path)
+    card, digest = _card(folder)
     grid = None if card.sampling == "update" else cast(int, card.sampling)
     features = Features(card.features, instrument, f"{path}: features")
     try:
@@ -118,28 +103,24 @@ def load(chosen: ChosenSignal, instrument: Instrument) -> Loaded:
     )
 
 
-def _card(path: Path) -> tuple[_Sampled, str]:
-    """Return what the card asks for, and its SHA-256."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
+def _card(folder: Path) -> tuple[Card, str]:
+    """Return the card, and its SHA-256.
+
+    Raises:
+        DataError: if it does not say how the model is fed; or as `read_card`.
+    """
+    card, path = read_card(folder), folder / CARD
+    if not card.features or card.sampling is None:
         raise DataError(
-            f"{path}: the card of a saved model was expected; cannot be read: {error.strerror}; train one, or name its "
-            "folder"
-        ) from error
-    try:
-        card = msgspec.json.decode(raw, type=_Sampled)
-    except msgspec.MsgspecError as error:
-        raise DataError(
-            f"{path}: 'features' (a list) and 'sampling' (a grid in ns, or \"update\") were expected; found something "
-            f"else ({error}); a run has to know how the model is fed, so train it again"
-        ) from error
+            f"{path}: 'features' (a list) and 'sampling' (a grid in ns, or \"update\") were expected; found none; a "
+            "run has to know how the model is fed, so train it again"
+        )
     if card.sampling != "update" and not (isinstance(card.sampling, int) and card.sampling > 0):
         raise DataError(
             f"{path}: 'sampling': a grid of more than 0 ns, or \"update\", was expected; found {card.sampling!r}; train "
             "the model again"
         )
-    return card, hashlib.sha256(raw).hexdigest()
+    return card, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _every(said: int | str | None, grid: int | None, what: str) -> int | None:
