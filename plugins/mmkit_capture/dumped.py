@@ -115,7 +115,4 @@ async def build(
         stats.clock_offset_ns = [offset]
         columns.delay(0, len(columns), offset, 0)
         note(stats, told, set(by_kind))
-        tape = columns.tape(stats)
-        if not columns.on_disk:
-            kept.keep(tape, place)
-    return tape
+        return kept.made(columns, stats, place)

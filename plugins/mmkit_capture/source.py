@@ -139,10 +139,7 @@ class CaptureSource(DataSource):
         built = await self._build(instrument, paths, place)
         with closing(built.columns) as columns:
             self._finish(built, instrument, paths)
-            tape = columns.tape(built.stats)
-            if not columns.on_disk:
-                kept.keep(tape, place)
-        return tape
+            return kept.made(columns, built.stats, place)
 
     async def _build(self, instrument: Instrument, paths: Sequence[Path], place: Path) -> Built:
         if sum(map(_text_size, paths)) >= WORTH_IT:

@@ -47,9 +47,7 @@ async def build(
             raise _no_rows(files, chains)
         _offset(clock_offset, chains, columns, stats)
         _note(files, chains, stats)
-        tape = columns.tape(stats)
-        if not columns.on_disk:
-            kept.keep(tape, place)
+        tape = kept.made(columns, stats, place)
     _log.info(
         "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
     )

@@ -273,9 +273,7 @@ class TardisSource(DataSource):
             offset = configured if isinstance(configured, int) else max(0, -nearest)
             stats.clock_offset_ns = [offset]
             columns.delay(0, len(columns), offset, 0)
-            tape = columns.tape(stats)
-            if not columns.on_disk:
-                kept.keep(tape, place)
+            tape = kept.made(columns, stats, place)
         _log.info(
             "tape built rows=%d seconds=%.1f path=%s", len(tape), time.perf_counter() - begun, place
         )

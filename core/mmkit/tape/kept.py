@@ -11,6 +11,8 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from mmkit.errors import CaptureError, DataError
+from mmkit.tape.columns import Columns
+from mmkit.tape.rows import FeedStats
 from mmkit.tape.tape import Tape
 
 _log = logging.getLogger("mmkit.tape")
@@ -85,6 +87,18 @@ def building(path: Path) -> Iterator[None]:
             f"{path}: a tape too long to be kept in memory cannot be written: {error.strerror}; "
             "make room there, or give 'data.paths' fewer files"
         ) from error
+
+
+def made(columns: Columns, stats: FeedStats, path: Path) -> Tape:
+    """Return the tape of all rows of `columns`, which are for `path`; it is kept there.
+
+    Raises:
+        OSError: as `Columns.tape`.
+    """
+    tape = columns.tape(stats)
+    if not columns.on_disk:
+        keep(tape, path)
+    return tape
 
 
 def keep(tape: Tape, path: Path) -> None:
