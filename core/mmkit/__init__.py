@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmkit.advisors import Advisor, AdvisorContext, Consulted, Facts, Inquiry
     from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
     from mmkit.events import Side
     from mmkit.hookspecs import hookimpl
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Advisor": "advisors",
+    "AdvisorContext": "advisors",
+    "Consulted": "advisors",
+    "Facts": "advisors",
+    "Inquiry": "advisors",
     "CancelOrder": "commands",
     "SubmitOrder": "commands",
     "TimeInForce": "commands",
@@ -89,8 +95,11 @@ _HOME = {
 
 __all__ = [
     "NO_QUOTES",
+    "Advisor",
+    "AdvisorContext",
     "Backtest",
     "CancelOrder",
+    "Consulted",
     "Context",
     "ContractKind",
     "DataSource",
@@ -98,6 +107,8 @@ __all__ = [
     "Duration",
     "Exact",
     "ExecutionVenue",
+    "Facts",
+    "Inquiry",
     "Instrument",
     "InstrumentSpec",
     "MarketView",

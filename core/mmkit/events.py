@@ -14,6 +14,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from mmkit.answers import AdvisorCall, AnyAnswer
+
 MAIN = "main"
 """Name of the market of ``instrument``, beside those of ``markets``."""
 
@@ -145,6 +147,33 @@ class Signal(Event, frozen=True, kw_only=True, tag=True):
     flat: float
     up: float
     expires_ns: int
+
+
+class Advice(Event, frozen=True, kw_only=True, tag=True):
+    """What came of one question to a language model.
+
+    It was asked at ``ts_exchange``, by the run's clock, and known at ``ts_local``; from then on it holds until
+    ``expires_ns``, if there is an answer. Without one it changes nothing: the advice before it holds as long as it did.
+
+    Attributes:
+        name: Which advisor, by ``advisors[].as``.
+        question: What was asked.
+        answer: What it says, within bounds; `None` if there is no advice.
+        refused: Why there is none; empty if there is.
+        expires_ns: From this time on it is not shown any more, ns since the epoch.
+        prompt_sha256: Of what was sent.
+        text: The last answer as it came, cut.
+        calls: Every request that was made for it.
+    """
+
+    name: str
+    question: str
+    answer: AnyAnswer | None
+    refused: str
+    expires_ns: int
+    prompt_sha256: str
+    text: str
+    calls: tuple[AdvisorCall, ...]
 
 
 # --- what the market watch has to say -------------------------------------------------------------
@@ -303,7 +332,7 @@ VenueEvent: TypeAlias = OrderEvent | FundingPaid
 AnyAlert: TypeAlias = PriceAnomaly | LargeTrade | HighVolatility | OneSidedTrades | StrongFlow
 WatchEvent: TypeAlias = Statistics | AnyAlert
 """What a `mmkit.watch.Watch` has to say."""
-AnyEvent: TypeAlias = VenueEvent | FeedLost | FeedRestored | Signal | WatchEvent
+AnyEvent: TypeAlias = VenueEvent | FeedLost | FeedRestored | Signal | Advice | WatchEvent
 ALERTS: tuple[type[AnyAlert], ...] = (
     PriceAnomaly,
     LargeTrade,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import click
 
     from mmkit.interfaces import (
+        Advisor,
         DataSource,
         ExecutionVenue,
         Provider,
@@ -93,6 +94,15 @@ def register_signal_trainers() -> Iterable[Provider[Any, SignalTrainer]]:
 
     A trainer has the name of the signal model that reads what it saves. It is apart from it because training
     may need libraries that trading does not, and has another config.
+    """
+    return ()
+
+
+@hookspec
+def register_advisors() -> Iterable[Provider[Any, Advisor]]:
+    """Offer advisors, chosen in YAML by ``advisors[].plugin``.
+
+    Each is built with a `mmkit.interfaces.AdvisorContext`.
     """
     return ()
 

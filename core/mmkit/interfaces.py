@@ -24,6 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from mmkit.advisors import Advisor as Advisor  # noqa: PLC0414 - handed on
+from mmkit.advisors import AdvisorContext as AdvisorContext  # noqa: PLC0414 - handed on
+from mmkit.advisors import Consulted as Consulted  # noqa: PLC0414 - handed on
+from mmkit.advisors import Facts as Facts  # noqa: PLC0414 - handed on
+from mmkit.advisors import Inquiry as Inquiry  # noqa: PLC0414 - handed on
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import StrategyError, UnknownMarket, UnknownSignal, UsageError

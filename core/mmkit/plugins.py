@@ -38,6 +38,7 @@ Kind: TypeAlias = Literal[
     "service",
     "signal model",
     "signal trainer",
+    "advisor",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _HOOKS: dict[Kind, str] = {
@@ -49,6 +50,7 @@ _HOOKS: dict[Kind, str] = {
     "service": "register_services",
     "signal model": "register_signal_models",
     "signal trainer": "register_signal_trainers",
+    "advisor": "register_advisors",
 }
 _RUN_HOOKS = ("run_started", "run_finished")
 
