@@ -245,8 +245,8 @@ class AccountClient(ABC):
         """Put an order on the book; return the venue's record of it."""
 
     @abstractmethod
-    async def cancel(self, client_id: str) -> None:
-        """Take an order off the book."""
+    async def cancel(self, client_id: str) -> OrderRecord | None:
+        """Take an order off the book; return the venue's record of it, `None` if its answer does not hold one."""
 
     @abstractmethod
     async def cancel_all(self) -> None:
