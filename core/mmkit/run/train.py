@@ -126,6 +126,8 @@ def train(
     sampled = sample(load_tape(config), asked.features, config.learning.sampling)
     _log_unknown(sampled)
     courses = {name: folds_of(sampled, rule, asked.settings, name) for name, rule in rules.items()}
+    # What the trainer refuses, such as a GPU that is not there, is refused before a folder is made.
+    asked.trainer.build(TrainingContext(sampled.samples.names, asked.settings.window))
     _make(folders.values(), resume=resume)
     training = _Training(config, asked, sampled, resume, progress, stop)
     reports: list[HorizonReport] = []
