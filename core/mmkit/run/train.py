@@ -35,6 +35,7 @@ from mmkit.model_folder import write_whole
 from mmkit.plugins import build
 from mmkit.report import value_json
 from mmkit.run.backtest import load_tape
+from mmkit.run.data_told import data_told
 from mmkit.run.folds import PARTS, Fold, folds_of
 from mmkit.run.sampled import Sampled, sample
 from mmkit.run.verdict import (
@@ -158,6 +159,7 @@ class _Training:
         self._config, self._asked, self._sampled = config, asked, sampled
         self._resume, self._progress, self._stop = resume, progress, stop
         self._fee, self._latency_ns = costs(config)
+        self._data = data_told(config)
         self._window = asked.settings.window
         self._began = False
         self._warnings: list[str] = []
@@ -338,6 +340,7 @@ class _Training:
         card = {
             "mmkit": __version__,
             "instrument": instrument_in_words(self._sampled),
+            "data": self._data,
             "sampling": self._config.learning.sampling.told,
             "features": features,
             "labels": fold.rule,
