@@ -42,7 +42,9 @@ def test_it_ends_with_all_its_figures() -> None:
         "lightgbm_p99_cpu_us",
         "lightgbm_vs_predict",
         "epoch_s",
+        "epoch_cpu_s",
         "epoch_vs_torch",
+        "epoch_cpu_vs_torch",
     }
     assert all(figure > 0 for figure in figures.values())
     assert sum("level 1" in line for line in table) == 2
