@@ -47,12 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--messages", type=_count, default=usual.messages, help="that are streamed, at most"
     )
+    parser.add_argument("--repeats", type=_count, default=usual.repeats, help="of each batch")
     parser.add_argument(
         "--calls", type=_count, default=usual.calls, help="predictions of each candidate"
     )
     parser.add_argument("--windows", type=_count, default=usual.windows, help="of an epoch")
     asked = parser.parse_args(arguments)
-    sizes = Sizes(asked.messages, asked.calls, asked.windows)
+    sizes = Sizes(asked.messages, asked.repeats, asked.calls, asked.windows)
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} processors, {platform.machine()}, load "
         f"{os.getloadavg()[0]:.1f}"

@@ -88,12 +88,12 @@ def features(sizes: Sizes) -> Part:
                 streamed = _stream(columns, messages[: sizes.messages])
                 each = np.unique(np.array([message[-1][1] for message in messages], np.int64))
                 grid = np.arange(tape.ts_local[0], tape.ts_local[-1], 100_000_000)
-                wall, cpu = _batch(columns, tape, each)
+                wall, cpu = _batch(columns, tape, each, sizes.repeats)
                 lines.append(
                     f"{capture[0]:16}{title:15}"
                     + "".join(f"{us:7.2f}" for us in streamed[:4])
                     + f"{streamed.few:8.2f}{streamed.cpu:12.2f}{wall / 1e6:14.1f}{cpu / 1e6:8.1f}"
-                    f"{_batch(columns, tape, grid)[0] / 1e6:8.1f}"
+                    f"{_batch(columns, tape, grid, sizes.repeats)[0] / 1e6:8.1f}"
                 )
                 figures.setdefault("feature_us", round(streamed.median, 3))
                 figures.setdefault("feature_cpu_us", round(streamed.cpu, 3))
@@ -193,11 +193,13 @@ def _stream_at_once(columns: Features, messages: list[list[Row]]) -> float:
     return (time.thread_time() - begun) / len(messages) * 1e6
 
 
-def _batch(columns: Features, tape: Tape, at: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Return rows a second of the clock on the wall, and of the processor; medians of five."""
+def _batch(
+    columns: Features, tape: Tape, at: npt.NDArray[np.int64], repeats: int
+) -> tuple[float, float]:
+    """Return rows a second of the clock on the wall, and of the processor, in the middle."""
     columns.compute(tape, at[:1])  # compiled, and loaded
     wall, cpu = [], []
-    for _ in range(5):
+    for _ in range(repeats):
         begun, used = time.perf_counter(), time.thread_time()
         columns.compute(tape, at)
         cpu.append(time.thread_time() - used)

@@ -11,11 +11,13 @@ class Sizes:
 
     Attributes:
         messages: That are streamed, at most.
+        repeats: Of each batch.
         calls: Predictions of each candidate.
         windows: Of an epoch.
     """
 
     messages: int = 100_000
+    repeats: int = 5
     calls: int = 20_000
     windows: int = 20_000
 
