@@ -141,13 +141,12 @@ class TrainingSet:
     windows: Floats
     labels: Labels
 
-    def check(self, context: TrainingContext, what: str, *, missing: bool = False) -> None:
+    def check(self, context: TrainingContext, what: str) -> None:
         """Refuse what cannot be learned from.
 
         Args:
             context: The columns and the length that windows must have.
             what: Which split it is, such as ``training``.
-            missing: Whether NaN may stand for what is not known.
 
         Raises:
             DataError: if it is empty, has another shape, NaN or infinite values, a label that is no class, or
@@ -165,7 +164,7 @@ class TrainingSet:
                 "a shorter window or a shorter horizon"
             )
         for start in range(0, n, _CHUNK):
-            bad_value(self.windows[start : start + _CHUNK], context.names, what, start, missing)
+            bad_value(self.windows[start : start + _CHUNK], context.names, what, start)
         outside = np.flatnonzero((self.labels < 0) | (self.labels > 2))
         if outside.size:
             raise DataError(
@@ -288,9 +287,7 @@ def check_windows(windows: Floats, length: int, names: Sequence[str]) -> None:
         check_window(np.empty(windows.shape[1:]), length, names)
 
 
-def bad_value(
-    windows: Floats, names: Sequence[str], what: str, first: int = 0, missing: bool = False
-) -> None:
+def bad_value(windows: Floats, names: Sequence[str], what: str, first: int = 0) -> None:
     """Refuse NaN and infinite values.
 
     Args:
@@ -298,12 +295,11 @@ def bad_value(
         names: Of the features.
         what: Whose windows they are.
         first: The number of the first window.
-        missing: Whether NaN may be.
 
     Raises:
         DataError: names the first value's window, sample and feature, and how many there are.
     """
-    bad = np.isinf(windows) if missing else ~np.isfinite(windows)
+    bad = ~np.isfinite(windows)
     if not bad.any():
         return
     number, sample, column = (int(place) for place in np.argwhere(bad)[0])
@@ -318,13 +314,11 @@ def bad_value(
 _CHUNK = 65_536
 
 
-def check_splits(
-    train: TrainingSet, valid: TrainingSet, context: TrainingContext, *, missing: bool = False
-) -> None:
+def check_splits(train: TrainingSet, valid: TrainingSet, context: TrainingContext) -> None:
     """Refuse splits that cannot be used.
 
     Raises:
         DataError: as `TrainingSet.check`.
     """
     for what, data in (("training", train), ("validation", valid)):
-        data.check(context, what, missing=missing)
+        data.check(context, what)

@@ -41,9 +41,6 @@ class LightgbmTraining(PluginConfig):
     lags: tuple[int, ...] | Literal["all"] = Field(
         (0,), description="Samples of the window that the trees see, 0 is the last; 'all' is each."
     )
-    missing: Literal["refuse", "learn"] = Field(
-        "refuse", description="Whether NaN is a mistake, or a value to learn from."
-    )
     threads: int = Field(1, ge=1, description="More are quicker, and may give another file.")
 
 
@@ -81,7 +78,7 @@ class LightgbmTrainer(SignalTrainer):
             raise UsageError(
                 "'lightgbm' trains in one go and keeps nothing to resume from; leave out --resume"
             )
-        check_splits(train, valid, self._context, missing=config.missing == "learn")
+        check_splits(train, valid, self._context)
         names = input_names(self._context.names, self._lags)
         counts = np.bincount(train.labels, minlength=3)
         balanced = len(train.labels) / (3 * counts)
@@ -119,7 +116,8 @@ class LightgbmTrainer(SignalTrainer):
             "bagging_fraction": config.bagging_fraction,
             "bagging_freq": 1 if config.bagging_fraction < 1 else 0,
             "max_bin": config.max_bin,
-            "use_missing": config.missing == "learn",
+            # Windows have no NaN in them; without it, none of the trees has a rule for one.
+            "use_missing": False,
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,

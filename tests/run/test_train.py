@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from signal_market import FEATURES, START, STEP, blind, configuration, tape
 from mmkit.config import draft_plain
 from mmkit.config.learning import Sampling
 from mmkit.learning import LabelRule, read_card
+from mmkit.run.data_told import data_told
 from mmkit.run.sampled import sample
 from mmkit.run.signals_eval import predictions
 from mmkit.tape import Tape
@@ -104,6 +106,7 @@ def test_the_card_is_whole(trained: tuple[Path, dict[str, Any]]) -> None:
     assert card.metrics["macro_f1"] == report["horizons"][0]["evaluation"]["macro_f1"]
     assert card.seed == 1
     assert set(card.libraries) == {"lightgbm", "numpy"}
+    assert card.data == {"day.tape": sha256((folder / "day.tape").read_bytes()).hexdigest()}
 
 
 def test_a_model_is_judged_on_another_day_as_on_its_own(
@@ -396,3 +399,15 @@ def test_a_configuration_that_only_trains_is_sound_without_a_strategy(tmp_path: 
     assert again.labels.rules() == {"1": LabelRule(horizon=1, threshold_bps=0.0)}
     assert [spec.column for spec in again.features or ()][2] == "imbalance_2"
     assert mmkit("backtest", "-c", config, cwd=tmp_path).status == 3
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders_and_no_more(tmp_path: Path) -> None:
+    paths = [tmp_path / "captures" / day_name / "btc.gz" for day_name in ("monday", "tuesday")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(path.parent.name.encode())
+    plain = json.loads(configuration(tmp_path, tape(50, 1)).read_text())
+    plain["data"] = {"plugin": "capture", "paths": [str(path) for path in paths]}
+    assert data_told(draft_plain({**plain, "strategy": STRATEGY}).config()) == {
+        f"{name}/btc.gz": sha256(name.encode()).hexdigest() for name in ("monday", "tuesday")
+    }

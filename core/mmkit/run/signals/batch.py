@@ -11,6 +11,7 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from mmkit.discovery import reason_of
+from mmkit.errors import DataError
 from mmkit.events import MAIN, Signal
 from mmkit.learning.samples import update_times
 from mmkit.learning.windows import windows
@@ -177,8 +178,20 @@ def signals_over(config: Config, tapes: Tapes) -> Callable[[], SignalFeed | None
     if not config.signals:
         return lambda: None
     tape = tapes[MAIN]
-    batches = [predict(load(one, tape.instrument), tape) for one in config.signals]
+    batches = [_some(load(one, tape.instrument), tape) for one in config.signals]
     return lambda: feed(batches)
+
+
+def _some(loaded: Loaded, tape: Tape) -> Batch:
+    """Return what a model says over a tape, and refuse one that cannot be asked at all."""
+    batch, window = predict(loaded, tape), loaded.model.window
+    if not (len(batch.ts) or batch.figures.failed or batch.figures.late):
+        raise DataError(
+            f"signal '{loaded.name}': {window} samples in which every feature is known, without a gap between them, were "
+            f"expected, the window of its model; found none such among {batch.figures.unknown:,} samples; use more data, "
+            "a model with a shorter window or shorter windows of the features, or take the signal out"
+        )
+    return batch
 
 
 def feed(batches: list[Batch]) -> Known:
