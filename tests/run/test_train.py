@@ -211,7 +211,7 @@ def test_each_horizon_has_its_model_and_all_are_judged_together(tmp_path: Path) 
 
 LSTM: dict[str, Any] = {
     "plugin": "lstm", "window": 4, "folds": 1, "lstm": [8], "dense": [], "epochs": 6, "patience": 6, "threads": 1,
-    "device": "cpu", "test": 0.4, "batch": 64, "learning_rate": 0.01,
+    "device": "cpu", "test": 0.4, "batch": 64, "learning_rate": 0.003,
 }  # fmt: skip
 
 
@@ -401,7 +401,7 @@ def deeplob(folder: Path, market: Tape, **more: Any) -> Path:
         "folds": 1,
         "window": 2,
         "epochs": 4,
-        "learning_rate": 0.01,
+        "learning_rate": 0.003,
         "batch": 16,
         "threads": 1,
         **more,
@@ -411,7 +411,7 @@ def deeplob(folder: Path, market: Tape, **more: Any) -> Path:
 
 
 def test_deeplob_learns_from_levels_what_the_plain_rule_cannot_see(tmp_path: Path) -> None:
-    config = deeplob(tmp_path, tape(3_000, 1), test=0.3, stride=2)
+    config = deeplob(tmp_path, tape(2_000, 1), test=0.3, stride=2)
     ended = mmkit("train", "-c", config, "--json", cwd=tmp_path)
     assert ended.status == 0, ended.stderr
     assert tuple(ended.json["features"]) == level_names(2)
