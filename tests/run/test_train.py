@@ -211,7 +211,7 @@ def test_each_horizon_has_its_model_and_all_are_judged_together(tmp_path: Path) 
 
 LSTM: dict[str, Any] = {
     "plugin": "lstm", "window": 4, "folds": 1, "lstm": [8], "dense": [], "epochs": 6, "patience": 6, "threads": 1,
-    "device": "cpu", "test": 0.4, "batch": 64, "learning_rate": 0.003,
+    "device": "cpu", "test": 0.4, "batch": 64, "learning_rate": 0.01,
 }  # fmt: skip
 
 
