@@ -58,7 +58,7 @@ class DeepLob(nn.Module):
         self.lstm = nn.LSTM(192, 64, batch_first=True)
         self.dense = nn.Linear(64, 3)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
                 # With torch's own the signal fades in so deep a stack, and for long nothing is learned (He et al. 2015).
                 nn.init.kaiming_normal_(module.weight, 0.01)
                 nn.init.zeros_(module.bias)
