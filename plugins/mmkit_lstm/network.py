@@ -57,6 +57,11 @@ class DeepLob(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.lstm = nn.LSTM(192, 64, batch_first=True)
         self.dense = nn.Linear(64, 3)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                # With torch's own the signal fades in so deep a stack, and for long nothing is learned (He et al. 2015).
+                nn.init.kaiming_normal_(module.weight, 0.01)
+                nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape ``(n, 3)``, of scaled windows, float32, shape ``(n, window, features)``."""

@@ -25,8 +25,8 @@ from mmkit_lstm.network import DeepLob, Lstm, Scaled
 from mmkit_lstm.saved import GRAPH, TENSORS, VERSION, Head, pack
 from mmkit_lstm.settings import LstmTraining
 
-_AT_ONCE = 2048
-"""Windows that are judged together."""
+_AT_ONCE = 256
+"""Windows that are judged together: few enough for the caches of a CPU."""
 
 
 class LstmTrainer(SignalTrainer):

@@ -128,6 +128,10 @@ def test_windows_over_one_span_take_no_memory() -> None:
     every = windows_at(values, window_ends(np.zeros(1_000, np.int64), 30), 30)
     assert np.shares_memory(every, values)
     assert every.shape == (971, 30, 2)
+    some = windows_at(values, np.arange(40, 1_000, 7), 30)
+    assert np.shares_memory(some, values)
+    assert np.array_equal(some, every[11::7])
+    assert np.array_equal(windows_at(values, np.array([40, 47, 55]), 30), every[[11, 18, 26]])
 
 
 def test_sequences_shorter_than_the_window_are_refused() -> None:

@@ -20,9 +20,11 @@ from processes import start
 from signal_market import FEATURES, START, STEP, blind, configuration, tape
 
 from mmkit.config import draft_plain
-from mmkit.config.learning import Sampling
+from mmkit.config.learning import Sampling, TrainingSection
+from mmkit.features import level_names
 from mmkit.learning import LabelRule, read_card
 from mmkit.run.data_told import data_told
+from mmkit.run.folds import folds_of
 from mmkit.run.sampled import sample
 from mmkit.run.signals_eval import predictions
 from mmkit.tape import Tape
@@ -385,6 +387,74 @@ def test_a_model_that_is_damaged_or_of_another_version_is_refused(
         ended = mmkit("signals", "eval", model, "-c", config, cwd=tmp_path)
         assert ended.status == 4, (damage, ended.stderr)
         assert words in ended.stderr
+
+
+LEVELS = [{"name": "levels", "levels": 2}]
+
+
+def deeplob(folder: Path, market: Tape, **more: Any) -> Path:
+    """Write a configuration that trains DeepLOB on two levels; return it."""
+    path = configuration(folder, market)
+    plain = json.loads(path.read_text())
+    plain["features"] = more.pop("features", LEVELS)
+    plain["training"] = {
+        "plugin": "lstm",
+        "network": "deeplob",
+        "out": str(folder / "model"),
+        "folds": 1,
+        "window": 2,
+        "epochs": 4,
+        "learning_rate": 0.003,
+        "batch": 16,
+        "threads": 1,
+        **more,
+    }
+    path.write_text(json.dumps(plain))
+    return path
+
+
+def test_deeplob_learns_from_levels_what_the_plain_rule_cannot_see(tmp_path: Path) -> None:
+    config = deeplob(tmp_path, tape(2_000, 1), test=0.3, stride=2)
+    ended = mmkit("train", "-c", config, "--json", cwd=tmp_path)
+    assert ended.status == 0, ended.stderr
+    assert tuple(ended.json["features"]) == level_names(2)
+    (one,) = ended.json["horizons"]
+    assert one["evaluation"]["against_rule"]["difference"]["low"] > 0.1
+    assert ended.json["warnings"] == []
+    again = mmkit("signals", "eval", tmp_path / "model", "-c", config, "--json", cwd=tmp_path)
+    assert again.status == 0, again.stderr
+    (judged,) = again.json["horizons"]
+    assert judged["evaluation"]["against_rule"]["difference"]["low"] > 0.1
+
+
+def test_deeplob_given_other_features_is_refused_by_name(tmp_path: Path) -> None:
+    config = deeplob(tmp_path, tape(600, 1), features=[*LEVELS, "spread"])
+    ended = mmkit("train", "-c", config, cwd=tmp_path)
+    assert ended.status == 2
+    assert "found 9 features that differ: unknown 'spread'; missing 'ask_price_3'" in ended.stderr
+
+
+def test_a_stride_takes_every_nth_sample_to_learn_from_and_each_to_be_tested_on(
+    tmp_path: Path,
+) -> None:
+    sampled = sample(tape(900, 1), FEATURES, Sampling())
+    rule = LabelRule(horizon=1, threshold_bps=0.0)
+    every, third = (
+        folds_of(sampled, rule, TrainingSection(out="x", folds=2, window=3, stride=n), "1")
+        for n in (1, 3)
+    )
+    for whole, some in zip(every, third, strict=True):
+        assert whole.learned.tolist() == whole.rows[0].tolist()
+        assert some.learned.tolist() == whole.rows[0][::3].tolist()
+        assert [rows.tolist() for rows in some.rows] == [rows.tolist() for rows in whole.rows]
+        assert some.rule == whole.rule
+    ended = mmkit("train", "-c", configuration(tmp_path, tape(900, 1), stride=0), cwd=tmp_path)
+    assert ended.status == 3
+    assert "training.stride: a value of at least 1 was expected; found 0" in ended.stderr
+    config = configuration(tmp_path, tape(900, 1), stride=400)
+    ended = mmkit("train", "-c", config, cwd=tmp_path)
+    assert ended.status == 4
+    assert "training" in ended.stderr
 
 
 def test_a_configuration_that_only_trains_is_sound_without_a_strategy(tmp_path: Path) -> None:

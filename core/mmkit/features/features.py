@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmkit.errors import ConfigError, DataError, Mistake, OffGrid
-from mmkit.features.definitions import DEFINITIONS, LEVELS
+from mmkit.features.definitions import DEFINITIONS
 from mmkit.features.layout import DONE, MOST, PAUSE
 from mmkit.features.memory import Memory
 from mmkit.features.spec import FeatureSpec, parse_features
@@ -45,7 +45,7 @@ class Features:
         path: Where in the configuration they are written, for the errors.
 
     Attributes:
-        specs: One for each column.
+        specs: One for each column; a group such as ``levels`` has been written out.
         instrument: As given.
         names: Of the columns, unique; the same settings always give the same name.
         units: Of the columns.
@@ -65,10 +65,7 @@ class Features:
         self.instrument = instrument
         self.names = tuple(spec.column for spec in self.specs)
         self.units = tuple(DEFINITIONS[spec.name].unit for spec in self.specs)
-        self.depth = max(
-            spec.levels or 1 if LEVELS in DEFINITIONS[spec.name].settings else 1
-            for spec in self.specs
-        )
+        self.depth = max(spec.levels or spec.level or 1 for spec in self.specs)
         self._records = self._recorded(path)
 
     def describe(self) -> tuple[Description, ...]:
@@ -159,9 +156,13 @@ class Features:
                     if lots > MOST:
                         raise OffGrid(f"at most {MOST} lots were expected; found {lots}")  # noqa: TRY301
                 except OffGrid as error:
-                    mistakes.append(Mistake("", f"{path}[{number}].bucket", str(error)))
+                    mistakes.append(
+                        Mistake("", f"{path}[{number}].bucket", f"{spec.column}: {error}")
+                    )
             code = DEFINITIONS[spec.name].code
-            records.append((code, spec.buckets or spec.levels or 1, spec.window or 0, lots))
+            records.append(
+                (code, spec.buckets or spec.levels or spec.level or 1, spec.window or 0, lots)
+            )
         if mistakes:
             raise ConfigError(mistakes)
         return records

@@ -53,7 +53,7 @@ def window_ends(span: Ints, length: int) -> Ints:
 
 
 def windows_at(values: Floats, ends: Ints, length: int) -> Floats:
-    """Return the windows that end with these rows, float64[len(ends), length, f]; a view if they follow each other.
+    """Return the windows that end with these rows, float64[len(ends), length, f]; a view if they are evenly spaced.
 
     Raises:
         DataError: if a window would begin before the first row.
@@ -64,6 +64,10 @@ def windows_at(values: Floats, ends: Ints, length: int) -> Floats:
         raise DataError(
             f"windows: ends from {length - 1} to {len(values) - 1} were expected; found {ends.min()} to {ends.max()}"
         )
-    if len(first) and len(first) == first[-1] - first[0] + 1 and (np.diff(first) == 1).all():
-        return every[first[0] : first[-1] + 1]
+    steps = np.diff(first)
+    if (
+        len(first)
+        and (steps == (step := max(int(first[-1] - first[0]) // max(len(steps), 1), 1))).all()
+    ):
+        return every[first[0] : first[-1] + 1 : step]
     return np.ascontiguousarray(every[first])

@@ -246,7 +246,7 @@ class _Training:
                 self._progress(Told(name, number, folds, step))
 
         trainer.fit(
-            self._set(fold, fold.rows[0]),
+            self._set(fold, fold.learned),
             self._set(fold, fold.rows[1]),
             seed=self._asked.settings.seed,
             progress=told,
