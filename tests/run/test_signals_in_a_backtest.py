@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from signal_runs import (
     MS,
     Entries,
@@ -21,12 +22,12 @@ from signal_runs import (
 )
 
 from mmkit.config import Config
-from mmkit.errors import ConfigError, DataError
+from mmkit.errors import ConfigError, DataError, UsageError
 from mmkit.events import MAIN, AnyEvent, Signal
 from mmkit.interfaces import MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.report import Report, SignalFigures
 from mmkit.research import backtest, sweep
-from mmkit.run.backtest import run_backtest, run_info
+from mmkit.run.backtest import EngineChoice, run_backtest, run_info
 from mmkit.run.bracket import run_bracket
 from mmkit.run.signals.batch import predict
 from mmkit.run.signals.live import Live
@@ -35,6 +36,7 @@ from mmkit.settings import FillReports
 from mmkit.tape import KIND, Kind, Tape
 from mmkit.testing import BTCUSDT, random_tape
 
+ENGINES: tuple[EngineChoice, ...] = ("compiled", "reference")
 SHAPES = [("lightgbm", 100 * MS, 3), ("lightgbm", "update", 2), ("imbalance", 50 * MS, 2)]
 
 
@@ -347,10 +349,27 @@ def test_waiting_for_signals_without_any_is_a_mistake(tmp_path: Path) -> None:
         ran(config_of(tmp_path, []), random_tape(7, 50))
 
 
-def test_the_compiled_engine_leaves_signals_to_the_reference_and_says_so(tmp_path: Path) -> None:
-    config = config_of(tmp_path, [signal()])
+@pytest.mark.timeout(600)  # the first that needs the compiled engine may compile it
+def test_both_engines_give_the_same_journal_and_report_with_signals(tmp_path: Path) -> None:
+    both = [signal(), signal(model("imbalance", 50 * MS, 2), "imbalance", **{"as": "rule"})]
+    config = config_of(tmp_path, both)
+    tapes = {MAIN: random_tape(7, 800)}
+    runs: list[tuple[list[Any], Report]] = []
+    for engine in ENGINES:
+        entries = Entries()
+        _, report = run_backtest(config, tapes, entries, run_info(config, tapes), engine=engine)
+        assert report.engine == engine
+        runs.append((entries.entries, replace(report, engine="", wall_s=0.0, events_per_s=0.0)))
+    assert runs[0] == runs[1]
+    assert len(told(runs[0][0])) > 100
+
+
+def test_with_reports_after_data_signals_are_left_to_the_reference_which_is_said(
+    tmp_path: Path,
+) -> None:
+    config = config_of(tmp_path, [signal()], sim={"fill_reports": "after_data"})
     tapes = {MAIN: random_tape(7, 50)}
-    with pytest.raises(Exception, match="signals are not compiled"):
+    with pytest.raises(UsageError, match="only 'paper' with 'fill_reports: plain' is compiled"):
         run_backtest(config, tapes, Entries(), run_info(config, tapes), engine="compiled")
     report = run_backtest(config, tapes, Entries(), run_info(config, tapes))[1]
     assert report.engine == "reference"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from mmkit.discovery import reason_of
-from mmkit.events import MAIN, Signal
+from mmkit.events import MAIN
 from mmkit.learning.samples import update_times
 from mmkit.learning.windows import windows
 from mmkit.report import SignalFigures
 from mmkit.run.replay import Tapes
 from mmkit.run.session import SignalFeed
-from mmkit.run.signals.known import Known
+from mmkit.run.signals.ahead import Ahead, Column, Columns
 from mmkit.run.signals.loaded import MEASURED, WRONG, Loaded, load, measured, wrong
 from mmkit.run.signals.trouble import Trouble
 from mmkit.tape import KIND, Kind, Tape
@@ -33,23 +33,9 @@ _AT_ONCE = 4_096
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """What one model says over a tape.
+class Batch(Column):
+    """What one model says over a tape, and what the report says of it, but for how many were told."""
 
-    Attributes:
-        name: What strategies call it.
-        ts: int64[n], time of the last sample of each window; ascends.
-        said: float64[n, 3]: down, flat, up.
-        latency_ns: After `ts` it is known.
-        expires_ns: After `ts` it is not shown any more.
-        figures: What the report says of it, but for how many were told.
-    """
-
-    name: str
-    ts: Ints
-    said: Floats
-    latency_ns: int
-    expires_ns: int
     figures: SignalFigures
 
 
@@ -178,29 +164,5 @@ def signals_over(config: Config, tapes: Tapes) -> Callable[[], SignalFeed | None
         return lambda: None
     tape = tapes[MAIN]
     batches = [predict(load(one, tape.instrument), tape) for one in config.signals]
-    return lambda: feed(batches)
-
-
-def feed(batches: list[Batch]) -> Known:
-    """Return the signals of several models in the order in which they become known."""
-    return Known(_in_order(batches), {one.name: one.figures for one in batches})
-
-
-def _in_order(batches: list[Batch]) -> Iterator[Signal]:
-    known = np.concatenate([one.ts + one.latency_ns for one in batches])
-    which = np.concatenate([np.full(len(one.ts), number) for number, one in enumerate(batches)])
-    place = np.concatenate([np.arange(len(one.ts)) for one in batches])
-    for number in np.lexsort((which, known)):
-        batch = batches[which[number]]
-        at = place[number]
-        ts = int(batch.ts[at])
-        down, flat, up = batch.said[at].tolist()
-        yield Signal(
-            ts_exchange=ts,
-            ts_local=int(known[number]),
-            name=batch.name,
-            down=down,
-            flat=flat,
-            up=up,
-            expires_ns=ts + batch.expires_ns,
-        )
+    columns, figures = Columns(batches), {one.name: one.figures for one in batches}
+    return lambda: Ahead(columns, figures)
