@@ -222,6 +222,11 @@ class Engine:
             (name, one) for name, one in self._signals.items() if one.expires_ns > self.now
         )
 
+    @property
+    def last_signals(self) -> Mapping[str, Signal]:
+        """The last of each name, expired or not."""
+        return self._signals
+
     def _mind_expiry(self) -> None:
         self._expiry_ns = min((one.expires_ns for one in self.signals.values()), default=NEVER)
 

@@ -29,6 +29,7 @@ from mmkit.report import Report, SignalFigures
 from mmkit.research import backtest, sweep
 from mmkit.run.backtest import EngineChoice, run_backtest, run_info
 from mmkit.run.bracket import run_bracket
+from mmkit.run.signals import batch
 from mmkit.run.signals.batch import predict
 from mmkit.run.signals.live import Live
 from mmkit.run.signals.loaded import load
@@ -61,20 +62,43 @@ def test_one_batch_says_what_the_model_says_one_at_a_time(
     tape = random_tape(seed, 400, rough=bool(seed % 2))
     asked = signal(model(plugin, sampling, window), plugin, **({"every": every} if every else {}))
     config = config_of(tmp_path_factory.mktemp("user"), [asked])
-    batch = predict(load(config.signals[0], BTCUSDT), tape)
+    beforehand = predict(load(config.signals[0], BTCUSDT), tape)
     feed = Live([load(config.signals[0], BTCUSDT)], still(), tape.start_ns)
     entries, _ = one_at_a_time(config, tape, feed)
 
     said = told(entries)
     assert len(said) > 5
-    assert [one.ts_exchange for one in said] == batch.ts.tolist()
+    assert [one.ts_exchange for one in said] == beforehand.ts.tolist()
     np.testing.assert_allclose(
-        [(one.down, one.flat, one.up) for one in said], batch.said, atol=1e-9
+        [(one.down, one.flat, one.up) for one in said], beforehand.said, atol=1e-9
     )
     figures = feed.figures["direction"]
     assert (figures.failed, figures.late) == (0, 0)
     if sampling == "update":
-        assert figures.unknown == batch.figures.unknown
+        assert figures.unknown == beforehand.figures.unknown
+
+
+@pytest.mark.parametrize(("plugin", "sampling", "window"), SHAPES)
+@pytest.mark.parametrize("every", [None, "200ms"])
+def test_a_tape_that_is_gone_through_in_pieces_says_the_same(
+    plugin: str,
+    sampling: int | str,
+    window: int,
+    every: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = signal(model(plugin, sampling, window), plugin, **({"every": every} if every else {}))
+    loaded = load(config_of(tmp_path, [asked]).signals[0], BTCUSDT)
+    tape = random_tape(3, 900, rough=True)
+    whole = predict(loaded, tape)
+    assert len(whole.ts) > 50
+    for piece in (1, 2, 7, 50):
+        monkeypatch.setattr(batch, "_PIECE", piece)
+        found = predict(loaded, tape)
+        np.testing.assert_array_equal(found.ts, whole.ts)
+        np.testing.assert_array_equal(found.said, whole.said)
+        assert found.figures == whole.figures
 
 
 @settings(max_examples=10, deadline=None)

@@ -30,12 +30,23 @@ class Market(NamedTuple):
     venue: ExecutionVenue
 
 
+class Troubles(NamedTuple):
+    """How often a signal was late, and failed."""
+
+    late: int
+    failed: int
+
+
 class SignalFeed(Protocol):
     """Where signals about the main market come from."""
 
     @property
     def figures(self) -> Mapping[str, SignalFigures]:
         """What the report says of each."""
+
+    @property
+    def troubles(self) -> Mapping[str, Troubles]:
+        """How often each was late and failed so far; asked often."""
 
     def on_message(self, message: Sequence[Row]) -> None:
         """Take in one message of the main market, as it was received."""

@@ -18,7 +18,7 @@ from mmkit.events import Signal
 from mmkit.features import Streaming
 from mmkit.instruments import Instrument
 from mmkit.report import SignalFigures
-from mmkit.run.session import SignalFeed
+from mmkit.run.session import SignalFeed, Troubles
 from mmkit.run.signals.loaded import WRONG, Floats, Loaded, load, measured, wrong
 from mmkit.run.signals.trouble import Trouble
 from mmkit.tape import KIND, LAST, NEVER, Kind, Row
@@ -280,6 +280,14 @@ class Live(SignalFeed):
         for one in self._signals.values():
             if one.beside is not None:
                 one.beside.close()
+
+    @property
+    def troubles(self) -> dict[str, Troubles]:
+        """How often each was late and failed so far."""
+        return {
+            name: Troubles(one.trouble.lates, one.trouble.failures)
+            for name, one in self._signals.items()
+        }
 
     @property
     def figures(self) -> dict[str, SignalFigures]:
