@@ -27,11 +27,13 @@ from mmkit.events import MAIN, AnyEvent, Signal
 from mmkit.interfaces import MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.report import Report, SignalFigures
 from mmkit.research import backtest, sweep
+from mmkit.run.assembly import assemble
 from mmkit.run.backtest import EngineChoice, run_backtest, run_info
 from mmkit.run.bracket import run_bracket
+from mmkit.run.replay import received, replay_received
 from mmkit.run.signals import batch
 from mmkit.run.signals.batch import predict
-from mmkit.run.signals.live import Live
+from mmkit.run.signals.live import Live, live_signals
 from mmkit.run.signals.loaded import load
 from mmkit.settings import FillReports
 from mmkit.tape import KIND, Kind, Tape
@@ -315,6 +317,61 @@ def test_noise_in_place_of_the_future_leaves_every_earlier_signal_and_order_as_i
     assert before(noisy(tape, cut, seed + 1)) == whole
 
 
+ETHER = {
+    "instrument": {
+        "venue": BTCUSDT.venue,
+        "market": BTCUSDT.market,
+        "symbol": "ETH/USDT:USDT",
+        "tick": "0.1",
+        "lot": "0.001",
+    },
+    "data": {"plugin": "capture", "paths": ["none.gz"]},
+}
+
+
+def test_a_signal_of_another_market_is_what_its_model_says_over_that_ones_data(
+    tmp_path: Path,
+) -> None:
+    other = replace(BTCUSDT, symbol="ETH/USDT:USDT", native="ETHUSDT", base="ETH")
+    tapes = {MAIN: random_tape(7, 500), "ether": random_tape(8, 500, instrument=other)}
+    asked = [signal(), signal(market="ether", **{"as": "ether"})]
+    sim = {"fill_reports": "after_data"}
+    config = config_of(tmp_path, asked, sim=sim, markets={"ether": ETHER})
+    entries = Entries()
+    run_backtest(config, tapes, entries, run_info(config, tapes))
+    said = told(entries.entries)
+    alone = predict(load(config.signals[1], other), tapes["ether"])
+    ether = [one for one in said if one.name == "ether"]
+    assert len(ether) > 50
+    end_ns = said[-1].ts_local
+    expected = [
+        (ts, *three)
+        for ts, three in zip(alone.ts.tolist(), alone.said.tolist(), strict=True)
+        if ts + alone.latency_ns <= end_ns
+    ]
+    assert [(one.ts_exchange, one.down, one.flat, one.up) for one in ether] == expected
+
+    # As a dry run has it: computed as the messages of both come, in the order of their receipt.
+    instruments = {MAIN: BTCUSDT, "ether": other}
+    live = live_signals(config, instruments, still(), min(tape.start_ns for tape in tapes.values()))
+    again = Entries()
+    session = assemble(
+        config,
+        instruments,
+        again,
+        min(tape.start_ns for tape in tapes.values()),
+        FillReports.AFTER_DATA,
+        signals=live,
+    )
+    replay_received(session, received(tapes))
+    known = {(one.name, one.ts_exchange): one.up for one in told(again.entries)}
+    both = [one for one in said if (one.name, one.ts_exchange) in known]
+    assert len(both) > 100
+    np.testing.assert_allclose(
+        [one.up for one in both], [known[one.name, one.ts_exchange] for one in both], atol=1e-9
+    )
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
@@ -352,6 +409,10 @@ def test_a_card_that_does_not_say_how_the_model_is_fed_is_refused(tmp_path: Path
         ([{"plugin": "lightgbm"}], "signals[0].model: missing"),
         ([{"plugin": "lightgmb", "model": "a"}], "did you mean 'lightgbm'"),
         ([{"plugin": "lightgbm", "model": "a", "evry": "1s"}], "signals[0].evry: unknown key"),
+        (
+            [{"plugin": "lightgbm", "model": "a", "market": "spot"}],
+            "signals[0].market: a market of the run was expected; found 'spot'; there is main",
+        ),
         ([{"plugin": "lightgbm", "model": "a", "every": "0s"}], "a duration above 0"),
         ([{"plugin": "lightgbm", "model": "a", "expires": "0s"}], "signals[0].expires"),
         (

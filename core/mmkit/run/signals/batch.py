@@ -12,7 +12,6 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from mmkit.discovery import reason_of
-from mmkit.events import MAIN
 from mmkit.learning.samples import update_times
 from mmkit.learning.windows import windows
 from mmkit.report import SignalFigures
@@ -227,7 +226,9 @@ def signals_over(config: Config, tapes: Tapes) -> Callable[[], SignalFeed | None
     """
     if not config.signals:
         return lambda: None
-    tape = tapes[MAIN]
-    batches = [predict(load(one, tape.instrument), tape) for one in config.signals]
+    batches: list[Batch] = []
+    for one in config.signals:
+        tape = tapes[one.section.market]
+        batches.append(predict(load(one, tape.instrument), tape))
     columns, figures = Columns(batches), {one.name: one.figures for one in batches}
     return lambda: Ahead(columns, figures)

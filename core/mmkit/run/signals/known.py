@@ -37,7 +37,7 @@ class Known(SignalFeed):
         """How often each was late and failed, when it was computed."""
         return {name: Troubles(one.late, one.failed) for name, one in self._figures.items()}
 
-    def on_message(self, message: Sequence[Row]) -> None:
+    def on_message(self, message: Sequence[Row], market: str) -> None:
         """Nothing is computed any more."""
 
     def next_ns(self) -> int:

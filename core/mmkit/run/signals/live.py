@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from statistics import median
 from typing import TYPE_CHECKING
@@ -181,9 +181,11 @@ class Live(SignalFeed):
         self.ready: Callable[[], None] = lambda: None
         """Called when a signal has come in between, so that it is to be told soon."""
 
-    def on_message(self, message: Sequence[Row]) -> None:
-        """Take in one message of the main market."""
+    def on_message(self, message: Sequence[Row], market: str) -> None:
+        """Take in one message of a market."""
         for one in self._signals.values():
+            if one.loaded.market != market:
+                continue
             try:
                 one.sampler.on_message(message)
             except Exception as error:  # noqa: BLE001 - the quotes go on without the signal
@@ -296,7 +298,7 @@ class Live(SignalFeed):
 
 
 def live_signals(
-    config: Config, instrument: Instrument, clock: Clock, start_ns: int
+    config: Config, instruments: Mapping[str, Instrument], clock: Clock, start_ns: int
 ) -> Live | None:
     """Return what computes the configured signals; `None` if there are none.
 
@@ -305,4 +307,5 @@ def live_signals(
     """
     if not config.signals:
         return None
-    return Live([load(one, instrument) for one in config.signals], clock, start_ns)
+    loaded = [load(one, instruments[one.section.market]) for one in config.signals]
+    return Live(loaded, clock, start_ns)
