@@ -212,7 +212,7 @@ class Engine:
         self._signals[signal.name] = signal
         self.strategy_hears(signal)
         if self._wake.on_signal:
-            self._drop_expired()
+            self._mind_expiry()
             self._decide()
 
     @property
@@ -222,9 +222,13 @@ class Engine:
             (name, one) for name, one in self._signals.items() if one.expires_ns > self.now
         )
 
-    def _drop_expired(self) -> None:
-        self._signals = dict(self.signals)
-        self._expiry_ns = min((one.expires_ns for one in self._signals.values()), default=NEVER)
+    @property
+    def last_signals(self) -> Mapping[str, Signal]:
+        """The last of each name, expired or not."""
+        return self._signals
+
+    def _mind_expiry(self) -> None:
+        self._expiry_ns = min((one.expires_ns for one in self.signals.values()), default=NEVER)
 
     def next_ns(self) -> int:
         """Return when the engine next wants to be woken by time alone."""
@@ -253,7 +257,7 @@ class Engine:
                 return
         self.now = now_ns
         if self._expiry_ns <= now_ns:
-            self._drop_expired()
+            self._mind_expiry()
         every = self._every
         if self._next_wake <= now_ns and every:
             self._next_wake += every * ((now_ns - self._next_wake) // every + 1)
@@ -298,6 +302,8 @@ class Engine:
     def ready(self) -> bool:
         """Return whether quotes may be on the book now; if not, they are pulled."""
         self._decided_ns = self.now
+        if self._expiry_ns < self.now:  # passed while nothing was to be on the book
+            self._mind_expiry()
         if self._may_quote:
             self.pulled = self.risk.pull(self)
         if self.quiet:

@@ -636,6 +636,9 @@ class Strategy(ABC):
     decision: ClassVar[str] = ""
     """The same decision as `quote`, compiled (`mmkit.decision`), as ``module:name``; empty for none."""
 
+    decision_signal: str = ""
+    """The signal that the compiled `decision` looks at, by its name; empty for none."""
+
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
         self.context = context

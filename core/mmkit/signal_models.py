@@ -134,7 +134,9 @@ class TrainingSet:
     """Windows with what happened after them.
 
     Attributes:
-        windows: float64, shape ``(n, window, features)``; may be a view.
+        windows: float64, shape ``(n, window, features)``. A view over the samples, or, where there are gaps, what is
+            indexed like one (`mmkit.learning.windows.ChosenWindows`): take parts of it, as all of it need not fit into
+            memory; ``np.asarray`` makes an array of a part.
         labels: int8, shape ``(n,)``: 0 down, 1 flat, 2 up.
     """
 
@@ -311,7 +313,8 @@ def bad_value(windows: Floats, names: Sequence[str], what: str, first: int = 0) 
     )
 
 
-_CHUNK = 65_536
+_CHUNK = 8_192
+"""Windows: of 30 samples of 20 features 40 MB."""
 
 
 def check_splits(train: TrainingSet, valid: TrainingSet, context: TrainingContext) -> None:

@@ -174,8 +174,8 @@ class LstmTrainer(SignalTrainer):
             ).encode()
         )
         for data in (train, valid):
-            digest.update(data.labels.tobytes())
-            digest.update(np.ascontiguousarray(data.windows[:, -1]).tobytes())
+            digest.update(np.ascontiguousarray(data.labels).data)
+            digest.update(np.ascontiguousarray(data.windows[:, -1]).data)
             digest.update(repr(data.windows.shape).encode())
         return digest.hexdigest()
 

@@ -70,7 +70,7 @@ class Config:
         data: Where market data comes from.
         gaps: What to do with recorded data in which the book is unknown for a while.
         others: The markets beside the main one, by name.
-        signals: What models say of the main market, in the order of the file.
+        signals: What models say of the markets, in the order of the file.
         strategy: Decides what to quote.
         venue: Where orders go.
         sim: How a simulated venue behaves.

@@ -209,6 +209,7 @@ class _Sections:
         if plugins is not None and not recorded:
             self._check_disabled(plugins)
         logging = self._section("logging", LoggingSection)
+        self._check_signal_markets(signals, list(markets))
         if instrument is None or data is None or strategy is None or venue is None:
             return None
         if sim is None or plugins is None or logging is None:
@@ -515,6 +516,18 @@ class _Sections:
             model = self._resolved("signal model", written, place)
         section = check(SignalSection, ours, place, self.mistakes)
         return ChosenSignal(section, model) if section is not None and model is not None else None
+
+    def _check_signal_markets(self, signals: list[ChosenSignal], markets: list[str]) -> None:
+        """Refuse signals about a market that the run does not have."""
+        for one in signals:
+            name = one.section.market
+            if name not in (MAIN, *markets):
+                place = ("signals", signals.index(one), "market")
+                message = f"a market of the run was expected; found '{name}'; there is {', '.join((MAIN, *markets))}"
+                where = self._at(*place).where
+                self._wrong(
+                    where, dotted(place), message, "add it under 'markets', or name one of these"
+                )
 
     def _shown_signal(self, index: int, one: ChosenSignal) -> dict[str, Any]:
         place = ("signals", index)

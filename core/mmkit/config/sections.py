@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from mmkit.events import MAIN
 from mmkit.instruments import InstrumentSpec
 from mmkit.units import Duration, Exact
 
@@ -107,6 +108,10 @@ class SignalSection(_Section):
         alias="as",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         description="What strategies call it: view.signals[...].",
+    )
+    market: str = Field(
+        MAIN,
+        description="About which market, by its name under 'markets'; the main one unless given.",
     )
     every: Literal["update"] | Duration | None = Field(
         None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,6 +89,15 @@ class Features:
         Raises:
             DataError: if `at` goes back, the tape is of another instrument, or a row cannot be.
         """
+        pieces = list(self.pieces(tape, at, max(1, len(at))))
+        return pieces[0] if pieces else np.empty((0, len(self.names)))
+
+    def pieces(self, tape: Tape, at: Ints, most: int) -> Iterator[Floats]:
+        """Yield what `compute` returns, at most so many times after each other, so that not all is held at once.
+
+        Raises:
+            DataError: as `compute`, once it is reached.
+        """
         from mmkit.features.kernel import compute
 
         self._refuse(tape)
@@ -113,28 +122,24 @@ class Features:
                 tape.narrow_price,
                 tape.narrow_quantity,
                 tape.large,
-                at,
             )
         ]
         memory = self.memory()
-        out = np.empty((len(at), len(self.names)), np.float64)
         progress = np.zeros(2, np.int64)
-        while True:
-            pause = int(progress[0]) + RELEASED if tape.long else len(tape)
-            why = compute(
-                memory.array,
-                memory.ladder,
-                *columns,
-                out,
-                progress,
-                pause,
-            )
-            if why == DONE:
-                return out
-            if why == PAUSE:
-                tape.release(NAMES, int(progress[0]))
-            else:
-                memory.answer(why, tape.ts_local)
+        for start in range(0, len(at), most):
+            piece = _unwritable(at[start : start + most])
+            out = np.empty((len(piece), len(self.names)), np.float64)
+            progress[1] = 0
+            while True:
+                pause = int(progress[0]) + RELEASED if tape.long else len(tape)
+                why = compute(memory.array, memory.ladder, *columns, piece, out, progress, pause)
+                if why == DONE:
+                    break
+                if why == PAUSE:
+                    tape.release(NAMES, int(progress[0]))
+                else:
+                    memory.answer(why, tape.ts_local)
+            yield out
 
     def memory(self) -> Memory:
         """Return what compiled code works on, of a market that nothing is known of."""

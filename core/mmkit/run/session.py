@@ -30,15 +30,26 @@ class Market(NamedTuple):
     venue: ExecutionVenue
 
 
+class Troubles(NamedTuple):
+    """How often a signal was late, and failed."""
+
+    late: int
+    failed: int
+
+
 class SignalFeed(Protocol):
-    """Where signals about the main market come from."""
+    """Where signals come from."""
 
     @property
     def figures(self) -> Mapping[str, SignalFigures]:
         """What the report says of each."""
 
-    def on_message(self, message: Sequence[Row]) -> None:
-        """Take in one message of the main market, as it was received."""
+    @property
+    def troubles(self) -> Mapping[str, Troubles]:
+        """How often each was late and failed so far; asked often."""
+
+    def on_message(self, message: Sequence[Row], market: str) -> None:
+        """Take in one message of a market, as it was received."""
 
     def next_ns(self) -> int:
         """Return when there is something to compute or to tell; `NEVER` if only market data can bring it."""
@@ -108,8 +119,8 @@ class Session:
             )
         self.advance(ts_local)
         engine, venue = self.markets[market]
-        if self.signals is not None and market == MAIN:
-            self.signals.on_message(message)
+        if self.signals is not None:
+            self.signals.on_message(message, market)
         venue.market(message, ts_local)
         # Of the rows of a depth message nobody is asked before the last.
         for row in message[engine.on_levels(message) :]:

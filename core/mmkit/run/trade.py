@@ -189,7 +189,7 @@ async def _trade(
     signals: Live | None = None
     try:
         notes = _Notes(journal, instruments, sent)
-        signals = live_signals(config, instruments[MAIN], clock, start_ns)
+        signals = live_signals(config, instruments, clock, start_ns)
         session = assemble(
             config,
             instruments,

@@ -377,10 +377,21 @@ def forecast(
     return Forecasts(
         rows=rows,
         truth=labels[rows],
-        probabilities=model.predict_batch(windows),
+        probabilities=_predicted(model, windows),
         rule=plain.predict(sampled.imbalance[rows]),
         majority=np.full(len(rows), common, np.int8),
     )
+
+
+_AT_ONCE = 8_192
+"""Windows: of 30 samples of 20 features 40 MB."""
+
+
+def _predicted(model: SignalModel, windows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return what a model says of windows, a part of them after the other."""
+    parts = range(0, len(windows), _AT_ONCE)
+    found = [model.predict_batch(np.ascontiguousarray(windows[n : n + _AT_ONCE])) for n in parts]
+    return np.concatenate([np.empty((0, 3)), *found])
 
 
 def _asked(config: Config) -> _Asked:

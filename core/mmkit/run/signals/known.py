@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from mmkit.events import Signal
 from mmkit.report import SignalFigures
-from mmkit.run.session import SignalFeed
+from mmkit.run.session import SignalFeed, Troubles
 from mmkit.tape import NEVER, Row
 
 
@@ -32,7 +32,12 @@ class Known(SignalFeed):
         """What the report says of each."""
         return self._figures
 
-    def on_message(self, message: Sequence[Row]) -> None:
+    @property
+    def troubles(self) -> dict[str, Troubles]:
+        """How often each was late and failed, when it was computed."""
+        return {name: Troubles(one.late, one.failed) for name, one in self._figures.items()}
+
+    def on_message(self, message: Sequence[Row], market: str) -> None:
         """Nothing is computed any more."""
 
     def next_ns(self) -> int:
