@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mmkit.learning.labels import CLASSES, DOWN, UP, Labels
+from mmkit.learning.labels import CLASSES, DOWN, FLAT, UP, Labels
 from mmkit.learning.samples import Floats
 
 _STEP = 0.05
@@ -18,7 +18,7 @@ def best_shift(truth: Labels, scores: Floats | npt.NDArray[np.float32]) -> Float
     """Return what to add to `scores` so that calls of the largest have the best macro-F1, float64[3]; flat gets 0.
 
     The largest probability is the call that is right most often. For macro-F1 others are better, the more so the less
-    even the classes are; weights of the classes in training do not make up for it. Down and up are shifted in turns,
+    even the classes are; weights of the classes in training do not make up for it. The classes are shifted in turns,
     each to the middle of where macro-F1 is best over a fifth of a unit, so that no single sample decides. Source: the
     rule that is best is linear in the probabilities (Narasimhan, Ramaswamy, Saket, Agarwal, "Consistent multiclass
     algorithms for complex performance measures", ICML 2015); of such rules these are the ones that a softmax can say.
@@ -29,9 +29,10 @@ def best_shift(truth: Labels, scores: Floats | npt.NDArray[np.float32]) -> Float
     """
     shift = np.zeros(3)
     for _ in range(_ROUNDS):
-        for which in (DOWN, UP):
+        # Flat as well: where it lies below both others, neither of them alone brings it up.
+        for which in (FLAT, DOWN, UP):
             shift[which] = _best_of(truth, scores, shift, which)
-    return shift
+    return shift - shift[FLAT]
 
 
 def _best_of(
@@ -39,10 +40,10 @@ def _best_of(
 ) -> float:
     """Return the best shift of one class, those of the others given."""
     others = [number for number in range(len(CLASSES)) if number != which]
-    rest = scores[:, others] + shift[others]
+    rest = scores[:, others] - scores[:, [which]] + shift[others]
     instead = np.asarray(others)[rest.argmax(axis=1)]
     # The class is called by every shift above this.
-    place = np.searchsorted(_GRID, rest.max(axis=1) - scores[:, which], side="right")
+    place = np.searchsorted(_GRID, rest.max(axis=1), side="right")
     called, right = np.empty((3, len(_GRID))), np.empty((3, len(_GRID)))
     for number in range(len(CLASSES)):
         if number == which:
