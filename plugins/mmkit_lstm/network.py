@@ -23,6 +23,7 @@ class Lstm(nn.Module):
         sizes = [lstm[-1], *dense, 3]
         self.dense = nn.ModuleList(nn.Linear(before, size) for before, size in pairwise(sizes))
         self.dropout = nn.Dropout(dropout)
+        self.last_bias = f"dense.{len(self.dense) - 1}.bias"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape ``(n, 3)``, of scaled windows, float32, shape ``(n, window, features)``."""
@@ -62,6 +63,7 @@ class DeepLob(nn.Module):
                 # With torch's own the signal fades in so deep a stack, and for long nothing is learned (He et al. 2015).
                 nn.init.kaiming_normal_(module.weight, 0.01)
                 nn.init.zeros_(module.bias)
+        self.last_bias = "dense.bias"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape ``(n, 3)``, of scaled windows, float32, shape ``(n, window, features)``."""

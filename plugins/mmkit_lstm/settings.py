@@ -34,6 +34,10 @@ class LstmTraining(PluginConfig):
     weight_decay: float = Field(1e-4, ge=0, le=1)
     clip: float = Field(1.0, gt=0, description="The norm that a step's gradient has at most.")
     class_weights: Literal["balanced", "none"] = "balanced"
+    calls: Literal["f1", "plain"] = Field(
+        "f1",
+        description="'f1' shifts the log-odds so that the largest is the call with the best macro-F1.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="'auto' takes a GPU if there is one."
     )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmkit import model_folder
 from mmkit.errors import RunError, UsageError
 from mmkit.interfaces import SignalTrainer, TrainingContext, TrainingSet, TrainingStep
+from mmkit.learning import best_shift
 from mmkit.signal_models import check_splits, macro_f1
 from mmkit_lstm import checkpoint, scaling
 from mmkit_lstm.network import DeepLob, Lstm, Scaled
@@ -31,6 +32,8 @@ _AT_ONCE = 256
 
 class LstmTrainer(SignalTrainer):
     """Minimises the weighted cross entropy with Adam, and keeps the epoch with the best validation macro-F1.
+
+    What is kept has its calls shifted for it, by `mmkit.learning.best_shift`; the network that learns on has not.
 
     After each epoch its state is written to the context's ``scratch``, from which `fit` can go on: it then ends
     with the same bytes as if it had never stopped.
@@ -84,10 +87,16 @@ class LstmTrainer(SignalTrainer):
                 loss, whole = self._epoch(network, optimizer, criterion, train, seed, state, stop)
                 if loss is None:
                     break
-                f1 = macro_f1(valid.labels, self._classes(network, valid))
+                scores = self._scores(network, valid)
+                if config.calls == "f1":
+                    shift = best_shift(valid.labels, scores).astype(np.float32)
+                else:
+                    shift = np.zeros(3, np.float32)
+                f1 = macro_f1(valid.labels, (scores + shift).argmax(axis=1))
                 if f1 > state.best_f1:
                     state.best_f1, state.best_epoch = f1, state.epoch + 1
                     self._best = _copy(network)
+                    self._best[network.last_bias] += torch.from_numpy(shift)
                 state.epoch += 1
                 if whole and self._context.scratch is not None:
                     checkpoint.write(
@@ -146,13 +155,13 @@ class LstmTrainer(SignalTrainer):
             )
         return mean, True
 
-    def _classes(self, network: nn.Module, data: TrainingSet) -> npt.NDArray[np.int64]:
+    def _scores(self, network: nn.Module, data: TrainingSet) -> npt.NDArray[np.float32]:
         network.eval()
         found = []
         with torch.inference_mode():
             for start in range(0, len(data.labels), _AT_ONCE):
                 scaled = self._scaled(data.windows[start : start + _AT_ONCE])
-                found.append(network(scaled).argmax(1).cpu().numpy())
+                found.append(network(scaled).cpu().numpy())
         return np.concatenate(found)
 
     def _scaled(self, windows: npt.NDArray[np.float64]) -> Tensor:
@@ -160,7 +169,7 @@ class LstmTrainer(SignalTrainer):
             scaled = ((windows - self._offset) * self._factor).astype(np.float32)
         return torch.from_numpy(np.ascontiguousarray(scaled)).to(self._device)
 
-    def _network(self) -> nn.Module:
+    def _network(self) -> Lstm | DeepLob:
         config, features = self._config, len(self._context.names)
         if config.network == "deeplob":
             return DeepLob(features, config.dropout)
