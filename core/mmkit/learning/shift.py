@@ -32,7 +32,8 @@ def best_shift(truth: Labels, scores: Floats | npt.NDArray[np.float32]) -> Float
         # Flat as well: where it lies below both others, neither of them alone brings it up.
         for which in (FLAT, DOWN, UP):
             shift[which] = _best_of(truth, scores, shift, which)
-    return shift - shift[FLAT]
+    shift -= shift[FLAT]
+    return shift
 
 
 def _best_of(
