@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mmkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from mmkit.interfaces import Advisor, Provider
 
 
@@ -27,3 +29,11 @@ def register_advisors() -> list[Provider[Any, Advisor]]:
             install="mmkit[llm]",
         )
     ]
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """Add ``mmkit advisor``."""
+    from mmkit_holysheep.commands import advisor
+
+    cli.add_command(advisor)
