@@ -137,7 +137,9 @@ def _model(
         return Row(what=what, status="fail", message=message, code=CONFIGURATION)
     known = "it is there" if there is not None else "not known whether it is there"
     if free:
-        return Row(what=what, status="ok" if there is not None else "warn", message=f"{known}; free")
+        return Row(
+            what=what, status="ok" if there is not None else "warn", message=f"{known}; free"
+        )
     price = prices.of(name)
     if price is None:
         message = (

@@ -96,7 +96,9 @@ def features_yaml(ideas: Sequence[FeatureIdea], asked: str = "") -> str:
         ideas: As the model has them.
         asked: Which model that was, and of what, for the first line.
     """
-    lines = [f"# Ideas of {_line(asked)}. Try them, believe nothing: 'mmkit train' says what they are worth."]
+    lines = [
+        f"# Ideas of {_line(asked)}. Try them, believe nothing: 'mmkit train' says what they are worth."
+    ]
     lines.append("features:")
     there: dict[str, str] = {}
     for idea in sorted(ideas, key=lambda one: -one.relevance):

@@ -228,7 +228,9 @@ def _income_lines(income: Income) -> list[str]:
     if income.month <= 0:
         lines.append("It earned nothing, so that no model is paid for by it.")
     elif not income.in_usd:
-        lines.append(f"Prices are in USD, and {money} is not taken for it, so that no share is told.")
+        lines.append(
+            f"Prices are in USD, and {money} is not taken for it, so that no share is told."
+        )
     if income.advice is not None:
         lines.append(f"The run itself paid {income.advice:f} USD for advice.")
     return lines

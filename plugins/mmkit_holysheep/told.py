@@ -112,9 +112,7 @@ def answer_rows(answer: AnyAnswer) -> list[tuple[str, str]]:
         value = getattr(answer, name)
         label = name.replace("_", " ")
         if isinstance(answer, FeatureIdeas):
-            rows += [
-                (f"{one.name} ({one.relevance})", one.formula) for one in answer.features
-            ]
+            rows += [(f"{one.name} ({one.relevance})", one.formula) for one in answer.features]
         elif isinstance(value, tuple):
             rows += [(label if not n else "", str(one)) for n, one in enumerate(value)]
         else:
@@ -149,7 +147,9 @@ def compared_text(heard: Heard) -> str:
     ]
     # The answers are as long as they are.
     lines = table([row[:-1] for row in rows])
-    return "\n".join(f"{line:<{max(map(len, lines))}}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
+    return "\n".join(
+        f"{line:<{max(map(len, lines))}}  {row[-1]}" for line, row in zip(lines, rows, strict=True)
+    )
 
 
 def brief(one: Told) -> str:

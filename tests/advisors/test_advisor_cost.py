@@ -15,11 +15,11 @@ import yaml
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+
+from mmkit.errors import RunError
 from mmkit_holysheep.commands.cost import cost
 from mmkit_holysheep.monthly import Income, income_of, monthly
 from mmkit_holysheep.prices import load_prices
-
-from mmkit.errors import RunError
 
 TODAY = datetime.date(2026, 11, 26)
 TABLE: dict[str, Any] = yaml.safe_load(

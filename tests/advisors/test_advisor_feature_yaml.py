@@ -6,10 +6,10 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mmkit_holysheep.feature_yaml import features_yaml, known
 
 from mmkit.answers import FeatureIdea
 from mmkit.features import DEFINITIONS, parse_features
+from mmkit_holysheep.feature_yaml import features_yaml, known
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,7 @@ def ask(
     from mmkit_holysheep.told import facts_line, told_text
 
     loaded = load(config, overrides, userdir)
-    chosen, usual = chosen_advisor(
-        loaded, question, name, models=listed(models), base_url=base_url
-    )
+    chosen, usual = chosen_advisor(loaded, question, name, models=listed(models), base_url=base_url)
     wanted = Wanted.of(
         question, language or usual, text=text, happened=happened, listen=listen, at=at
     )

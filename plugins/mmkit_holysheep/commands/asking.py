@@ -8,15 +8,19 @@ import datetime
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mmkit.advisors import Advisor, AdvisorContext, Consulted, Facts, Inquiry, Language
+from msgspec import convert, structs
+
+from mmkit.advisors import Advisor, AdvisorContext, Consulted, Inquiry, Language
 from mmkit.answers import Question
 from mmkit.clock import Clock, SystemClock
 from mmkit.config import Config
 from mmkit.config.chosen import Chosen
 from mmkit.errors import UsageError
 from mmkit.run.assembly import services
+from mmkit.run.watch import is_recorded
 from mmkit.units import parse_duration
 from mmkit_holysheep.advisor import HolysheepAdvisor
+from mmkit_holysheep.commands.listening import live_facts, recorded_facts
 from mmkit_holysheep.settings import SANDBOX, HolysheepConfig
 from mmkit_holysheep.told import Heard, told_of
 
@@ -58,10 +62,10 @@ class Wanted:
             UsageError: if a time is none, or the question lacks what it is about.
         """
         if question == "news" and not text.strip():
-            raise UsageError("news is asked about words; give them with --text \"...\"")
+            raise UsageError('news is asked about words; give them with --text "..."')
         if question == "explain_anomaly" and not happened.strip():
             raise UsageError(
-                "explain_anomaly is asked about an event; say which with --happened, such as --happened \"a trade of "
+                'explain_anomaly is asked about an event; say which with --happened, such as --happened "a trade of '
                 '12 BTC, 2.9 deviations above the others"'
             )
         try:
@@ -107,9 +111,7 @@ def heard_by(
     return asyncio.run(_heard_by(config, chosen, wanted, models))
 
 
-async def _heard_by(
-    config: Config, chosen: Chosen, wanted: Wanted, models: Sequence[str]
-) -> Heard:
+async def _heard_by(config: Config, chosen: Chosen, wanted: Wanted, models: Sequence[str]) -> Heard:
     clock = SystemClock()
     recorded = is_recorded(config)
     if wanted.at_ns is not None and not recorded:
@@ -134,7 +136,9 @@ async def _heard_by(
                 text=wanted.text,
             )
             asked = models or [chosen.name]
-            said = await asyncio.gather(*(_ask(advisor, model, inquiry) for model in models or [None]))
+            said = await asyncio.gather(
+                *(_ask(advisor, model, inquiry) for model in models or [None])
+            )
         finally:
             await advisor.close()
     return Heard(

@@ -71,6 +71,8 @@ def compare(
         question, language or usual, text=text, happened=happened, listen=listen, at=at
     )
     heard = heard_by(loaded, chosen, wanted, models=names)
-    click.echo(value_json(heard) if json else f"{facts_line(heard.facts)}\n\n{compared_text(heard)}")
+    click.echo(
+        value_json(heard) if json else f"{facts_line(heard.facts)}\n\n{compared_text(heard)}"
+    )
     if all(one.answer is None for one in heard.told):
         raise SystemExit(1)

@@ -49,9 +49,7 @@ def features(
     chosen, usual = chosen_advisor(
         loaded, "features", name, models=listed(models), base_url=base_url
     )
-    heard = heard_by(
-        loaded, chosen, Wanted.of("features", language or usual, listen=listen, at=at)
-    )
+    heard = heard_by(loaded, chosen, Wanted.of("features", language or usual, listen=listen, at=at))
     (told,) = heard.told
     if json:
         click.echo(value_json(heard))

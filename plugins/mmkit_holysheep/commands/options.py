@@ -144,9 +144,7 @@ def listed(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def load(
-    paths: Sequence[Path], overrides: Sequence[str], userdir: Path | None
-) -> Config:
+def load(paths: Sequence[Path], overrides: Sequence[str], userdir: Path | None) -> Config:
     """Return the configuration of a command that asks no strategy."""
     from mmkit.cli_commands.options import load_without_strategy
 
