@@ -24,6 +24,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         prompt_tokens: Of all requests; `None` if the gateway did not count one.
         completion_tokens: Likewise.
         cost: USD of all requests, exact; `None` if that of one is unknown.
+        free: Whether the gateway costs nothing.
         took_s: From the first request to the last answer, waits between them not counted.
         prompt_sha256: Of what was sent.
         text: The last answer as it came.
@@ -37,6 +38,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int | None
     completion_tokens: int | None
     cost: Decimal | None
+    free: bool
     took_s: float
     prompt_sha256: str
     text: str
@@ -58,7 +60,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     told: tuple[Told, ...]
 
 
-def told_of(asked: str, consulted: Consulted) -> Told:
+def told_of(asked: str, consulted: Consulted, *, free: bool = False) -> Told:
     """Return what came of a question."""
     calls = consulted.calls
     counted = all(
@@ -74,6 +76,7 @@ def told_of(asked: str, consulted: Consulted) -> Told:
         prompt_tokens=sum(one.prompt_tokens or 0 for one in calls) if counted else None,
         completion_tokens=sum(one.completion_tokens or 0 for one in calls) if counted else None,
         cost=sum(costs, Decimal(0)) if len(costs) == len(calls) else None,
+        free=free,
         took_s=sum(one.took_ns for one in calls) / 1e9,
         prompt_sha256=consulted.prompt_sha256,
         text=consulted.text,
@@ -129,7 +132,9 @@ def tokens_words(one: Told) -> str:
 
 def cost_words(one: Told) -> str:
     """Return what it cost."""
-    return "unknown" if one.cost is None else f"{one.cost:f} USD"
+    if one.cost is None:
+        return "nothing" if one.free else "unknown"
+    return f"{one.cost:f} USD"
 
 
 def compared_text(heard: Heard) -> str:

@@ -135,17 +135,19 @@ async def _heard_by(config: Config, chosen: Chosen, wanted: Wanted, models: Sequ
                 language=wanted.language,
                 text=wanted.text,
             )
-            asked = models or [chosen.name]
-            said = await asyncio.gather(
-                *(_ask(advisor, model, inquiry) for model in models or [None])
-            )
+            free = isinstance(advisor, HolysheepAdvisor) and advisor.reach.free
+            asked: list[str | None] = [*models] or [None]
+            said = await asyncio.gather(*(_ask(advisor, model, inquiry) for model in asked))
         finally:
             await advisor.close()
     return Heard(
         question=wanted.question,
         facts=inquiry.facts,
         about=wanted.text,
-        told=tuple(told_of(who, one) for who, one in zip(asked, said, strict=True)),
+        told=tuple(
+            told_of(model or chosen.name, one, free=free)
+            for model, one in zip(asked, said, strict=True)
+        ),
     )
 
 

@@ -101,12 +101,15 @@ async def _look(config: Config, chosen: dict[str, Chosen]) -> dict[str, list[Row
     from mmkit.errors import ConfigError
     from mmkit_holysheep.checking import broken_rows, rows_of
     from mmkit_holysheep.commands.asking import advisor_of, endpoints_of
+    from mmkit_holysheep.settings import HolysheepConfig
 
     clock = SystemClock()
     today = datetime.datetime.fromtimestamp(clock.now_ns() // 10**9, tz=datetime.UTC).date()
     found: dict[str, list[Row]] = {}
     async with endpoints_of(config, clock, list(chosen.values())) as endpoints:
         for who, one in chosen.items():
+            settings = one.config
+            assert isinstance(settings, HolysheepConfig)  # chosen above
             try:
                 advisor = advisor_of(config, one, clock, endpoints)
             except ConfigError as error:
@@ -116,5 +119,5 @@ async def _look(config: Config, chosen: dict[str, Chosen]) -> dict[str, list[Row
                 listed = await advisor.models()
             finally:
                 await advisor.close()
-            found[who] = rows_of(one.config, advisor.reach, advisor.prices, listed, today)
+            found[who] = rows_of(settings, advisor.reach, advisor.prices, listed, today)
     return found

@@ -146,6 +146,11 @@ def listed(texts: Sequence[str]) -> list[str]:
 
 def load(paths: Sequence[Path], overrides: Sequence[str], userdir: Path | None) -> Config:
     """Return the configuration of a command that asks no strategy."""
-    from mmkit.cli_commands.options import load_without_strategy
+    import logging
 
-    return load_without_strategy(paths, overrides, userdir=userdir)
+    from mmkit.cli_commands.options import Asked, load_without_strategy
+
+    loaded = load_without_strategy(paths, overrides, userdir=userdir)
+    if not click.get_current_context().find_root().ensure_object(Asked).verbose:
+        logging.getLogger().setLevel(logging.WARNING)  # what is printed says the rest
+    return loaded
