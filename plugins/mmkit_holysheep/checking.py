@@ -119,7 +119,9 @@ def _gateway(reach: Reach, listed: Sequence[str] | Failure) -> Row:
         message = f"{reach.url} {means} ({listed})"
         return Row(what="gateway", status="fail", message=message, code=code)
     takes = " and takes the key" if reach.keyed else ""
-    message = f"{reach.url} answers{takes}; it has {len(listed):,} models"
+    message = (
+        f"{reach.url} answers{takes}; it has {len(listed):,} model{'' if len(listed) == 1 else 's'}"
+    )
     return Row(what="gateway", status="ok", message=message)
 
 

@@ -55,7 +55,8 @@ class Income(msgspec.Struct, frozen=True, kw_only=True):
         earned: ``realized - fees``.
         month: `earned`, scaled to `DAYS` days.
         in_usd: Whether the currency is taken for USD.
-        advice: USD that the run itself paid for advice; `None` if it had no advisor.
+        advice: USD that the run itself paid for advice, as far as that is known; `None` if it had no advisor.
+        unpriced: Requests of it of which nobody knows what they cost.
     """
 
     run: str
@@ -68,6 +69,7 @@ class Income(msgspec.Struct, frozen=True, kw_only=True):
     month: Decimal
     in_usd: bool
     advice: Decimal | None = None
+    unpriced: int = 0
 
 
 class Monthly(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +95,8 @@ class Monthly(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Advisor(msgspec.Struct):
-    cost: Decimal = Decimal(0)
+    cost: Decimal
+    unpriced: int
 
 
 class _Report(msgspec.Struct):
@@ -188,6 +191,7 @@ def income_of(folder: Path) -> Income:
         advice=sum((one.cost for one in report.advisors.values()), Decimal(0))
         if report.advisors
         else None,
+        unpriced=sum(one.unpriced for one in report.advisors.values()),
     )
 
 
@@ -232,7 +236,8 @@ def _income_lines(income: Income) -> list[str]:
             f"Prices are in USD, and {money} is not taken for it, so that no share is told."
         )
     if income.advice is not None:
-        lines.append(f"The run itself paid {income.advice:f} USD for advice.")
+        more = f", and {income.unpriced:,} requests of unknown cost" if income.unpriced else ""
+        lines.append(f"The run itself paid {income.advice:f} USD for advice{more}.")
     return lines
 
 

@@ -97,7 +97,13 @@ def report(folder: Path, **changes: Any) -> Path:
 
 
 def test_beside_a_run_each_model_is_a_share_of_its_income_of_the_same_month(tmp_path: Path) -> None:
-    folder = report(tmp_path / "a-run", advisors={"vol": {"cost": 0.001}, "side": {"cost": 0.0005}})
+    folder = report(
+        tmp_path / "a-run",
+        advisors={
+            "vol": {"cost": 0.001, "unpriced": 2},
+            "side": {"cost": 0.0005, "unpriced": 1},
+        },
+    )
     result = ran("--run", str(folder), "--json")
     found = json.loads(result.output, parse_float=Decimal)
     # 1.25 an hour, 720 hours.
@@ -110,7 +116,7 @@ def test_beside_a_run_each_model_is_a_share_of_its_income_of_the_same_month(tmp_
     assert "900.00 USDT in 30 days, if all of them were like that" in words
     assert "shorter than a day, so that this is a guess" in words
     assert "8.7%" in words
-    assert "The run itself paid 0.0015 USD for advice." in words
+    assert "The run itself paid 0.0015 USD for advice, and 3 requests of unknown cost." in words
 
 
 @pytest.mark.parametrize(

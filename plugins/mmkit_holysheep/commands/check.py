@@ -63,16 +63,12 @@ def check(
     from mmkit_holysheep.settings import HolysheepConfig
 
     loaded = load(config, overrides, userdir)
-    names = [name]
-    if name is None and loaded.advisors:
-        names = [
-            one.name for one in loaded.advisors if isinstance(one.advisor.config, HolysheepConfig)
-        ]
+    ours = [one.name for one in loaded.advisors if isinstance(one.advisor.config, HolysheepConfig)]
     chosen = {
         one or "holysheep": chosen_advisor(
             loaded, "", one, models=listed(models), base_url=base_url
         )[0]
-        for one in names or [None]
+        for one in ([name] if name is not None else ours or [None])
     }
     found = asyncio.run(_look(loaded, chosen))
     rows = [(who, row) for who, of_one in found.items() for row in of_one]
@@ -82,8 +78,13 @@ def check(
 
         click.echo(value_json(Checked(ok=not code, advisors=found)))
     else:
+        # Advisors behind one gateway are usually all alike.
+        alike: dict[str, list[str]] = {}
         for who, of_one in found.items():
-            click.echo(f"{who}:")
+            alike.setdefault(repr(of_one), []).append(who)
+        for names in alike.values():
+            of_one = found[names[0]]
+            click.echo(f"{', '.join(names)}:")
             width = max(len(row.what) for row in of_one)
             for row in of_one:
                 color = {"ok": "green", "warn": "yellow", "fail": "red"}[row.status]
