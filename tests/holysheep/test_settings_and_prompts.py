@@ -1,7 +1,7 @@
 """What the user writes is used as it is, or refused with where and why."""
 
 import asyncio
-import datetime
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,9 @@ from mmkit.answers import ANSWERS
 from mmkit.errors import ConfigError
 from mmkit.plugins import Plugins
 from mmkit_holysheep.advisor import HolysheepAdvisor
-from mmkit_holysheep.checkup import Finding, findings
-from mmkit_holysheep.prices import load_prices
 from mmkit_holysheep.prompt import LANGUAGES, load_prompts
+from mmkit_holysheep.reply import Failure
 from mmkit_holysheep.settings import HolysheepConfig, reach
-
-TODAY = datetime.date(2026, 11, 26)
 
 # --- configuration ----------------------------------------------------------------------------------
 
@@ -220,59 +217,61 @@ def test_numbers_that_are_none_are_told_as_such(tmp_path: Path) -> None:
     assert '"bid_volume": null, "ask_volume": null' in user.content
 
 
-# --- check ------------------------------------------------------------------------------------------
+# --- what a gateway lists -----------------------------------------------------------------------------
 
 
-def checked(userdir: Path, models: Action | None, *asked: str, url: str = "") -> list[Finding]:
-    async def run() -> list[Finding]:
+def listed(userdir: Path, models: Action | None = None, url: str = "") -> tuple[str, ...] | Failure:
+    async def run() -> tuple[str, ...] | Failure:
         async with gateway() as stub:
             stub.models = models or stub.models
             stub.url = url or stub.url
             async with advisor(stub, userdir, timeout="300ms") as built:
-                listed = await built.models()
-                return findings(built.reach, asked, listed, load_prices(), TODAY)
+                return await built.models()
 
     return asyncio.run(run())
 
 
+def test_models_are_listed_by_name_and_what_is_none_is_left_out(tmp_path: Path) -> None:
+    assert listed(tmp_path) == ("a-model", "b-model")
+    odd = body('{"data": [{"id": "gpt-4.1"}, 7, {"id": null}, {"id": []}, {"id": "a\\u202eb"}]}')
+    assert listed(tmp_path, odd) == ("ab", "gpt-4.1")
+
+
 @pytest.mark.parametrize(
-    ("models", "words"),
+    ("models", "name"),
     [
-        (status(401, f"bad key {KEY}"), "It does not know the key. Copy it again"),
-        (status(402, "Insufficient Balance"), "there is no money left on it"),
-        (status(403), "may not do this"),
-        (status(404), "base_url usually ends with /v1"),
-        (status(429), "Too much was asked"),
-        (status(503), "The gateway itself is in trouble"),
-        (status(301, Location="https://elsewhere.invalid/"), "The address has moved"),
-        (body("<html>Login"), "A web page came back"),
-        (body("hello"), "not what a gateway with OpenAI's protocol answers"),
-        (body('{"data": 5}'), "not what a gateway with OpenAI's protocol answers"),
-        (hang, "Nothing came back in time"),
+        (status(401, f"bad key {KEY}"), "http_401"),
+        (status(402, "Insufficient Balance"), "http_402"),
+        (status(403), "http_403"),
+        (status(404), "http_404"),
+        (status(429), "http_429"),
+        (status(503), "http_503"),
+        (status(301, Location="https://elsewhere.invalid/"), "http_301"),
+        (body("<html>Login"), "html"),
+        (body("hello"), "not_json"),
+        (body('{"data": 5}'), "no_list"),
+        (body('{"error": "no"}'), "error_body"),
+        (hang, "timeout"),
     ],
 )
-def test_a_check_says_what_is_wrong_in_plain_words(
-    models: Action, words: str, tmp_path: Path
-) -> None:
-    found = next(of for of in checked(tmp_path, models, "gpt-4.1") if of.about == "gateway")
-    assert found.well is False
-    assert words in found.words
-    assert KEY not in found.words
+def test_a_list_that_cannot_be_had_has_a_reason(models: Action, name: str, tmp_path: Path) -> None:
+    failure = listed(tmp_path, models)
+    assert isinstance(failure, Failure)
+    assert failure.name == name
+    assert KEY not in str(failure)
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://127.0.0.1:1/v1", "Nobody listens at"),
-        ("http://localhost:1/v1", "Nobody listens at"),
-        ("https://gateway.invalid/v1", "There is no machine with the name"),
+        ("http://127.0.0.1:1/v1", "nobody listens there"),
+        ("http://localhost:1/v1", "nobody listens there"),
+        ("https://gateway.invalid/v1", "there is no machine of that name"),
     ],
 )
-def test_a_check_tells_a_wrong_name_from_a_wrong_port(
+def test_a_wrong_name_is_told_from_a_wrong_port(
     url: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import socket
-
     real = socket.getaddrinfo
 
     def resolve(host: Any, *args: Any, **more: Any) -> Any:
@@ -284,25 +283,7 @@ def test_a_check_tells_a_wrong_name_from_a_wrong_port(
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    found = next(of for of in checked(tmp_path, None, url=url) if of.about == "gateway")
-    assert words in found.words
-
-
-def test_a_model_that_is_not_listed_has_its_nearest_name(tmp_path: Path) -> None:
-    models = body(
-        '{"data": [{"id": "claude-sonnet-4-5"}, {"id": "gpt-4.1"}, 7, {"id": null}, {"id": []}]}'
-    )
-    found: dict[str, Finding] = {}
-    for of in checked(tmp_path, models, "gpt-4.1", "claude-sonnet-4.5"):
-        found.setdefault(of.about, of)
-    assert found["gateway"].words.endswith("answers and lists 2 models.")
-    assert found["model gpt-4.1"].well is True
-    assert "Did you mean 'claude-sonnet-4-5'?" in found["model claude-sonnet-4.5"].words
-
-
-def test_a_check_tells_prices_and_the_end_of_a_model(tmp_path: Path) -> None:
-    found = checked(tmp_path, None, "gpt-4.1-nano", "my-own")
-    told = {(of.about, of.well): of.words for of in found}
-    assert "0.10 USD per million tokens sent" in told["price gpt-4.1-nano", None]
-    assert "ended it on 2026-10-23" in "".join(of.words for of in found)
-    assert "Its price is unknown" in told["price my-own", None]
+    failure = listed(tmp_path, url=url)
+    assert isinstance(failure, Failure)
+    assert failure.name == "connection"
+    assert words in failure.words
