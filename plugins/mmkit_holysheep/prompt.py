@@ -249,7 +249,7 @@ def parse_prompt(text: str, where: str, question: str) -> Prompt:
         raise _wrong(
             where,
             f"one line '{_CUT}' between constant words and data was expected; found {len(cuts)}",
-            "see docs/advisors.md",
+            "see docs/gateway.md",
         )
     mistakes: list[Mistake] = []
     for number, line in enumerate(lines):

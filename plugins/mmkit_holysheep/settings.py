@@ -229,7 +229,7 @@ def reach(config: HolysheepConfig, endpoints: Mapping[str, str]) -> Reach:
             )
     if not key and not _loopback(host):
         hint = (
-            f"set {KEY_VARIABLE} in the environment or in .env"
+            f"set {KEY_VARIABLE} in the environment; or write it into .env, and 'key: ${{{KEY_VARIABLE}}}'"
             if home
             else "write such as 'key: ${MY_KEY}'; that of HolySheep is not sent to others"
         )

@@ -15,6 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from mmkit import hookspecs, model_folder
+from mmkit.advisors import AdvisorContext, Facts, Inquiry
+from mmkit.answers import Sentiment
 from mmkit.clock import SimClock
 from mmkit.commands import SubmitOrder
 from mmkit.errors import FeedError
@@ -191,6 +193,20 @@ def test_register_signal_trainers_gives_a_trainer_that_saves_what_it_learned(
     trainer.save(tmp_path / "m", {"instrument": "x"})
     _, files = model_folder.load(tmp_path / "m", "shares", "model.json")
     assert files == {"model.json": b"[0.25, 0.25, 0.5]"}
+
+
+def test_register_advisors_gives_an_advisor_that_answers_or_says_why_not(
+    load: Load, tmp_path: Path
+) -> None:
+    provider = load("register_advisors").provider("advisor", "canned")
+    advisor = provider.build(provider.config(), AdvisorContext(SPEC, SimClock(), tmp_path))
+    facts = dict.fromkeys(Facts.__struct_fields__, 0) | {"bids": (), "asks": ()}
+    told = Facts(**facts)  # type: ignore[arg-type]
+    said = asyncio.run(advisor.ask(Inquiry(question="sentiment", facts=told)))
+    assert said.answer == Sentiment(mood=50, summary="as always")
+    said = asyncio.run(advisor.ask(Inquiry(question="volatility", facts=told)))
+    assert said.answer is None
+    assert said.refused.startswith("unreadable: an answer to volatility was expected")
 
 
 def test_register_commands_adds_a_command(load: Load) -> None:
