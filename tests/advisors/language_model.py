@@ -81,7 +81,8 @@ def _serve() -> None:
     params.verbosity = 0  # an unread pipe that is full would stop it
     params.hostnames, params.port = ["127.0.0.1"], 0
     server = xllamacpp.Server(params)
-    print(json.dumps({"url": server.listening_address}), flush=True)
+    sys.stdout.write(json.dumps({"url": server.listening_address}) + "\n")
+    sys.stdout.flush()
     sys.stdin.read()
 
 
