@@ -106,6 +106,18 @@ class UnknownSignal(StrategyError):  # noqa: N818 - a state of the run, in its o
         )
 
 
+class UnknownAdvisor(StrategyError):  # noqa: N818 - a state of the run, in its own words
+    """The user's strategy needs an advisor that the run does not have."""
+
+    def __init__(self, name: str, there: Sequence[str]) -> None:
+        self.name = name
+        found = f"there is {', '.join(there)}" if there else "there is none"
+        super().__init__(
+            f"an advisor of this run was expected; found {name!r}; {found}; name it under 'advisors', such as "
+            f"advisors: [{{plugin: holysheep, as: {name}, model: deepseek-v3.2, every: 60s}}]"
+        )
+
+
 class DataError(MmkitError):
     """Recorded data that cannot be used as it is."""
 

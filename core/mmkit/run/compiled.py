@@ -35,8 +35,9 @@ from mmkit.events import (
     OrderRejected,
     Side,
 )
+from mmkit.fusion import Fused
 from mmkit.instruments import Instrument
-from mmkit.interfaces import Level, MarketView, Quotes, Signals, Strategy, Target
+from mmkit.interfaces import AdviceByName, Level, MarketView, Quotes, Signals, Strategy, Target
 from mmkit.orders import Order
 from mmkit.quoter import ORDERS_PER_10S, checked_levels, whole
 from mmkit.recorder import Detail, wanted
@@ -86,6 +87,8 @@ def why_not(session: Session, tapes: Tapes) -> str:
     engine, venue = session.engine, session.venue
     if session.signals is not None:
         return "signals are not compiled"
+    if session.advice is not None:
+        return "advice is not compiled"
     if engine.watch is not None:
         return "the market watch, at which the strategy looks, is not compiled"
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
@@ -116,7 +119,9 @@ class _View:
         self.best_ask: int | None = None
         self.position = 0
         self.markets: Mapping[str, MarketView] = {}
-        self.signals = Signals()  # a run that has any is not run here
+        # A run that has any is not run here.
+        self.signals = Signals()
+        self.advice = AdviceByName()
 
     @property
     def book(self) -> Depth:
@@ -129,6 +134,10 @@ class _View:
     @property
     def equity(self) -> Decimal:
         return self._run.equity(self.best_bid, self.best_ask)
+
+    @property
+    def fused(self) -> Fused:
+        return self._run.engine.fused
 
     @property
     def watch(self) -> Statistics:
