@@ -127,7 +127,9 @@ def test_advice_that_is_not_there_is_none_by_get_and_an_error_by_name() -> None:
         StrategyError, match="an advice 'b' that holds now was expected; there is a"
     ):
         view.advice["b"]
-    with pytest.raises(StrategyError, match=r"looks at view\.fused, for which the section 'fusion'"):
+    with pytest.raises(
+        StrategyError, match=r"looks at view\.fused, for which the section 'fusion'"
+    ):
         _ = view.fused
 
 
