@@ -197,6 +197,11 @@ class FusionSettings(BaseModel):
         "market_structure", description="Which advice, by its name under 'advisors'."
     )
 
+    @property
+    def needs(self) -> tuple[Literal["signal", "advice"], ...]:
+        """What there has to be in the configuration."""
+        return POLICIES[self.policy].needs
+
     @model_validator(mode="after")
     def _limits_ascend(self) -> Self:
         if self.defer > self.trust:

@@ -61,7 +61,7 @@ class AdvisorFigures(msgspec.Struct, kw_only=True):
         answered: How many questions were answered.
         refused: How many came to no advice, by why: ``timeout``, ``late`` (known only when it had expired), ``failed``
             (the advisor raised) and what else the advisor says.
-        passed_over: How often a question was due while the one before was still under way.
+        passed_over: How often a question was due while the one before was still under way, or the book was not known.
         under_way: How many were still under way when the run ended; what they cost is not known.
         failure: What the advisor raised first, in words; empty if nothing.
         took_ns: From asking to knowing, the median of those answered; 0 for none.
@@ -107,7 +107,7 @@ class AdvisorFigures(msgspec.Struct, kw_only=True):
             self.prompt_tokens += call.prompt_tokens or 0
             self.cached_tokens += call.cached_tokens
             self.completion_tokens += call.completion_tokens or 0
-            if call.cost is None:
+            if call.cost is None or not call.cost.is_finite():
                 self.unpriced += 1
             else:
                 self.cost = _DIGITS.add(self.cost, call.cost)

@@ -32,7 +32,7 @@ from mmkit.config.shown import shown
 from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
 from mmkit.events import MAIN
-from mmkit.fusion import FUSED_QUESTIONS, POLICIES, FusionSettings
+from mmkit.fusion import FUSED_QUESTIONS, FusionSettings
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Provider
 from mmkit.plugins import Kind, Plugins
@@ -585,7 +585,7 @@ class _Sections:
         settings = self._section("fusion", FusionSettings)
         if settings is None:
             return None
-        needs = POLICIES[settings.policy].needs
+        needs = settings.needs
         for key, section, there in (
             ("signal", "signals", [one.name for one in signals]),
             ("advice", "advisors", [one.name for one in advisors]),

@@ -116,8 +116,19 @@ async def services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]
 @contextlib.asynccontextmanager
 async def live_sources(config: Config, clock: Clock) -> AsyncIterator[dict[str, DataSource]]:
     """Start the configured services and build the data source of every market; close all in reverse order."""
+    async with (
+        services(config, clock) as endpoints,
+        open_sources(config, clock, endpoints) as sources,
+    ):
+        yield sources
+
+
+@contextlib.asynccontextmanager
+async def open_sources(
+    config: Config, clock: Clock, endpoints: Mapping[str, str]
+) -> AsyncIterator[dict[str, DataSource]]:
+    """Build the data source of every market, where services run already; close all in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
-        endpoints = await stack.enter_async_context(services(config, clock))
         sources: dict[str, DataSource] = {}
         for market in config.markets:
             with told_of(market):

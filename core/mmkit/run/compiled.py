@@ -87,7 +87,7 @@ def why_not(session: Session, tapes: Tapes) -> str:
     engine, venue = session.engine, session.venue
     if session.signals is not None:
         return "signals are not compiled"
-    if session.advice is not None:
+    if session.advice is not None and session.advice.next_ns() != NEVER:
         return "advice is not compiled"
     if engine.watch is not None:
         return "the market watch, at which the strategy looks, is not compiled"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from msgspec.structs import replace
-
 from mmkit.events import Advice, AnyEvent
 from mmkit.report import AdvisorFigures
+from mmkit.run.advisors.tally import Tally
 from mmkit.run.known import Told
 from mmkit.run.session import AdviceFeed
 
@@ -24,20 +23,17 @@ class KnownAdvice(Told[Advice], AdviceFeed):
         self, advice: Iterable[Advice], figures: Mapping[str, AdvisorFigures] | None = None
     ) -> None:
         super().__init__(advice)
-        self._figures = {
-            name: replace(one, refused=dict(one.refused)) for name, one in (figures or {}).items()
-        }
-        self._last: dict[str, Advice] = {}
+        self._tally = Tally(figures or {})
 
     @property
     def figures(self) -> dict[str, AdvisorFigures]:
         """What the report says of each advisor."""
-        return self._figures
+        return self._tally.figures
 
     @property
     def last(self) -> dict[str, Advice]:
         """The last of each advisor that has an answer."""
-        return self._last
+        return self._tally.last
 
     def on_notice(self, notice: AnyEvent) -> None:
         """Nothing is asked any more."""
@@ -47,7 +43,4 @@ class KnownAdvice(Told[Advice], AdviceFeed):
 
     def count(self, event: Advice) -> None:
         """Count `event`."""
-        if event.answer is not None:
-            self._last[event.name] = event
-        if (figures := self._figures.get(event.name)) is not None:
-            figures.count(event)
+        self._tally.count(event)
