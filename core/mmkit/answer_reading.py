@@ -49,7 +49,7 @@ def plain(text: str, longest: int | None = None) -> str:
 
     Args:
         text: Not to be trusted.
-        longest: Characters after which the rest is left out, shown by ``…``.
+        longest: Characters after which the rest is left out, shown by ``...``.
     """
     if longest is not None:
         # Normalising takes time with the length, and what is removed is seldom most of it.
@@ -68,7 +68,8 @@ def plain(text: str, longest: int | None = None) -> str:
     # Without what was between them two letters may become one.
     seen = unicodedata.normalize("NFKC", seen)
     if longest is not None and len(seen) > longest:
-        seen = seen[: longest - 1] + "…"
+        # Three dots: the one character for them is no NFKC.
+        seen = (seen[: max(0, longest - 3)] + "...")[:longest]
     return seen
 
 

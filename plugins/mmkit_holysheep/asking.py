@@ -178,7 +178,7 @@ class Asking:
             return Reply(failure=Failure("rate_limit", words, others=False))
         try:
             reserve = await self._account.reserve(
-                model, self._prices.of(model), _most_tokens(messages, question, form), most
+                self._prices.of(model), _most_tokens(messages, question, form), most
             )
         except Refused as error:
             # One that costs less may be within it.

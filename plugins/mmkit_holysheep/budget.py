@@ -52,12 +52,11 @@ class Account:
         self.run = Spent()
         """What this run has spent or set aside."""
 
-    async def reserve(self, model: str, price: Price | None, prompt: int, answer: int) -> Reserve:
+    async def reserve(self, price: Price | None, prompt: int, answer: int) -> Reserve:
         """Set aside the most that a request can cost.
 
         Args:
-            model: For messages.
-            price: Of it.
+            price: Of its model; `None` if that is unknown.
             prompt: Tokens of the prompt at most.
             answer: Tokens of the answer at most.
 
@@ -68,7 +67,7 @@ class Account:
         if price is None and limits.in_usd and limits.unpriced == "refuse" and not self._free:
             raise Refused(
                 "no_price",
-                f"{model} has no price, and there is a limit in USD; add it to a file that 'prices' names, or write "
+                "it has no price, and there is a limit in USD; add it to a file that 'prices' names, or write "
                 "'budget: {unpriced: allow}'",
             )
         usd = Decimal(0) if price is None else price.most(prompt, answer)

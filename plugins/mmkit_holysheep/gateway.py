@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import logging
 import math
+import socket
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -59,6 +61,8 @@ class Gateway:
         import httpx2
         import openai
 
+        for name in ("httpcore2.http11", "httpcore2.proxy"):
+            logging.getLogger(name).addFilter(_tells_no_headers)
         self.reach, self._timeout_s = reach, timeout_s
         self._openai = openai
         timeout = httpx2.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s))
@@ -156,18 +160,20 @@ class Gateway:
     def _unconnected(self, cause: BaseException) -> Failure:
         import httpx2
 
+        said = self.reach.masked(str(cause))[:200] or type(cause).__name__
+        words = f"{self.reach.url}: {said}"
         match cause:
             case _TooLarge():
                 return Failure("too_large", f"the response has more than {LARGEST} bytes")
             case _Packed():
                 return Failure("packed", "the response is compressed, which was not asked for")
             case httpx2.ConnectError():
-                unbilled, hint = True, "; see base_url, and whether there is a network"
+                # Nothing was sent. What is behind it says whether trying again may help.
+                name = _unreached(cause)
+                again = name != "no_such_host"
+                return Failure(name, words, again=again, others=False, unbilled=True)
             case _:
-                unbilled, hint = False, ""
-        said = self.reach.masked(str(cause))[:200] or type(cause).__name__
-        words = f"{self.reach.url}: {said}{hint}"
-        return Failure("connection", words, again=True, others=False, unbilled=unbilled)
+                return Failure("connection", words, again=True, others=False)
 
     def _masked(self, body: bytes) -> bytes:
         """Without the key, should the gateway repeat it."""
@@ -182,6 +188,26 @@ class Gateway:
         request.headers["user-agent"] = "mmkit"
         if not self.reach.keyed:
             request.headers.pop("authorization", None)
+
+
+def _unreached(error: BaseException) -> str:
+    """Return the name of why no connection came to be, from the errors that led to one another."""
+    behind = [error]
+    while behind:
+        one = behind.pop()
+        if isinstance(one, socket.gaierror):
+            return "no_such_host"
+        if isinstance(one, ConnectionRefusedError):
+            return "connection_refused"
+        # A name may have several addresses, each of which was tried.
+        behind.extend(one.exceptions if isinstance(one, BaseExceptionGroup) else ())
+        behind.extend(of for of in (one.__cause__, one.__context__) if of is not None)
+    return "connection"
+
+
+def _tells_no_headers(record: logging.LogRecord) -> bool:
+    """Leave out debug lines with headers: a gateway may repeat the key in one."""
+    return "headers" not in str(record.msg)
 
 
 async def _bounded(response: httpx2.Response) -> None:

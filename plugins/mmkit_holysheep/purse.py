@@ -19,8 +19,8 @@ import msgspec
 from mmkit.errors import RunError
 
 FOLDER = "advisor_budget"
-_PATIENCE_S = 2.0  # for another process that holds the lock, which takes milliseconds
-_LOOK_S = 0.01
+_PATIENCE_S = 5.0  # for another process that holds the lock, which takes milliseconds
+_LOOK_S = 0.005
 
 
 @dataclass(frozen=True)

@@ -123,8 +123,8 @@ def read_models(body: bytes) -> tuple[str, ...] | Failure:
         return Failure(
             "no_list", f"a list of models under 'data' was expected; found {excerpt(body)!r}"
         )
-    names = {of.get("id") for of in listed if isinstance(of, dict)}
-    return tuple(sorted(plain(name, 120) for name in names if isinstance(name, str)))
+    names = [of.get("id") for of in listed if isinstance(of, dict)]
+    return tuple(sorted({plain(name, 120) for name in names if isinstance(name, str)}))
 
 
 def refused(
