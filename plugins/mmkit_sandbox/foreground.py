@@ -151,6 +151,10 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
         what = f"The markets trade by themselves, from seed {config.seed}."
     if config.faults.on:
         what += f"\nThings go wrong on purpose; {url}/sandbox/faults tells what has."
+    if config.gateway.faults:
+        what += (
+            f"\nThe advisor's answers go wrong on purpose; {url}/sandbox/gateway tells which have."
+        )
     source = "plugin: binance, endpoint: sandbox"
     recorded = exchange.streams if isinstance(exchange, ReplayedExchange) else ()
     if recorded and not spot and not any("@aggTrade" in name for name in recorded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
@@ -249,7 +250,7 @@ _BAD = frozenset(
 
 def _score(text: str) -> int:
     """Return the good words of a text less the bad ones."""
-    words = Counter(text.lower().replace(",", " ").replace(".", " ").split())
+    words = Counter(re.findall(r"[a-z]+", text.lower()))
     return sum(words[one] for one in _GOOD) - sum(words[one] for one in _BAD)
 
 

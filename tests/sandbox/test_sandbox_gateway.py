@@ -427,6 +427,21 @@ def test_a_request_that_hangs_does_not_keep_the_sandbox_from_stopping() -> None:
     assert asyncio.run(stop()) < 2
 
 
+def test_a_request_that_hangs_is_let_go_when_its_client_goes() -> None:
+    async def leave() -> tuple[int, int]:
+        async with running(gateway={"faults": ("* hang",)}) as client:
+            before = len(asyncio.all_tasks())
+            with pytest.raises(TimeoutError):
+                await post(client, body(), timeout_s=0.2)
+            async with asyncio.timeout(3):
+                while len(asyncio.all_tasks()) > before:
+                    await asyncio.sleep(0.02)
+            return before, len(asyncio.all_tasks())
+
+    before, after = asyncio.run(leave())
+    assert after <= before
+
+
 def test_where_nobody_can_connect_the_gateway_does_not_answer_either() -> None:
     async def ask() -> None:
         async with running(faults={"at": ("0s refuse 5s",)}) as client:
