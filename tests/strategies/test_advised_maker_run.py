@@ -21,7 +21,9 @@ def test_the_example_names_an_advisor_for_every_key_that_listens() -> None:
     config = load_config([EXAMPLE])
     asked = {one.name: one.section.question for one in config.advisors}
     strategy = config.resolved["strategy"]
-    assert {key: asked[strategy[key]] for key in ("volatility", "conditions", "structure", "anomaly")} == {
+    assert {
+        key: asked[strategy[key]] for key in ("volatility", "conditions", "structure", "anomaly")
+    } == {
         "volatility": "volatility",
         "conditions": "conditions",
         "structure": "market_structure",

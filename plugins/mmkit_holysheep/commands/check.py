@@ -64,11 +64,12 @@ def check(
 
     loaded = load(config, overrides, userdir)
     ours = [one.name for one in loaded.advisors if isinstance(one.advisor.config, HolysheepConfig)]
+    names: list[str | None] = [name] if name is not None else [*ours] or [None]
     chosen = {
         one or "holysheep": chosen_advisor(
             loaded, "", one, models=listed(models), base_url=base_url
         )[0]
-        for one in ([name] if name is not None else ours or [None])
+        for one in names
     }
     found = asyncio.run(_look(loaded, chosen))
     rows = [(who, row) for who, of_one in found.items() for row in of_one]
@@ -82,9 +83,9 @@ def check(
         alike: dict[str, list[str]] = {}
         for who, of_one in found.items():
             alike.setdefault(repr(of_one), []).append(who)
-        for names in alike.values():
-            of_one = found[names[0]]
-            click.echo(f"{', '.join(names)}:")
+        for those in alike.values():
+            of_one = found[those[0]]
+            click.echo(f"{', '.join(those)}:")
             width = max(len(row.what) for row in of_one)
             for row in of_one:
                 color = {"ok": "green", "warn": "yellow", "fail": "red"}[row.status]
