@@ -124,7 +124,7 @@ def test_a_signal_that_is_as_likely_to_stay_says_hold() -> None:
 
 def test_limits_that_cross_are_refused() -> None:
     with pytest.raises(
-        ValidationError, match=r"defer of at most trust was expected; found defer 0\.9"
+        ValidationError, match=r"defer must not be above trust, but 0\.9 is above 0\.8"
     ):
         FusionSettings.model_validate({"defer": 0.9})
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Ended, journal, mmkit, newest_run
+from in_process import Ended, mmkit
+from processes import journal, newest_run
 
 from mmkit.errors import DataError
 from mmkit.events import Advice
