@@ -31,7 +31,14 @@ from mmkit.advisors import Facts as Facts  # noqa: PLC0414 - handed on
 from mmkit.advisors import Inquiry as Inquiry  # noqa: PLC0414 - handed on
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand, SubmitOrder
-from mmkit.errors import StrategyError, UnknownAdvisor, UnknownMarket, UnknownSignal, UsageError
+from mmkit.errors import (
+    OtherQuestion,
+    StrategyError,
+    UnknownAdvisor,
+    UnknownMarket,
+    UnknownSignal,
+    UsageError,
+)
 from mmkit.events import Advice, AnyEvent, Side, Signal, VenueEvent
 from mmkit.fusion import Fused as Fused  # noqa: PLC0414 - handed on
 from mmkit.fusion import FusionSettings
@@ -156,7 +163,7 @@ class Context:
         markets: What is traded in the other markets of the run, by name; told to strategies. A name that is not
             there raises `mmkit.errors.UnknownMarket`.
         signals: Names of the signals of the run; told to strategies.
-        advisors: Names of the advisors of the run; told to strategies.
+        advisors: Names of the advisors of the run, each with the question it is asked; told to strategies.
         fusion: How signal and advice become one; `None` if the run does not say. Told to strategies.
     """
 
@@ -164,7 +171,7 @@ class Context:
     sim: SimSettings = SimSettings()
     markets: Mapping[str, Instrument] = field(default_factory=ByMarket)
     signals: tuple[str, ...] = ()
-    advisors: tuple[str, ...] = ()
+    advisors: Mapping[str, str] = field(default_factory=dict)
     fusion: FusionSettings | None = None
 
     def check_signal(self, name: str) -> None:
@@ -176,14 +183,17 @@ class Context:
         if name not in self.signals:
             raise UnknownSignal(name, self.signals)
 
-    def check_advisor(self, name: str) -> None:
-        """Refuse an advisor that the run does not have.
+    def check_advisor(self, name: str, question: str = "") -> None:
+        """Refuse an advisor that the run does not have, or that is not asked `question`, if that is given.
 
         Raises:
             UnknownAdvisor: says which there are.
+            OtherQuestion: says what it is asked.
         """
         if name not in self.advisors:
-            raise UnknownAdvisor(name, self.advisors)
+            raise UnknownAdvisor(name, tuple(self.advisors))
+        if question and self.advisors[name] != question:
+            raise OtherQuestion(name, question, self.advisors[name])
 
 
 # --- market data ----------------------------------------------------------------------------------

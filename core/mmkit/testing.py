@@ -149,18 +149,18 @@ def build_strategy(
     *,
     markets: Mapping[str, Instrument] | None = None,
     signals: Sequence[str] = (),
-    advisors: Sequence[str] = (),
+    advisors: Mapping[str, str] | None = None,
     fusion: FusionSettings | None = None,
     **config: Any,
 ) -> Strategy:
     """Return a strategy built from the keys that the YAML would have; `markets` are the other ones, `signals` and
-    `advisors` the names of those that the run has, and `fusion` says how the two become one.
+    `advisors` the names of those that the run has, the latter with the question each is asked, and `fusion` says how the two become one.
     """
     context = Context(
         instrument or BTCUSDT,
         markets=ByMarket(markets or {}),
         signals=tuple(signals),
-        advisors=tuple(advisors),
+        advisors=dict(advisors or {}),
         fusion=fusion,
     )
     return strategy(strategy.Config.model_validate(config), context)

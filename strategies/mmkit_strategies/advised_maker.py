@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from mmkit.answers import Anomaly, AnyAnswer, Conditions, MarketStructure, Volatility
-from mmkit.errors import StrategyError
+from mmkit.errors import OtherQuestion, StrategyError
 from mmkit.events import Advice, AnyEvent, Side
 from mmkit.instruments import ContractKind
 from mmkit.interfaces import (
@@ -165,10 +165,8 @@ class AdvisedMaker(Strategy):
         if key is None:
             return
         if not isinstance(event.answer, _LISTENS[key]):
-            raise StrategyError(
-                f"strategy.{key}: an advisor that is asked {_asked(key)} was expected; '{event.name}' is asked "
-                f"{event.question}; name another one of 'advisors', or change its 'question'"
-            )
+            # Recorded by a run whose advisor of that name was asked something else.
+            raise OtherQuestion(event.name, _asked(key), event.question)
         now, expires = event.ts_local, event.expires_ns
         match event.answer:
             case MarketStructure():
@@ -252,20 +250,14 @@ def _heard(config: AdvisedMakerConfig, context: Context) -> dict[str, str]:
 
     Raises:
         UnknownAdvisor: if the run does not have it.
-        StrategyError: if it is named twice.
+        OtherQuestion: if it is asked another question.
     """
     keys: dict[str, str] = {}
     for key in _LISTENS:
-        name: str = getattr(config, key)
-        if not name:
-            continue
-        context.check_advisor(name)
-        if name in keys:
-            raise StrategyError(
-                f"strategy.{key}: an advisor of its own was expected, one that is asked {_asked(key)}; found '{name}', "
-                f"which strategy.{keys[name]} names, too; an advisor has one question"
-            )
-        keys[name] = key
+        if name := getattr(config, key):
+            # Two keys listen to different questions, and an advisor has one: no name passes twice.
+            context.check_advisor(name, _asked(key))
+            keys[name] = key
     return keys
 
 

@@ -135,5 +135,5 @@ def test_advice_that_is_not_there_is_none_by_get_and_an_error_by_name() -> None:
 
 def test_a_strategy_may_refuse_a_run_without_its_advisor() -> None:
     with pytest.raises(UnknownAdvisor, match="found 'vol'; there is structure; name it under"):
-        Context(BTCUSDT, advisors=("structure",)).check_advisor("vol")
-    Context(BTCUSDT, advisors=("structure",)).check_advisor("structure")
+        Context(BTCUSDT, advisors={"structure": "market_structure"}).check_advisor("vol")
+    Context(BTCUSDT, advisors={"structure": "market_structure"}).check_advisor("structure")

@@ -139,7 +139,7 @@ def wanted(
     strategy = build_strategy(
         SignalTaker,
         signals=["direction"],
-        advisors=["market_structure"],
+        advisors={"market_structure": "market_structure"},
         fusion=fusion,
         balance="1000",
         short=True,

@@ -15,7 +15,7 @@ from strategies_on_books import NEXO, TOPS, assert_crosses_nothing, assert_symme
 
 from mmkit.answers import Anomaly, AnyAnswer, Conditions, MarketStructure, Volatility
 from mmkit.commands import SubmitOrder
-from mmkit.errors import StrategyError, UnknownAdvisor
+from mmkit.errors import OtherQuestion, StrategyError, UnknownAdvisor
 from mmkit.events import Advice, OrderFilled, Side
 from mmkit.instruments import Instrument
 from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes
@@ -34,7 +34,7 @@ NO_MEASURE = {"measured": {"times": 0}}
 
 
 def maker(instrument: Instrument = BTCUSDT, sim: SimSettings | None = None, **config: Any) -> Any:
-    context = Context(instrument, sim or SimSettings(), advisors=tuple(ADVISORS))
+    context = Context(instrument, sim or SimSettings(), advisors=ADVISORS)
     keys = {**NO_MEASURE, **NAMES, **config}
     return AdvisedMaker(AdvisedMaker.Config.model_validate(keys), context)
 
@@ -119,16 +119,29 @@ def test_what_is_no_advice_for_it_changes_nothing(said: Advice) -> None:
 
 
 def test_an_advisor_that_is_not_there_or_is_asked_something_else_is_refused() -> None:
-    with pytest.raises(UnknownAdvisor, match="found 'vols'; there is vol, state, side, alarm"):
-        maker(volatility="vols")
-    with pytest.raises(StrategyError, match=r"found 'vol', which strategy\.volatility names, too"):
-        maker(conditions="vol")
-    strategy = maker(conditions="", volatility="state")
     with pytest.raises(
-        StrategyError,
-        match=r"strategy\.volatility: an advisor that is asked volatility was expected; 'state' is asked conditions",
+        UnknownAdvisor, match=r"found 'vols'; there is vol, .* \(did you mean 'vol'\?\)"
     ):
-        strategy.on_event(advice("state", STATE))
+        maker(volatility="vols")
+    with pytest.raises(
+        OtherQuestion, match="is asked conditions was expected; 'vol' is asked volatility"
+    ):
+        maker(conditions="vol")
+    with pytest.raises(
+        OtherQuestion, match="is asked volatility was expected; 'state' is asked co"
+    ):
+        maker(volatility="state")
+    with pytest.raises(
+        OtherQuestion, match="is asked volatility was expected; 'state' is asked co"
+    ):
+        maker(conditions="", volatility="state")
+
+
+def test_recorded_advice_to_another_question_stops_the_run() -> None:
+    # Of a journal in which the advisor of that name was asked something else.
+    strategy = maker()
+    with pytest.raises(OtherQuestion, match="is asked volatility was expected; 'vol' is asked"):
+        strategy.on_event(advice("vol", STATE))
 
 
 def test_an_advisor_that_is_not_named_is_not_listened_to() -> None:

@@ -53,3 +53,34 @@ def test_the_example_runs_on_the_sandbox_and_its_replay_with_the_same_advice_giv
     assert report["orders"] == sum(isinstance(one, SubmitOrder) for one in entries) > 0
     assert cli.main(["parity", str(folder)]) == 0
     assert "equal: all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            "volatility: vols",
+            "strategy.volatility: an advisor of this run was expected; found 'vols'",
+        ),
+        (
+            "volatility: moods",
+            "an advisor that is asked volatility was expected; 'moods' is asked sentiment",
+        ),
+    ],
+)
+def test_a_wrong_advisor_is_refused_before_the_run_begins(
+    changed: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = "advisors:\n  - {plugin: holysheep, as: moods, question: sentiment, base_url: sandbox}\n"
+    text = EXAMPLE.read_text().replace("advisors:\n", more)
+    (tmp_path / "advised.yml").write_text(text.replace("volatility: vol\n", f"{changed}\n"))
+    assert cli.main(["trade", "-c", "advised.yml", "--userdir", "home", "--duration", "1s"]) in (
+        1,
+        3,
+    )
+    assert said in capsys.readouterr().err

@@ -16,6 +16,7 @@ from mmkit.errors import (
     Mistake,
     MmkitError,
     OffGrid,
+    OtherQuestion,
     UnknownAdvisor,
     UnknownMarket,
     UnknownSignal,
@@ -183,7 +184,7 @@ def assemble(
             chosen.sim.model_copy(update={"fill_reports": fill_reports}),
             others if name == MAIN else ByMarket(),
             tuple(one.name for one in config.signals) if name == MAIN else (),
-            tuple(one.name for one in config.advisors) if name == MAIN else (),
+            {one.name: one.section.question for one in config.advisors} if name == MAIN else {},
             config.fusion if name == MAIN else None,
         )
         for name, chosen in config.markets.items()
@@ -231,7 +232,7 @@ def _strategy(chosen: Chosen, context: Context) -> Strategy:
         ]
         path = f"strategy.{keys[0]}" if keys else "strategy"
         raise ConfigError([Mistake("", path, str(error))]) from error
-    except (UnknownMarket, UnknownSignal, UnknownAdvisor) as error:
+    except (UnknownMarket, UnknownSignal, UnknownAdvisor, OtherQuestion) as error:
         keys = [key for key, value in chosen.config if value == error.name]
         path = f"strategy.{keys[0]}" if keys else "strategy"
         raise ConfigError([Mistake("", path, str(error))]) from error
