@@ -377,3 +377,32 @@ def test_two_moments_of_a_recording_are_told_apart(
     assert facts["bids"] != end["bids"]
     assert 0 < facts["records"] < end["records"]
     assert completion()["model"] == found.json["told"][0]["model"]
+
+
+# --- the sandbox ---
+
+EXAMPLE = Path(__file__).parents[2] / "user_data" / "advised.yml"
+
+
+def test_the_first_question_needs_no_key_and_is_about_what_was_listened_to(
+    tmp_path: Path, capsys: Output
+) -> None:
+    words = ["-c", EXAMPLE, "--userdir", tmp_path]
+    found = run(capsys, "ask", "market_structure", *words, "--listen", "1s", "--json")
+    assert found.status == 0, found.err
+    heard = found.json
+    (told,) = heard["told"]
+    assert told["model"] == "sandbox-rule"
+    assert told["free"]
+    assert told["answer"]["question"] == "market_structure"
+    # One as the book was first known, one a second later.
+    assert heard["facts"]["records"] == 2
+    assert heard["facts"]["symbol"] == "BTC/USDT"
+    assert 1 <= len(heard["facts"]["bids"]) <= 5
+
+
+def test_a_live_market_is_asked_about_as_it_is_now(tmp_path: Path, capsys: Output) -> None:
+    words = ["-c", EXAMPLE, "--userdir", tmp_path, "--at", "2024-08-08T00:00:00Z"]
+    found = run(capsys, "ask", "volatility", *words)
+    assert found.status == 2
+    assert "--at: recorded data was expected" in found.err

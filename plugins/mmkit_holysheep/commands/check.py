@@ -53,7 +53,7 @@ def check(
     trouble. The key is never shown.
 
     \b
-    HOLYSHEEP_API_KEY=... mmkit advisor check
+    mmkit advisor check
     mmkit advisor check --model gpt-4.1-mini
     mmkit advisor check -c user_data/advised.yml
     """

@@ -55,7 +55,7 @@ def compare(
 
     \b
     mmkit advisor compare market_structure --models deepseek-v3.2,gpt-4.1-mini,claude-haiku-4-5
-    mmkit advisor compare volatility --models rules-v1,rules-v2 --base-url sandbox -c user_data/advised.yml
+    mmkit advisor compare volatility --models sandbox-rule -c user_data/advised.yml
     """
     from mmkit.report import value_json
     from mmkit_holysheep.commands.asking import Wanted, heard_by
