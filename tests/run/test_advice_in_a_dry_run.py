@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import statistics
 import time
@@ -19,13 +20,16 @@ from advisor_runs import PLUGIN, structure, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import journal, mmkit, newest_run, start
+from test_screens import Terminal
 
 from mmkit.advisors import Facts
 from mmkit.book import Book
 from mmkit.clock import SimClock
 from mmkit.config import Config, load_config
 from mmkit.events import MAIN, Advice, LargeTrade, Side
+from mmkit.journal import Journal
 from mmkit.recorder import Nothing
+from mmkit.report import AdvisorFigures, advisor_words
 from mmkit.run.advisors.facts import Memory
 from mmkit.run.advisors.live import LiveAdvice, live_advice
 from mmkit.run.assembly import assemble
@@ -168,6 +172,24 @@ def test_ctrl_c_is_quick_while_an_advisor_hangs(tmp_path: Path) -> None:
     assert "1 still under way at the end; 0 tokens, 0 USD" in out
 
 
+def test_the_screen_has_a_line_for_each_advisor(tmp_path: Path) -> None:
+    config = written(
+        tmp_path,
+        [
+            {"as": "table", "answers": [structure()], "messages": 30, "cost": "0.0000001"},
+            {"as": "waits", "answers": [structure()], "messages": 1, "hang": "await"},
+        ],
+    )
+    terminal = Terminal(120, 40, ("trade", "-c", str(config)), tmp_path)
+    try:
+        shown = "\n".join(terminal.read(20, until="BUY 0.90 UP risk LOW"))
+        terminal.interrupt()
+    finally:
+        terminal.child.close(force=True)
+    assert re.search(r"table +BUY 0\.90 UP risk LOW, \d s old, 0\.0000\d+ USD", shown), shown
+    assert re.search(r"waits +no answer yet, 0 USD", shown), shown
+
+
 # --- when it asks ---------------------------------------------------------------------------------
 
 
@@ -195,10 +217,10 @@ def begun(config: Config, clock: SimClock) -> tuple[Session, LiveAdvice]:
 
 
 async def until(condition: Any) -> None:
-    for _ in range(2_000):
+    for _ in range(20_000):
         if condition():
             return
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.000_2)
     raise AssertionError("nothing came")
 
 
@@ -310,6 +332,41 @@ def test_an_advisor_that_returns_something_else_is_at_fault_and_changes_nothing(
     assert [one.answer for one in told] == [None]
     # What was paid is counted all the same, where it is told.
     assert figures.calls == (0 if said == "nothing" else 1)
+
+
+def test_as_many_questions_as_a_day_has_minutes_cost_to_the_last_digit_what_the_journal_says(
+    tmp_path: Path,
+) -> None:
+    # A number that no float holds, times 1 to 1,440.
+    cost = "0.000000123456789123456789123"
+    config = config_of(tmp_path, {"as": "day", "every": "1s", "after": 0, "cost": cost})
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    async def run() -> AdvisorFigures:
+        clock, recorder = SimClock(0), Journal(folder)
+        feed = live_advice(config, BTCUSDT, clock, 0, {})
+        assert feed is not None
+        session = assemble(config, {MAIN: BTCUSDT}, recorder, 0, advice=feed)
+        feed.engine = session.engine
+        session.receive(snapshot_rows([(100, 5)], [(101, 5)], 0, 0))
+        # Orders that nobody is asked about would come every 100 ms.
+        session.engine.halted = "a test of money"
+        for minute in range(1, 24 * 60 + 1):
+            clock.advance_to(minute * S)
+            session.advance(clock.now_ns() + 1)
+            await until(lambda: not feed._asked["day"].busy)
+        session.advance(clock.now_ns() + 2)
+        feed.close()
+        recorder.close()
+        return feed.figures["day"]
+
+    figures = asyncio.run(run())
+    calls = [call for one in journal(folder) for call in one.get("calls", ())]
+    assert len(calls) == 1_440
+    assert Fraction(figures.cost) == sum(Fraction(call["cost"]) for call in calls)
+    assert Fraction(figures.cost) == Fraction(cost) * (1_440 * 1_441 // 2)
+    assert f" {figures.cost.normalize():f} USD" in advisor_words(figures)
 
 
 # --- facts ----------------------------------------------------------------------------------------
