@@ -206,7 +206,7 @@ class FusionSettings(BaseModel):
     def _limits_ascend(self) -> Self:
         if self.defer > self.trust:
             raise ValueError(
-                f"defer of at most trust was expected; found defer {self.defer} and trust {self.trust}"
+                f"defer must not be above trust, but {self.defer} is above {self.trust}"
             )
         return self
 

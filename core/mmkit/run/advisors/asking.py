@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from mmkit.advisors import Advisor, Consulted, Inquiry
 
-_CLOSE_S = 0.3
+_CLOSE_S = 0.2
 """How long an advisor is given to let go of its connections."""
-_END_S = 0.6
+_END_S = 0.3
 """How long the end of a run waits for the threads; Ctrl-C is to take less than a second."""
 
 
@@ -29,6 +30,8 @@ class Asking:
         self._advisor = advisor
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
+        # An event loop refers to its tasks weakly; one that waits for nothing that others know would be collected.
+        self._tasks: set[asyncio.Task[Any] | None] = set()
         # A daemon: one that hangs in something that cannot be canceled must not keep the program.
         self._thread = threading.Thread(target=self._run, name=f"advisor-{name}", daemon=True)
         self._thread.start()
@@ -46,7 +49,12 @@ class Asking:
 
     async def _ask(self, inquiry: Inquiry) -> Consulted:
         # Called here and not where the run is: what is no coroutine at all would do its work there.
-        return await self._advisor.ask(inquiry)
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            return await self._advisor.ask(inquiry)
+        finally:
+            self._tasks.discard(task)
 
     def _run(self) -> None:
         try:
