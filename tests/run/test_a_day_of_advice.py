@@ -170,4 +170,4 @@ def test_the_cost_of_a_day_is_the_sum_over_its_journal_to_the_last_digit(tmp_pat
     assert figures.unpriced == unknown > 0
     assert f"{unknown:,} calls of unknown cost" in report_text(report)
     assert figures.calls == len(calls) > len(advices)  # some were asked again
-    assert set(figures.refused) == {"http_500"}
+    assert "http_500" in figures.refused
