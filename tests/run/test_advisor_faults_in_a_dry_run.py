@@ -129,6 +129,7 @@ class Ran:
     """A dry run that has ended."""
 
     ended: Ended
+    folder: Path
     report: dict[str, Any]
     journal: list[dict[str, Any]]
     asked: list[Asked]
@@ -157,6 +158,7 @@ def dry_run(folder: Path, faults: list[str], duration: str, *advisors: dict[str,
     run = newest_run(userdir)
     return Ran(
         ended,
+        run,
         json.loads((run / "report.json").read_bytes()),
         journal(run),
         [Asked(*map(int, line.split())) for line in asked.read_text().splitlines()],
@@ -246,3 +248,30 @@ def test_the_budget_holds_and_quotes_go_on_without_advice(tmp_path: Path, fault:
     assert f"{figures['refused']['budget']:,} budget" in ran.ended.stdout
     on_time(ran)
     within_bounds(ran)
+
+
+def backtest(ran: Ran, *words: object) -> Any:
+    """Run a backtest over what the run received."""
+    userdir = ran.folder.parents[1]
+    written = yaml.safe_load((userdir / "config.yml").read_text())
+    written["data"] = {"plugin": "rows", "paths": [str(ran.folder)]}
+    config = userdir / "backtest.yml"
+    config.write_text(yaml.safe_dump(written))
+    told = ("-c", config, "--userdir", userdir, "--json")
+    ended = mmkit("backtest", *told, *words, cwd=userdir)
+    assert ended.status == 0, ended.stderr
+    return ended.json
+
+
+def test_what_the_advice_was_worth_is_seen_beside_a_run_without_it(ran: Ran) -> None:
+    found = backtest(ran, "--advice", ran.folder, "--ablate", "advisors")
+    lived = ran.report["advisors"]["structure"]
+    replayed = found["advisors"]["structure"]
+    for name in ("answered", "refused", "calls", "unpriced", "prompt_tokens", "completion_tokens"):
+        assert replayed[name] == lived[name]
+    # Each side is what a backtest of its own comes to.
+    for side, words in (("with_advice", ("--advice", ran.folder)), ("without", ())):
+        alone = backtest(ran, *words)
+        for name in ("orders", "fills", "volume", "position", "fees", "equity", "max_drawdown"):
+            assert found[side][name] == alone[name]
+    assert found["with_advice"] != found["without"]
