@@ -57,13 +57,13 @@ def context(
 async def advisor(
     stub: Stub, userdir: Path, clock: Clock | None = None, **keys: Any
 ) -> AsyncIterator[HolysheepAdvisor]:
-    """An advisor of the stub, with short times; closed at the end."""
+    """An advisor of the stub, that tries once; closed at the end."""
     written = {
         "model": "deepseek-v3.2",
         "base_url": stub.url,
         "key": KEY,
-        "timeout": "1s",
-        "deadline": "3s",
+        "timeout": "20s",
+        "deadline": "40s",
         "retries": 0,
     } | keys
     built = HolysheepAdvisor(HolysheepConfig(**written), context(userdir, clock))

@@ -368,7 +368,7 @@ def test_the_deadline_holds(fault: Action, tmp_path: Path) -> None:
 
     consulted = asyncio.run(run())
     assert consulted.answer is None
-    assert took[0] < _DEADLINE_S + 0.3
+    assert took[0] < _DEADLINE_S + 1.0
     if fault in (hang, drip):
         assert took[0] >= _DEADLINE_S
         assert consulted.refused == "timeout: 0.6 s have passed"
@@ -545,11 +545,20 @@ def test_the_key_is_in_no_log_no_reason_and_no_repr(
         shown.append(repr(vars(built)) + repr(built) + repr(vars(built.reach)["url"]))
         shown.append(repr(built.reach) + repr(await built.models()))
 
-    consulted, _ = consult(tmp_path, fault, also=look, deadline="500ms", timeout="300ms")
+    consulted, _ = consult(tmp_path, fault, also=look, timeout="300ms" if fault is hang else "20s")
     assert consulted.answer is None
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     everything = [repr(consulted), caplog.text, *capfd.readouterr(), *shown, *written]
     assert not [text for text in everything if KEY in text or "s3cret" in text]
+
+
+def test_a_key_that_the_gateway_repeats_is_not_kept(tmp_path: Path) -> None:
+    told = json.dumps(ANSWER | {"reason": f"your key is {KEY}"})
+    consulted, _ = consult(tmp_path, says(told, model=f"model-{KEY}"))
+    assert isinstance(consulted.answer, MarketStructure)
+    assert consulted.answer.reason == "your key is ***"
+    assert consulted.calls[0].answered_model == "model-***"
+    assert KEY not in repr(consulted)
 
 
 def test_words_of_others_are_quoted_plain_and_cut(tmp_path: Path) -> None:
@@ -608,6 +617,23 @@ def test_a_hundred_questions_leave_no_connection_open(tmp_path: Path) -> None:
     hang_up = cut_in_half
     before, later = asyncio.run(run())
     assert later <= before + 2
+
+
+def test_an_advisor_is_built_before_the_thread_and_the_loop_that_it_asks_in(tmp_path: Path) -> None:
+    async def run() -> Consulted:
+        async with gateway() as stub:
+            written = {"base_url": stub.url, "key": KEY}
+
+            async def asks(built: HolysheepAdvisor) -> Consulted:
+                try:
+                    return await built.ask(inquiry())
+                finally:
+                    await built.close()
+
+            built = HolysheepAdvisor(HolysheepConfig(**written), context(tmp_path))
+            return await asyncio.to_thread(lambda: asyncio.run(asks(built)))
+
+    assert asyncio.run(run()).answer == GOOD
 
 
 def test_the_sandbox_is_asked_for_by_name(tmp_path: Path) -> None:

@@ -225,7 +225,9 @@ def listed(userdir: Path, models: Action | None = None, url: str = "") -> tuple[
         async with gateway() as stub:
             stub.models = models or stub.models
             stub.url = url or stub.url
-            async with advisor(stub, userdir, timeout="300ms") as built:
+            async with advisor(
+                stub, userdir, timeout="300ms" if models is hang else "20s"
+            ) as built:
                 return await built.models()
 
     return asyncio.run(run())
