@@ -19,7 +19,8 @@ from rich.text import Text
 from mmkit.clock import Clock
 from mmkit.engine import Engine
 from mmkit.events import MAIN, Side
-from mmkit.report import format_span
+from mmkit.report import cost_words, format_span
+from mmkit.run.advisors.words import answer_words
 from mmkit.run.trade import LiveRun
 
 _log = logging.getLogger("mmkit.status")
@@ -139,6 +140,7 @@ def _facts(live: LiveRun, rate: float, *, ladder: bool) -> list[tuple[str, str]]
         ("messages", f"{rate:,.0f}/s"),
         ("feed latency", f"{live.feed_latency_ns / 1e6:,.1f} ms"),
     ]
+    facts += _advice(live)
     for name, (other, _) in live.session.markets.items():
         if name != MAIN:
             held = other.instrument.quantity(other.position)
@@ -178,6 +180,23 @@ def _signals(live: LiveRun) -> list[tuple[str, str]]:
 def _age(ns: int) -> str:
     """Return tenths of a second, and of what is older than a minute a span."""
     return f"{ns / 1e9:.1f} s" if ns < 60_000_000_000 else format_span(ns // 10**9 * 10**9)
+
+
+def _advice(live: LiveRun) -> list[tuple[str, str]]:
+    """Return a line for each advisor: its last answer, how old it is, and what all of them cost so far."""
+    feed = live.session.advice
+    if feed is None:
+        return []
+    now, lines = live.clock.now_ns(), []
+    for name, figures in feed.figures.items():
+        said = "no answer yet"
+        advice = feed.last.get(name)
+        if advice is not None and advice.answer is not None:
+            age_s = (now - advice.ts_exchange) // 1_000_000_000
+            over = "" if advice.expires_ns > now else ", expired"
+            said = f"{answer_words(advice.answer)}, {age_s} s old{over}"
+        lines.append((name, f"{said}, {cost_words([figures])}"))
+    return lines
 
 
 def last_events(

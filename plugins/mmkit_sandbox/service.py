@@ -14,6 +14,7 @@ from mmkit.interfaces import PluginConfig, Service, ServiceContext
 from mmkit.units import Exact
 from mmkit_sandbox.exchange import Exchange
 from mmkit_sandbox.faults import FaultsConfig, impossible, planned, possible
+from mmkit_sandbox.gateway import Gateway, GatewayConfig
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.replay import open_replay
@@ -47,6 +48,9 @@ class Config(PluginConfig):
     faults: FaultsConfig = Field(
         FaultsConfig(), description="What goes wrong, by chance or at given times."
     )
+    gateway: GatewayConfig = Field(
+        GatewayConfig(), description="The language model at the same address, which is a rule."
+    )
 
     @model_validator(mode="after")
     def _faults_that_can_be(self) -> Config:
@@ -71,6 +75,8 @@ class Sandbox(Service):
         """What stands behind the address, once started."""
         self.trouble: Trouble | None = None
         """What goes wrong, once started; `None` for nothing."""
+        self.gateway: Gateway | None = None
+        """Answers for a language model, once started."""
 
     async def start(self) -> str:
         """Listen; return the address, such as ``http://127.0.0.1:8787``.
@@ -102,6 +108,7 @@ class Sandbox(Service):
         if config.faults.on:
             faults = planned(config.faults, possible(replay=bool(config.replay)))
             self.trouble = Trouble(faults, pace.now_ns(), config.faults.seed)
+        self.gateway = Gateway(self.exchange, pace, config.gateway)
         self._server = SandboxServer(
             self.exchange,
             pace,
@@ -109,6 +116,7 @@ class Sandbox(Service):
             config.port,
             patient=bool(config.replay),
             trouble=self.trouble,
+            gateway=self.gateway,
         )
         return await self._server.start()
 

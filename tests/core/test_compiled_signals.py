@@ -13,6 +13,7 @@ from markets import with_funding
 
 from mmkit.engine import Engine
 from mmkit.events import MAIN, AnyEvent, Signal
+from mmkit.fusion import Fusion, FusionSettings
 from mmkit.interfaces import Context, MarketView, Quotes, Strategy, StrategyConfig, Target
 from mmkit.recorder import Detail
 from mmkit.report import SignalFigures
@@ -102,10 +103,21 @@ FIGURES = SignalFigures(plugin="made", model="", card="", sampling="update", exp
 
 
 def session(
-    strategy: Strategy, sim: SimSettings, risk: RiskGate, tape: Tape, said: Columns
+    strategy: Strategy,
+    sim: SimSettings,
+    risk: RiskGate,
+    tape: Tape,
+    said: Columns,
+    fusion: FusionSettings | None = None,
 ) -> tuple[Session, Memory]:
     memory = Memory()
-    engine = Engine(tape.instrument, strategy, risk, tape.start_ns)
+    engine = Engine(
+        tape.instrument,
+        strategy,
+        risk,
+        tape.start_ns,
+        fusion=Fusion(fusion) if fusion is not None else None,
+    )
     venue = PaperVenue(PaperConfig(), Context(tape.instrument, sim))
     feed = Ahead(said, dict.fromkeys(said.names, FIGURES))
     return Session(engine, venue, memory, signals=feed), memory
@@ -262,3 +274,23 @@ def test_more_signals_than_the_compiled_engine_has_room_for_are_left_to_the_refe
     strategy = build_strategy(Skewed, half_spread="1ticks", **SIZES)
     run, _ = session(strategy, SimSettings(), RiskGate(), tape, many)
     assert why_not(run, {MAIN: tape}) == "more than 16 signals"
+
+
+def test_what_signals_come_to_without_advice_is_the_same_on_both_engines() -> None:
+    tape, sim = random_tape(5, 3_000), SimSettings()
+    said = columns(tape, 5, 1)
+    fusion = FusionSettings(signal="one")
+
+    def made() -> tuple[Session, Memory]:
+        built = build_strategy(
+            SignalTaker, signals=["one"], fusion=fusion, balance="5000", short=True
+        )
+        return session(built, sim, RiskGate(), tape, said, fusion)
+
+    reference, expected = made()
+    replay_plain(reference, {MAIN: tape})
+    compiled, found = made()
+    replay_compiled(compiled, tape)
+    assert reference.engine.counts["fills"] > 20
+    assert found.entries == expected.entries
+    assert of(compiled) == of(reference)

@@ -36,8 +36,9 @@ from mmkit.events import (
     Side,
     Signal,
 )
+from mmkit.fusion import Fused
 from mmkit.instruments import Instrument
-from mmkit.interfaces import Level, MarketView, Quotes, Signals, Strategy, Target
+from mmkit.interfaces import AdviceByName, Level, MarketView, Quotes, Signals, Strategy, Target
 from mmkit.orders import Order
 from mmkit.quoter import ORDERS_PER_10S, checked_levels, whole
 from mmkit.recorder import Detail, wanted
@@ -92,6 +93,8 @@ def why_not(session: Session, tapes: Tapes) -> str:
         return "signals that are not computed beforehand are not compiled"
     if (columns := _signals(session)) is not None and len(columns.names) > k.MOST_SIGNALS:
         return f"more than {k.MOST_SIGNALS} signals"
+    if session.advice is not None and session.advice.next_ns() != NEVER:
+        return "advice is not compiled"
     if engine.watch is not None:
         return "the market watch, at which the strategy looks, is not compiled"
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
@@ -126,6 +129,8 @@ class _View:
         self.best_ask: int | None = None
         self.position = 0
         self.markets: Mapping[str, MarketView] = {}
+        # A run that has any is not run here.
+        self.advice = AdviceByName()
 
     @property
     def book(self) -> Depth:
@@ -142,6 +147,11 @@ class _View:
     @property
     def signals(self) -> Signals:
         return self._run.signals(self.now)
+
+    @property
+    def fused(self) -> Fused:
+        # The engine itself is told no signal here, and advice there is none.
+        return self._run.engine.fused_of(self.signals.get, lambda _: None)
 
     @property
     def watch(self) -> Statistics:
