@@ -26,7 +26,12 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-Models = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1, max_length=10)]
+Models = Annotated[
+    tuple[str, ...],
+    Field(min_length=1, max_length=10),
+    BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]),
+]
+"""One name, or a list of them."""
 
 
 class Breaker(PluginConfig):

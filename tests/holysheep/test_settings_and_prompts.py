@@ -34,6 +34,13 @@ def test_the_plugin_offers_the_advisor() -> None:
     assert Plugins is not None
 
 
+def test_one_model_or_several_may_be_written() -> None:
+    assert HolysheepConfig(model="gpt-4.1").model == ("gpt-4.1",)  # type: ignore[arg-type]
+    assert HolysheepConfig(model=("a", "b")).model == ("a", "b")
+    kinds = HolysheepConfig.model_json_schema()["properties"]["model"]["anyOf"]
+    assert [kind["type"] for kind in kinds] == ["string", "array"]
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
