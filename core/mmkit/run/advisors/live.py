@@ -69,16 +69,14 @@ class _Asked:
         """Return when it is to be asked."""
         return min(self.next_ns, self.due_ns)
 
-    def taken(self, now_ns: int) -> tuple[int, str]:
-        """Take what is due by now away; return how often it was, and what has happened."""
-        count = 0
+    def taken(self, now_ns: int) -> str:
+        """Take what is due by now away; return what has happened. What is due at one instant is one question."""
         if self.next_ns <= now_ns and self.section.every:
-            count = (now_ns - self.next_ns) // self.section.every + 1
-            self.next_ns += self.section.every * count
+            self.next_ns += self.section.every
         if self.due_ns <= now_ns:
-            count, self.due_ns = count + 1, NEVER
+            self.due_ns = NEVER
         happened, self.happened = self.happened, ""
-        return count, happened
+        return happened
 
 
 class LiveAdvice(AdviceFeed):
@@ -177,13 +175,12 @@ class LiveAdvice(AdviceFeed):
     # --- questions --------------------------------------------------------------------------------
 
     def _ask(self, one: _Asked, engine: Engine, now_ns: int) -> None:
-        count, happened = one.taken(now_ns)
+        happened = one.taken(now_ns)
         asked_ns = max(self._clock.now_ns(), now_ns)
         facts = None if one.busy else self._memory.facts(engine.book, asked_ns, happened)
         if facts is None:
-            self._tally[one.name].passed_over += count
+            self._tally[one.name].passed_over += 1
             return
-        self._tally[one.name].passed_over += count - 1
         one.busy = True
         inquiry = Inquiry(question=one.section.question, facts=facts, language=one.section.language)
         one.asking.ask(inquiry, lambda future: self._answered(one, asked_ns, future))
