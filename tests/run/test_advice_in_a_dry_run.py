@@ -19,7 +19,7 @@ import yaml
 from advisor_runs import PLUGIN, structure, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import journal, mmkit, newest_run, start
+from processes import journal, mmkit, start
 from test_screens import Terminal
 
 from mmkit.advisors import Facts
@@ -44,8 +44,8 @@ SECRET = "a-key-that-nobody-may-see"
 def test_what_it_cost_is_to_the_last_digit_the_sum_over_the_journal(
     ran: tuple[dict[str, Any], str, Path],
 ) -> None:
-    report, _, folder = ran
-    run = newest_run(folder / "user_data")
+    report = ran[0]
+    run = Path(report["folder"])
     told = [one for one in journal(run) if one["type"] == "Advice"]
     # As text: a float has not all the digits.
     figures = json.loads((run / "report.json").read_text(), parse_float=Decimal)["advisors"]
@@ -89,8 +89,7 @@ def test_one_that_hangs_is_at_one_question_all_the_time_and_that_is_counted(
 def test_nobody_is_told_advice_out_of_bounds_or_before_it_is_known(
     ran: tuple[dict[str, Any], str, Path],
 ) -> None:
-    folder = ran[2]
-    entries = journal(newest_run(folder / "user_data"))
+    entries = journal(Path(ran[0]["folder"]))
     told = [one for one in entries if one["type"] == "Advice"]
     for one in told:
         assert one["ts_local"] > one["ts_exchange"]
@@ -141,7 +140,7 @@ def test_its_replay_is_equal_and_asks_nobody(ran: tuple[dict[str, Any], str, Pat
 def test_advice_that_was_altered_in_the_journal_is_told_by_the_replay(
     ran: tuple[dict[str, Any], str, Path], tmp_path: Path
 ) -> None:
-    run = newest_run(ran[2] / "user_data")
+    run = Path(ran[0]["folder"])
     other = tmp_path / run.name
     other.mkdir()
     for file in run.iterdir():
