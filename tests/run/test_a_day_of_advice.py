@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -38,8 +39,8 @@ pytest.importorskip("openai")
 MINUTE = 60 * 10**9
 DAY = (24 if os.environ.get("MMKIT_WHOLE_DAY") else 3) * 60 * MINUTE
 SPEC = InstrumentSpec(venue="binance", market="usdm", symbol="BTC/USDT:USDT")
-# USD per million tokens, with digits that binary fractions do not have.
-INPUT, OUTPUT = Decimal("0.2837"), Decimal("0.4219")
+# USD per million tokens, with more digits than a binary fraction has: a float anywhere on the way would be seen.
+INPUT, OUTPUT = Decimal("0.283700000000000001"), Decimal("0.421900000000000003")
 FAULTS = ("4% confidence_85", "3% http_500", "2% no_usage", "2% half_json", "2% no_json_schema")
 
 
@@ -122,6 +123,13 @@ async def run_a_day(config: Config, folder: Path) -> Report:
     )
 
 
+def _cost_in(report: bytes) -> str:
+    """Return the digits of the cost as they stand in a report."""
+    found = re.search(rb'"cost":([0-9.]+)', report)
+    assert found is not None
+    return found[1].decode()
+
+
 @pytest.mark.timeout(600)
 def test_the_cost_of_a_day_is_the_sum_over_its_journal_to_the_last_digit(tmp_path: Path) -> None:
     folder, userdir = tmp_path / "run", tmp_path / "user"
@@ -153,18 +161,19 @@ def test_the_cost_of_a_day_is_the_sum_over_its_journal_to_the_last_digit(tmp_pat
     advices = [one for one in lines if one["type"] == "Advice"]
     calls = [call for one in advices for call in one["calls"]]
     assert len(advices) > 0.9 * DAY // MINUTE  # the market has a gap
-    # One after the other, as whole numbers: nothing is rounded on the way.
-    costs = [Decimal(call["cost"]) for call in calls if call["cost"] is not None]
-    total = Decimal(sum(int(cost.scaleb(20)) for cost in costs)).scaleb(-20)
+    costs = [Fraction(call["cost"]) for call in calls if call["cost"] is not None]
     tokens = [(call["prompt_tokens"], call["completion_tokens"]) for call in calls]
     prompt, completion = (sum(one[place] or 0 for one in tokens) for place in (0, 1))
     by_tokens = (prompt * Fraction(INPUT) + completion * Fraction(OUTPUT)) / 10**6
-    assert Fraction(total) == by_tokens
+    assert sum(costs) == by_tokens
 
     figures = report.advisors["market_structure"]
-    assert figures.cost == total
-    assert f'"cost":{total.normalize():f}' in report_json(report).decode()
-    assert f" {total.normalize():f} USD" in report_text(report)
+    assert Fraction(figures.cost) == by_tokens
+    # 24 places: 18 of the prices and six of the million.
+    written = f"0.{int(by_tokens * 10**24):024d}".rstrip("0")
+    assert Fraction(written) == by_tokens
+    assert f" {written} USD" in report_text(report)
+    assert Fraction(_cost_in(report_json(report))) == by_tokens
     # What the gateway has not counted is not free, and is told.
     unknown = len(calls) - len(costs)
     assert figures.unpriced == unknown > 0
