@@ -71,13 +71,14 @@ def known(name: str) -> FeatureSpec | None:
     if not meant:
         return None
     takes = DEFINITIONS[meant].settings
-    if (window and "window" not in takes) or (levels is not None and "levels" not in takes):
+    of_levels = next((one for one in ("levels", "level") if one in takes), None)
+    if (window and "window" not in takes) or (levels is not None and of_levels is None):
         return None  # something else than what mmkit calls so
     written: dict[str, object] = {"name": meant}
     if "window" in takes:
         written["window"] = window or USUAL_WINDOW
-    if levels is not None:
-        written["levels"] = levels
+    if levels is not None and of_levels is not None:
+        written[of_levels] = levels
     elif takes == ("levels",) and meant != "imbalance":
         written["levels"] = _USUAL_LEVELS
     try:
