@@ -70,7 +70,7 @@ class AdviceFeed(Protocol):
         """The last of each advisor that has an answer, expired or not."""
 
     def on_message(self, message: Sequence[Row]) -> None:
-        """Take in one message of the main market, as it was received."""
+        """Take in one message of the main market, but for the changes of levels that it begins with."""
 
     def on_notice(self, notice: AnyEvent) -> None:
         """Take in what the feed and the watch of the main market have to say."""
@@ -151,11 +151,12 @@ class Session:
         engine, venue = self.markets[market]
         if self.signals is not None:
             self.signals.on_message(message, market)
-        if self.advice is not None and market == MAIN:
-            self.advice.on_message(message)
         venue.market(message, ts_local)
         # Of the rows of a depth message nobody is asked before the last.
-        for row in message[engine.on_levels(message) :]:
+        rest = message[engine.on_levels(message) :]
+        if self.advice is not None and market == MAIN:
+            self.advice.on_message(rest)
+        for row in rest:
             self.on_row(row, market)
 
     def on_row(self, row: Row, market: str = MAIN) -> None:

@@ -118,6 +118,10 @@ class LiveAdvice(AdviceFeed):
             one.name: _Asked(one, Asking(advisor, one.name), start_ns)
             for one, advisor in zip(advisors, built, strict=True)
         }
+        self._counting = [one for one in self._asked.values() if one.section.messages is not None]
+        self._due_ns = NEVER
+        """When something is to be asked or remembered: looked up with every message, so it is kept."""
+        self._mind_due()
         self._tally = Tally({one.name: figures_of(one) for one in advisors})
 
     # --- the feed ---------------------------------------------------------------------------------
@@ -133,10 +137,11 @@ class LiveAdvice(AdviceFeed):
         return self._tally.last
 
     def on_message(self, message: Sequence[Row]) -> None:
-        """Take in one message of the main market."""
+        """Take in one message of the main market, but for the changes of levels that it begins with."""
         self._memory.on_message(message)
-        for one in self._asked.values():
+        for one in self._counting:
             one.on_message(message[-1][1])
+            self._due_ns = min(self._due_ns, one.due_ns)
 
     def on_notice(self, notice: AnyEvent) -> None:
         """Take in an alert of the market watch; other notices say nothing here."""
@@ -144,13 +149,15 @@ class LiveAdvice(AdviceFeed):
             words = f"{type(notice).__name__} {figures(notice, self._instrument)}"
             for one in self._asked.values():
                 one.on_alert(_ALERTS[type(notice)], notice.ts_local, words)
+            self._mind_due()
+
+    def _mind_due(self) -> None:
+        self._due_ns = min(self._record_ns, *(one.due() for one in self._asked.values()))
 
     def next_ns(self) -> int:
         """Return when something is to be asked, remembered or told."""
         told = self._ready[0].ts_local if self._ready else NEVER
-        if self._stopped:
-            return told
-        return min(told, self._record_ns, *(one.due() for one in self._asked.values()))
+        return told if self._stopped or told < self._due_ns else self._due_ns
 
     def take(self, now_ns: int) -> list[Advice]:
         """Ask what is due, and return the advice that is known by now."""
@@ -161,6 +168,7 @@ class LiveAdvice(AdviceFeed):
             for one in self._asked.values():
                 if one.due() <= now_ns:
                     self._ask(one, self.engine, now_ns)
+            self._mind_due()
         told: list[Advice] = []
         while self._ready and self._ready[0].ts_local <= now_ns:
             advice = self._ready.popleft()
