@@ -17,6 +17,7 @@ from mmkit.interfaces import (
     NO_QUOTES,
     ByMarket,
     Context,
+    Facts,
     Level,
     MarketView,
     Quotes,
@@ -43,6 +44,28 @@ BTCUSDT = Instrument(
     lot=Decimal("0.001"),
 )
 """A linear perpetual with tick 0.1 and lot 0.001, as on Binance USD-M."""
+
+FACTS = Facts(
+    venue="binance",
+    symbol="BTC/USDT:USDT",
+    time="2026-11-26T06:00:00Z",
+    bids=(("60000.0", "1.5"), ("59999.9", "0.2")),
+    asks=(("60000.1", "0.5"), ("60000.2", "0.7")),
+    mid=60000.05,
+    spread_bps=0.0167,
+    bid_volume=1.7,
+    ask_volume=1.2,
+    imbalance=0.172413,
+    records=30,
+    mean_mid=60001.5,
+    mean_spread_bps=0.02,
+    mean_imbalance=0.1,
+    deviation_bps=-0.24,
+    volatility_bps=0.8,
+    trades=55,
+    bought_share=0.61,
+)
+"""A market to ask an advisor about."""
 
 
 def snapshot_rows(

@@ -8,12 +8,14 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from mmkit.advisors import AdvisorContext, Consulted, Facts, Inquiry
+from mmkit.advisors import AdvisorContext, Consulted, Inquiry
 from mmkit.answers import ANSWERS, MarketStructure, Question
 from mmkit.clock import SystemClock
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import ServiceContext
+from mmkit.testing import FACTS as TOLD
 from mmkit_sandbox.asked import question_of
 from mmkit_sandbox.chatfaults import ChatFaultKind
 from mmkit_sandbox.service import Config, Sandbox
@@ -21,27 +23,7 @@ from mmkit_sandbox.service import Config, Sandbox
 pytest.importorskip("openai")
 
 SPEC = InstrumentSpec(venue="binance", market="usdm", symbol="BTC/USDT:USDT")
-FACTS = Facts(
-    venue="binance",
-    symbol="BTC/USDT:USDT",
-    time="2026-11-26T06:00:00Z",
-    bids=(("60000.0", "1.5"), ("59999.9", "0.2")),
-    asks=(("60000.1", "0.5"), ("60000.2", "0.7")),
-    mid=60000.05,
-    spread_bps=0.0167,
-    bid_volume=1.7,
-    ask_volume=1.2,
-    imbalance=0.5,
-    records=30,
-    mean_mid=60001.5,
-    mean_spread_bps=0.02,
-    mean_imbalance=0.1,
-    deviation_bps=-0.24,
-    volatility_bps=0.8,
-    trades=55,
-    bought_share=0.75,
-    happened="a trade of 12 BTC",
-)
+FACTS = replace(TOLD, imbalance=0.5, bought_share=0.75, happened="a trade of 12 BTC")
 RULES = MarketStructure(
     signal="BUY",
     confidence=0.75,

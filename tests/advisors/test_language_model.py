@@ -10,39 +10,21 @@ from typing import Any, get_args
 import language_model
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from mmkit.advisors import AdvisorContext, Consulted, Facts, Inquiry
+from mmkit.advisors import AdvisorContext, Consulted, Inquiry
 from mmkit.answer_reading import UnreadableAnswer, read_answer
 from mmkit.answers import ANSWERS, Question
 from mmkit.clock import SystemClock
 from mmkit.instruments import InstrumentSpec
+from mmkit.testing import FACTS as TOLD
 
 pytest.importorskip("openai")
 if why := language_model.missing():
     pytest.skip(why, allow_module_level=True)
 
 SPEC = InstrumentSpec(venue="binance", market="usdm", symbol="BTC/USDT:USDT")
-FACTS = Facts(
-    venue="binance",
-    symbol="BTC/USDT:USDT",
-    time="2026-11-26T06:00:00Z",
-    bids=(("60000.0", "1.5"), ("59999.9", "0.2")),
-    asks=(("60000.1", "0.5"), ("60000.2", "0.7")),
-    mid=60000.05,
-    spread_bps=0.0167,
-    bid_volume=1.7,
-    ask_volume=1.2,
-    imbalance=0.172413,
-    records=30,
-    mean_mid=60001.5,
-    mean_spread_bps=0.02,
-    mean_imbalance=0.1,
-    deviation_bps=-0.24,
-    volatility_bps=0.8,
-    trades=55,
-    bought_share=0.61,
-    happened="a trade of 12 BTC",
-)
+FACTS = replace(TOLD, happened="a trade of 12 BTC")
 
 
 @pytest.fixture(scope="module")

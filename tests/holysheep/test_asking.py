@@ -28,11 +28,12 @@ from gateway_stub import (
     says,
     status,
 )
-from inquiries import FACTS, KEY, advisor, context, inquiry
+from inquiries import KEY, advisor, context, inquiry
 
 from mmkit.advisors import Consulted
 from mmkit.answers import ANSWERS, MarketStructure
 from mmkit.clock import SystemClock
+from mmkit.testing import FACTS
 from mmkit_holysheep.advisor import HolysheepAdvisor
 from mmkit_holysheep.settings import HolysheepConfig
 
