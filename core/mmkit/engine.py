@@ -312,6 +312,10 @@ class Engine:
 
     def go(self, wanted: Quotes | Target) -> None:
         """Send what leads from the working orders to what is wanted, as far as risk allows."""
+        if self._orders.lost and isinstance(wanted, Target):
+            # What is lost may have traded, and taking again what it took would be once too often.
+            self.pull()
+            return
         touch = (self.book.best_bid, self.book.best_ask)
         for command in self.quoter.towards(wanted, self.orders, self.position, touch, self.now):
             if isinstance(command, SubmitOrder):
