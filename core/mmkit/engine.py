@@ -24,7 +24,9 @@ from mmkit.events import (
     OrderRejected,
     Signal,
     Statistics,
+    VenueDown,
     VenueEvent,
+    VenueUp,
     WatchEvent,
 )
 from mmkit.instruments import Instrument
@@ -84,6 +86,8 @@ class Engine:
         """Why nothing will be quoted any more, or `None`."""
         self.pulled: str | None = None
         """Why nothing is on the book for now, or `None`."""
+        self.venue_down: str | None = None
+        """Why the venue can take nothing for now, or `None`."""
         self.commands: list[AnyCommand] = []
         """Decided and not yet taken by the loop."""
         self.notices: list[AnyEvent] = []
@@ -187,6 +191,9 @@ class Engine:
         self.now = max(self.now, event.ts_local)
         if isinstance(event, FundingPaid):
             self._on_funding(event)
+            return
+        if isinstance(event, VenueDown | VenueUp):
+            self._on_venue(event)
             return
         order = self._orders.apply(event)
         if isinstance(event, OrderFilled) and order is not None:
@@ -328,7 +335,12 @@ class Engine:
 
     @property
     def _may_quote(self) -> bool:
-        return self.halted is None and not self._stopping and self.book.known
+        return (
+            self.halted is None
+            and self.venue_down is None
+            and not self._stopping
+            and self.book.known
+        )
 
     def pull(self) -> None:
         """Cancel everything that can be canceled now, unless the quotes are to be left alone."""
@@ -350,6 +362,14 @@ class Engine:
             command = replace(command, market=self.market)
         self._orders.sent(command)
         self.commands.append(command)
+
+    def _on_venue(self, event: VenueDown | VenueUp) -> None:
+        self.venue_down = event.reason if isinstance(event, VenueDown) else None
+        self.strategy_hears(event)
+        if self.venue_down is None:
+            self._decide()
+        else:
+            self._pull_everywhere()
 
     def _on_funding(self, event: FundingPaid) -> None:
         self.portfolio.fund(event.amount)

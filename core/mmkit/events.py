@@ -113,6 +113,19 @@ class OrderLost(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class VenueDown(Event, frozen=True, kw_only=True, tag=True):
+    """Nothing may be sent to the venue for now, or what it does is not known: every quote is pulled until `VenueUp`.
+
+    Told again when the reason is another one.
+    """
+
+    reason: str
+
+
+class VenueUp(Event, frozen=True, kw_only=True, tag=True):
+    """The venue is there again, and what happened meanwhile is known."""
+
+
 class FundingPaid(Event, frozen=True, kw_only=True, tag=True):
     """Longs and shorts of a perpetual contract have paid each other; at ``ts_exchange`` it was due.
 
@@ -340,7 +353,7 @@ class StrongFlow(Alert, frozen=True, kw_only=True, tag=True):
 OrderEvent: TypeAlias = (
     OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | CancelRejected | OrderLost
 )
-VenueEvent: TypeAlias = OrderEvent | FundingPaid
+VenueEvent: TypeAlias = OrderEvent | FundingPaid | VenueDown | VenueUp
 """What a venue reports."""
 AnyAlert: TypeAlias = PriceAnomaly | LargeTrade | HighVolatility | OneSidedTrades | StrongFlow
 WatchEvent: TypeAlias = Statistics | AnyAlert

@@ -176,6 +176,20 @@ class OrderHandler:
             )
         )
 
+    @property
+    def sure(self) -> bool:
+        """Whether everything that was asked for has been answered: what is left unknown is lost, and counted as such."""
+        return (
+            self._fills.due_ns == NEVER
+            and not self._fills.under_way
+            and not self._check.under_way
+            and self._check.due_ns > self._now
+            and not any(
+                order.stage is Stage.UNSURE or order.filled < order.executed
+                for order in self.orders.values()
+            )
+        )
+
     def exposure(self) -> tuple[int, int]:
         """Return the lots that buys, and sells, may still trade, those of earlier runs included."""
         reach = {Side.BUY: 0, Side.SELL: 0}
