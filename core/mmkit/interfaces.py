@@ -22,8 +22,10 @@ from typing import (
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from mmkit.accounts import AccountClient as AccountClient  # noqa: PLC0414 - handed on
+from mmkit.accounts import AccountContext as AccountContext  # noqa: PLC0414 - handed on
 from mmkit.advisors import Advisor as Advisor  # noqa: PLC0414 - handed on
 from mmkit.advisors import AdvisorContext as AdvisorContext  # noqa: PLC0414 - handed on
 from mmkit.advisors import Consulted as Consulted  # noqa: PLC0414 - handed on
@@ -61,6 +63,19 @@ class PluginConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class AccountConfig(PluginConfig):
+    """What may be written beside ``plugin:`` of an account; a plugin's own model derives from it.
+
+    `endpoint` has no default here, so that real money is never a matter of leaving something out.
+    """
+
+    endpoint: str = Field(description="Where the account is, such as live or sandbox.")
+    key: SecretStr | None = Field(None, description="The API key, such as ${BINANCE_KEY}.")
+    secret: SecretStr | None = Field(
+        None, description="What signs requests, such as ${BINANCE_SECRET}."
+    )
 
 
 @dataclass(frozen=True)
