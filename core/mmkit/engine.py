@@ -32,7 +32,7 @@ from mmkit.events import (
 from mmkit.instruments import Instrument
 from mmkit.interfaces import ByMarket, MarketView, Quotes, Signals, Strategy, Target
 from mmkit.orders import Order, Orders
-from mmkit.portfolio import Portfolio
+from mmkit.portfolio import EXACT, Portfolio
 from mmkit.quoter import Quoter, wanted_by_market
 from mmkit.risk import RiskGate
 from mmkit.tape import KIND, LAST, NEVER, GapReason, Kind, Row
@@ -98,6 +98,8 @@ class Engine:
         """Events of the watch, by kind."""
         self.quoter = Quoter()
         self.risk = risk
+        self.funds: Mapping[str, Decimal] = {}
+        """What the account could spend at the start, by asset, as the venue told."""
         self.peak_equity = Decimal(0)
         self.max_drawdown = Decimal(0)
         self.strategy = strategy
@@ -145,6 +147,17 @@ class Engine:
     def exposure(self) -> tuple[int, int]:
         """Lots that open buys, and open sells, may still add."""
         return self._orders.exposure()
+
+    @property
+    def working(self) -> Sequence[Order]:
+        """Our orders that may still trade, those of unknown fate included."""
+        return self._orders.working
+
+    @property
+    def cash(self) -> Decimal:
+        """Received less paid since the start, fees taken off and funding added, in the settlement currency."""
+        portfolio = self.portfolio
+        return EXACT.add(EXACT.subtract(portfolio.cash, portfolio.fees), portfolio.funding)
 
     @property
     def equity(self) -> Decimal:
@@ -205,6 +218,9 @@ class Engine:
             self.counts["rejected"] += 1
             if event.reason == SELF_TRADE:
                 self.counts["self_trades"] += 1
+        if self.halted is None and (reason := self.risk.heard(event, self)):
+            self.halted = reason
+            self._pull_everywhere()
         self.strategy_hears(event)
         if self._wake.on_fill:
             self._decide()

@@ -34,7 +34,7 @@ from mmkit.advisors import Inquiry as Inquiry  # noqa: PLC0414 - handed on
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import StrategyError, UnknownMarket, UnknownSignal, UsageError
-from mmkit.events import AnyEvent, Side, Signal, VenueEvent
+from mmkit.events import AnyEvent, OrderEvent, Side, Signal, VenueEvent
 from mmkit.instruments import Instrument, InstrumentSpec
 from mmkit.quality import SourceCheck, of_stats
 from mmkit.settings import SimSettings
@@ -768,12 +768,31 @@ class RiskView(Protocol):
     def last_data_ns(self) -> int:
         """When market data last arrived, by the run's clock."""
 
+    @property
+    def working(self) -> Sequence[WorkingOrder]:
+        """Our orders that may still trade, in order of submission; those of unknown fate are among them."""
+
+    @property
+    def cash(self) -> Decimal:
+        """Received for sales less paid for purchases since the start, fees taken off and funding added."""
+
+    @property
+    def funds(self) -> Mapping[str, Decimal]:
+        """What the account could spend at the start, by asset, as the venue told; empty in a simulation."""
+
 
 class RiskCheck(ABC):
     """Forbids. A check never changes an order and never makes one."""
 
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Return why this order must not be sent, or `None` if it may."""
+        return None
+
+    def sent(self, order: SubmitOrder, view: RiskView) -> None:
+        """Take notice that no check has refused this order, and it is sent."""
+
+    def heard(self, event: OrderEvent, view: RiskView) -> str | None:
+        """Take notice of what became of an order; return why the run must stop for good, or `None`."""
         return None
 
     def pull(self, view: RiskView) -> str | None:

@@ -63,6 +63,13 @@ class Orders:
         """The orders that may still trade."""
         return list(self._active.values())
 
+    @property
+    def working(self) -> Sequence[Order]:
+        """The orders that may still trade, those that are lost included, in order of submission."""
+        if not self.lost:
+            return self.active
+        return sorted((*self._active.values(), *self.lost.values()), key=lambda one: one.order_id)
+
     def sent(self, command: AnyCommand) -> None:
         """Remember that a command has been sent."""
         if isinstance(command, SubmitOrder):

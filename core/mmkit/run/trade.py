@@ -273,6 +273,7 @@ class _Loop:
         self._sources, self._sent = sources, sent
         self._going = {name: one.engine for name, one in live.session.markets.items()}
         """Those that had not been halted when they were last looked at."""
+        self._told_vetoes: set[tuple[str, str]] = set()
         self._clock = live.clock
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER
@@ -338,6 +339,14 @@ class _Loop:
 
     def _tell_halts(self) -> None:
         halted = [name for name, engine in self._going.items() if engine.halted]
+        for name, engine in self._going.items():
+            for check, reason in engine.risk.first.items():
+                if (name, check) not in self._told_vetoes:
+                    self._told_vetoes.add((name, check))
+                    _log.warning(
+                        "%svetoed check=%s reason='%s'; later ones are counted in the report",
+                        *(_where(name), check, reason),
+                    )
         for name in halted:
             words = f"{_where(name)}halted reason='{self._going.pop(name).halted}'"
             _log.warning("%s; nothing is quoted any more", words)
