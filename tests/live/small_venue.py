@@ -10,6 +10,7 @@ from random import Random
 from msgspec.structs import replace
 
 from mmkit.accounts import (
+    Balance,
     FillRecord,
     OrderRecord,
     OrderState,
@@ -20,6 +21,7 @@ from mmkit.accounts import (
 )
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
 from mmkit.events import Liquidity, Side
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.handler import OrderHandler
 from mmkit.live.memory import MemoryStore
 from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
@@ -30,12 +32,20 @@ from mmkit.testing import BTCUSDT
 MS = 1_000_000
 S = 1000 * MS
 START = 1_700_000_000 * S
+SPOT = replace(BTCUSDT, market="spot", symbol="BTC/USDT", kind=ContractKind.SPOT)
+FEE = Decimal("0.0001")
 
 
 class SmallVenue:
-    """Orders that rest, are filled when somebody says so, and are canceled; every record of it is kept."""
+    """Orders that rest, are filled when somebody says so, and are canceled; every record of it is kept.
 
-    def __init__(self) -> None:
+    On spot an order locks what it would give, and its fee is taken from what it gets.
+    """
+
+    def __init__(self, instrument: Instrument = BTCUSDT) -> None:
+        self.instrument = instrument
+        self.spot = instrument.kind is ContractKind.SPOT
+        self.money = {"BTC": Decimal(50), "USDT": Decimal(5_000_000)}
         self.orders: dict[str, OrderRecord] = {}
         self.fills: list[FillRecord] = []
         self.placed: list[str] = []
@@ -67,7 +77,8 @@ class SmallVenue:
         record = self.orders[client_id]
         if record.state is not OrderState.OPEN:
             return
-        quantity = min(BTCUSDT.quantity(lots), record.quantity - record.executed)
+        quantity = min(self.instrument.quantity(lots), record.quantity - record.executed)
+        in_base = self.spot and record.side is Side.BUY
         fill = FillRecord(
             trade_id=str(len(self.fills) + 1),
             venue_id=record.venue_id,
@@ -75,12 +86,16 @@ class SmallVenue:
             side=record.side,
             price=record.price,
             quantity=quantity,
-            fee=quantity * record.price / 10_000,
-            fee_asset="USDT",
+            fee=(quantity if in_base else quantity * record.price) * FEE,
+            fee_asset="BTC" if in_base else "USDT",
             liquidity=Liquidity.MAKER,
             ts_ns=now,
         )
         self.fills.append(fill)
+        if self.spot:
+            self.money["BTC"] += fill.side.sign * quantity
+            self.money["USDT"] -= fill.side.sign * quantity * fill.price
+        self.money[fill.fee_asset] -= fill.fee
         executed = record.executed + quantity
         state = OrderState.FILLED if executed == record.quantity else OrderState.OPEN
         self._keep(replace(record, executed=executed, state=state, ts_ns=now), fill)
@@ -93,6 +108,31 @@ class SmallVenue:
 
     def open(self) -> list[OrderRecord]:
         return [one for one in self.orders.values() if one.state is OrderState.OPEN]
+
+    def shown(self, now: int) -> list[OrderRecord]:
+        """What a query for open orders answers, which may know of some too late."""
+        return [one for one in self.open() if self.hidden.get(one.client_id, 0) <= now]
+
+    def find(self, client_id: str, now: int) -> OrderRecord | None:
+        """What a query for one order answers."""
+        return None if self.hidden.get(client_id, 0) > now else self.orders.get(client_id)
+
+    def balances(self) -> dict[str, Balance]:
+        locked = dict.fromkeys(self.money, Decimal(0))
+        for one in self.open() if self.spot else ():
+            rest = one.quantity - one.executed
+            locked["USDT" if one.side is Side.BUY else "BTC"] += (
+                rest * one.price if one.side is Side.BUY else rest
+            )
+        return {
+            asset: Balance(free=amount - locked[asset], locked=locked[asset])
+            for asset, amount in self.money.items()
+        }
+
+    def position(self) -> Decimal | None:
+        if self.spot:
+            return None
+        return sum((one.side.sign * one.quantity for one in self.fills), Decimal(0))
 
     def _keep(self, record: OrderRecord, fill: FillRecord | None = None) -> OrderRecord:
         self.orders[record.client_id] = record
@@ -262,13 +302,11 @@ class World:
             case Cancel(client_id):
                 return venue.cancel(client_id, now)
             case AskOrder(client_id):
-                if venue.hidden.get(client_id, 0) > now:
-                    return None
-                return venue.orders.get(client_id)
+                return venue.find(client_id, now)
             case AskFills(since_ns):
                 return [fill for fill in venue.fills if fill.ts_ns >= since_ns]
             case AskOpen():
-                return [one for one in venue.open() if venue.hidden.get(one.client_id, 0) <= now]
+                return venue.shown(now)
 
     def _answer(self, request: Request, answer: object, life: int) -> None:
         if life != self.life:

@@ -178,15 +178,21 @@ class OrderHandler:
 
     @property
     def sure(self) -> bool:
-        """Whether everything that was asked for has been answered: what is left unknown is lost, and counted as such."""
+        """Whether all is known that has been asked for, but for lost orders of this run, which the engine counts as such.
+
+        Of an order of an earlier run the engine knows nothing: it has to be over.
+        """
         return (
             self._fills.due_ns == NEVER
             and not self._fills.under_way
             and not self._check.under_way
             and self._check.due_ns > self._now
             and not any(
-                order.stage is Stage.UNSURE or order.filled < order.executed
-                for order in self.orders.values()
+                order.stage is Stage.UNSURE
+                or order.filled < order.executed
+                or not order.order_id
+                or (client_id in self._asks and order.stage is not Stage.LOST)
+                for client_id, order in self.orders.items()
             )
         )
 
@@ -217,6 +223,12 @@ class OrderHandler:
             return
         self._asked_to_cancel.add(client_id)
         self._want_cancel(order)
+
+    def cancel_all(self, now_ns: int) -> None:
+        """Have every order canceled; the engine, which has not asked for it, hears of their end all the same."""
+        self._now = now_ns
+        for order in self.orders.values():
+            self._want_cancel(order)
 
     def _submit(self, command: SubmitOrder) -> None:
         order = KnownOrder(
