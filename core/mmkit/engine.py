@@ -88,6 +88,12 @@ class Engine:
         """Why nothing is on the book for now, or `None`."""
         self.venue_down: str | None = None
         """Why the venue can take nothing for now, or `None`."""
+        self._opening: int | None = None
+        """A position that the run begins with, in lots, until there is a price to value it at."""
+        self._opened_for = Decimal(0)
+        """What the portfolio has as cash because of it."""
+        self.paused = False
+        """Whether somebody has asked for nothing to be on the book until further notice."""
         self.commands: list[AnyCommand] = []
         """Decided and not yet taken by the loop."""
         self.notices: list[AnyEvent] = []
@@ -157,7 +163,8 @@ class Engine:
     def cash(self) -> Decimal:
         """Received less paid since the start, fees taken off and funding added, in the settlement currency."""
         portfolio = self.portfolio
-        return EXACT.add(EXACT.subtract(portfolio.cash, portfolio.fees), portfolio.funding)
+        traded = EXACT.subtract(portfolio.cash, self._opened_for)
+        return EXACT.add(EXACT.subtract(traded, portfolio.fees), portfolio.funding)
 
     @property
     def equity(self) -> Decimal:
@@ -284,6 +291,29 @@ class Engine:
         self._mark_to_market()
         self._decide()
 
+    def begin_with(self, position: int) -> None:
+        """Begin with a position, in lots; nothing is quoted until there is a price to value it at."""
+        self._opening = position or None
+
+    def _open(self) -> None:
+        """Take over the position that the run begins with, if there is a price."""
+        bid, ask = self.best_bid, self.best_ask
+        if self._opening is not None and bid is not None and ask is not None:
+            self.portfolio.begin_with(self._opening, (bid + ask) // 2)
+            self._opening, self._opened_for = None, self.portfolio.cash
+
+    def pause(self, now_ns: int, *, paused: bool) -> None:
+        """Pull every quote until further notice; or end that, which decides nothing yet."""
+        self.now = max(self.now, now_ns)
+        self.paused = paused
+        if paused:
+            self.pull()
+
+    def decide(self, now_ns: int) -> None:
+        """Decide now, whatever wakes the strategy."""
+        self.now = max(self.now, now_ns)
+        self._decide()
+
     def stop(self, now_ns: int) -> None:
         """Pull every quote and never quote again."""
         self.now = max(self.now, now_ns)
@@ -297,6 +327,8 @@ class Engine:
     # --- decisions ---
 
     def _on_message(self) -> None:
+        if self._opening is not None:
+            self._open()
         best = (self.best_bid, self.best_ask)
         moved, self._best = best != self._best, best
         traded, self._trade_in_message = self._trade_in_message, False
@@ -354,6 +386,8 @@ class Engine:
         return (
             self.halted is None
             and self.venue_down is None
+            and not self.paused
+            and self._opening is None
             and not self._stopping
             and self.book.known
         )

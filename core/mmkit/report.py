@@ -47,6 +47,30 @@ class SignalFigures(msgspec.Struct, kw_only=True):
     failure: str = ""
 
 
+class LiveFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an account in a live run.
+
+    Attributes:
+        endpoint: Where it is.
+        journal: The journal of orders.
+        opening: Position at the start.
+        position: At the end, by the journal.
+        fees: Paid in this run, by asset, to the last digit; negative for rebates.
+        left: Orders that may still be on the book, with how far each is known.
+        foreign: Orders on the book that are not ours.
+        differences: What the venue says otherwise than the journal, in words.
+    """
+
+    endpoint: str
+    journal: str
+    opening: Decimal
+    position: Decimal
+    fees: dict[str, Decimal]
+    left: list[str]
+    foreign: list[str]
+    differences: list[str]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a run did and what came of it. Money is in the settlement currency.
 
@@ -92,6 +116,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         equity_of_all: Of all markets together; `None` if there is one, or they settle in several currencies.
         notified: What came of the messages that were sent on; `None` if none are asked for.
         signals: What became of each signal, by name.
+        live: What became of each account, by market; none in a simulation.
     """
 
     run_id: str
@@ -134,6 +159,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     equity_of_all: Decimal | None = None
     notified: Notified | None = None
     signals: dict[str, SignalFigures] = msgspec.field(default_factory=dict)
+    live: dict[str, LiveFigures] = msgspec.field(default_factory=dict)
 
 
 _DIGITS = Context(prec=60)
@@ -274,6 +300,8 @@ def report_text(report: Report) -> str:
     if report.equity_of_all is not None:
         rows.append(("equity of all", f"{_money(report.equity_of_all)} {report.currency}"))
     rows += [(f"signal {name}", signal_words(one)) for name, one in report.signals.items()]
+    for name, account in report.live.items():
+        rows += _live_rows("" if name == MAIN else f" {name}", account)
     if report.notified is not None:
         rows += notified_rows(report.notified)
     rows.append(
@@ -368,6 +396,22 @@ def signal_words(one: SignalFigures) -> str:
     if one.failed:
         said += f", {one.failed:,} failed: {one.failure}"
     return said
+
+
+def _live_rows(market: str, one: LiveFigures) -> list[tuple[str, str]]:
+    """Return what became of an account."""
+    fees = ", ".join(f"{fee.normalize():f} {asset}" for asset, fee in one.fees.items()) or "none"
+    rows = [
+        (
+            f"LIVE{market}",
+            f"{one.endpoint}, position {one.opening.normalize():f} to {one.position.normalize():f}, fees {fees}",
+        )
+    ]
+    rows += [("LEFT", f"order {words}; it may be on the book") for words in one.left]
+    rows += [("DIFFERENT", words) for words in one.differences]
+    if one.foreign:
+        rows.append(("foreign", f"{len(one.foreign)} orders that are not ours, left alone"))
+    return [*rows, ("", one.journal)]
 
 
 def _funding(report: Report) -> list[tuple[str, str]]:

@@ -156,14 +156,24 @@ class RiskGate:
     """All checks of a run; every order passes here before it leaves."""
 
     def __init__(self, checks: Sequence[tuple[str, RiskCheck]] = ()) -> None:
-        self.checks = tuple(checks)
+        self.checks: tuple[tuple[str, RiskCheck], ...] = ()
+        self._counting: list[tuple[str, RiskCheck]] = []
+        self._listening: list[tuple[str, RiskCheck]] = []
+        for name, check in checks:
+            self.add(name, check)
         self.vetoes: Counter[str] = Counter()
         """How often each check refused an order."""
         self.first: dict[str, str] = {}
         """Why each check refused the first order that it did."""
+
+    def add(self, name: str, check: RiskCheck) -> None:
+        """Have one more check; it is asked after the others."""
+        self.checks += ((name, check),)
         # Most checks want to hear of nothing, and a backtest sends millions of orders.
-        self._counting = [one for one in self.checks if _overrides(one[1], "sent")]
-        self._listening = [one for one in self.checks if _overrides(one[1], "heard")]
+        if _overrides(check, "sent"):
+            self._counting.append((name, check))
+        if _overrides(check, "heard"):
+            self._listening.append((name, check))
 
     def approve(self, order: SubmitOrder, view: RiskView) -> RiskApproved | None:
         """Return the order as approved, or `None` if a check refused it."""

@@ -15,6 +15,7 @@ from mmkit.errors import ConfigError, Mistake, MmkitError, OffGrid, UnknownMarke
 from mmkit.events import MAIN
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
+    AccountConfig,
     ByMarket,
     Context,
     DataSource,
@@ -25,6 +26,7 @@ from mmkit.interfaces import (
     SourceContext,
     Strategy,
 )
+from mmkit.plugins import build
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.session import Market, Session, SignalFeed
@@ -107,8 +109,19 @@ async def services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]
 @contextlib.asynccontextmanager
 async def live_sources(config: Config, clock: Clock) -> AsyncIterator[dict[str, DataSource]]:
     """Start the configured services and build the data source of every market; close all in reverse order."""
+    async with (
+        services(config, clock) as endpoints,
+        sources_at(config, clock, endpoints) as sources,
+    ):
+        yield sources
+
+
+@contextlib.asynccontextmanager
+async def sources_at(
+    config: Config, clock: Clock, endpoints: Mapping[str, str]
+) -> AsyncIterator[dict[str, DataSource]]:
+    """Build the data source of every market, with the addresses of running services; close all in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
-        endpoints = await stack.enter_async_context(services(config, clock))
         sources: dict[str, DataSource] = {}
         for market in config.markets:
             with told_of(market):
@@ -135,6 +148,7 @@ def assemble(
     *,
     watched: bool = False,
     signals: SignalFeed | None = None,
+    accounts: Mapping[str, ExecutionVenue] | None = None,
 ) -> Session:
     """Return a session that begins at `start_ns`.
 
@@ -146,10 +160,12 @@ def assemble(
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
         watched: Whether the recorder is told of the market watch's events though the strategy does not hear them.
         signals: Where the configuration's signals come from; none are told without.
+        accounts: Where real orders go, by market. Without them a market whose orders would go to an account is
+            simulated: backtests, dry runs and their replays send no order.
 
     Raises:
-        ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; if a
-            size of the strategy is off the grid, or a market or a signal that it needs is not there.
+        ConfigError: if a venue is a real one and no account; if a size of the strategy is off the grid, or a
+            market or a signal that it needs is not there.
     """
     # One run has one rule of what a report may overtake.
     fill_reports = fill_reports or config.sim.fill_reports
@@ -177,7 +193,10 @@ def assemble(
         engine = Engine(
             context.instrument, strategy, RiskGate(checks), start_ns, market=name, watch=watch
         )
-        venue = cast(ExecutionVenue, chosen.venue.build(context))
+        if accounts is not None:
+            markets.append(Market(engine, accounts[name]))
+            continue
+        venue = _simulated(config, chosen.venue, context)
         if not venue.simulated:
             place = f"{section_of(name)}venue.plugin"
             found = f"a simulated venue was expected; '{chosen.venue.name}' sends real orders"
@@ -185,6 +204,14 @@ def assemble(
         markets.append(Market(engine, venue))
     (engine, venue), *rest = markets
     return Session(engine, venue, recorder, fill_reports, rest, signals)
+
+
+def _simulated(config: Config, chosen: Chosen, context: Context) -> ExecutionVenue:
+    """Build the venue; in place of an account at a real one, `paper`."""
+    if not issubclass(chosen.provider.config, AccountConfig):
+        return cast(ExecutionVenue, chosen.build(context))
+    paper = config.plugins.provider("execution venue", "paper")
+    return cast(ExecutionVenue, build(paper, paper.config(), context))
 
 
 def _strategy(chosen: Chosen, context: Context) -> Strategy:

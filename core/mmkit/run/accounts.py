@@ -1,0 +1,287 @@
+"""The accounts of a live run: opened before it quotes, compared with the venue after."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from mmkit.accounts import AccountClient, AccountContext, AccountInfo, Balance
+from mmkit.clock import Clock
+from mmkit.errors import VenueError
+from mmkit.events import MAIN
+from mmkit.instruments import ContractKind, Instrument
+from mmkit.interfaces import AccountConfig
+from mmkit.live.known import KnownFill, KnownOrder
+from mmkit.live.store import Store, totals
+from mmkit.live.venue import ANSWER_WITHIN_S, LiveVenue
+from mmkit.report import LiveFigures
+from mmkit.run.assembly import told_of
+
+if TYPE_CHECKING:
+    from mmkit.config import Chosen, Config, MarketConfig
+
+_log = logging.getLogger("mmkit.live")
+
+ORDERS = "orders"
+"""Folder of the journals of orders, in the user's."""
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_ZERO = Decimal(0)
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What is written down where a run began with another position than its journal of orders has.
+
+    Attributes:
+        lots: The position of the venue less that of the journal.
+    """
+
+    lots: int
+
+
+@dataclass
+class Account:
+    """One market's account, opened.
+
+    Attributes:
+        client: The account.
+        venue: Around it.
+        info: What the venue says of key and account.
+        endpoint: Where it is.
+        tag: Begins the client order ids of this run.
+        position: At the start, in lots.
+        balances: At the start, by asset, of everything.
+        funds: What orders can be paid with, by asset, less what the position at the start holds.
+        path: The journal of orders.
+    """
+
+    client: AccountClient
+    venue: LiveVenue
+    info: AccountInfo
+    instrument: Instrument
+    endpoint: str
+    tag: str
+    path: Path
+    position: int = 0
+    balances: Mapping[str, Balance] = field(default_factory=dict)
+    funds: dict[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def fills(self) -> list[KnownFill]:
+        """Those of this run."""
+        return [one for one in self.venue.fills if one.client_id.startswith(f"{self.tag}-")]
+
+
+@contextlib.asynccontextmanager
+async def accounts(
+    config: Config,
+    instruments: Mapping[str, Instrument],
+    clock: Clock,
+    endpoints: Mapping[str, str],
+    folder: Path,
+    *,
+    take_position: bool = False,
+) -> AsyncIterator[dict[str, Account]]:
+    """Open the account of every market: what earlier runs left is canceled and known; close all at the end.
+
+    Args:
+        config: Names the venues.
+        instruments: What is traded, by market.
+        clock: The run's.
+        endpoints: Addresses of running services.
+        folder: Of the run.
+        take_position: Begin with the venue's position though the journal of orders has another.
+
+    Raises:
+        VenueError: if the account cannot be traded, or has another position than the journal of orders.
+        RunError: if the journal of orders cannot be used.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        opened: dict[str, Account] = {}
+        for number, (name, market) in enumerate(config.markets.items()):
+            with told_of(name):
+                # A name that no other run has: microseconds, and the market.
+                tag = f"mm{_short(clock.now_ns() // 1000)}{_DIGITS[number]}"
+                context = AccountContext(instruments[name], clock, endpoints, config.userdir)
+                client = cast(AccountClient, market.venue.build(context))
+                stack.push_async_callback(client.close)
+                path = journal_of(config, market, instruments[name], folder)
+                venue = LiveVenue(instruments[name], client, Store(path), clock, tag)
+                stack.push_async_callback(venue.close)
+                account = Account(
+                    client,
+                    venue,
+                    await venue.start(),
+                    instruments[name],
+                    endpoint_of(market.venue),
+                    tag,
+                    path,
+                )
+                await _take_stock(account, take_position=take_position)
+                opened[name] = account
+        yield opened
+
+
+def endpoint_of(chosen: Chosen) -> str:
+    """Return where a real venue's orders go; empty for a simulated one."""
+    return chosen.config.endpoint if isinstance(chosen.config, AccountConfig) else ""
+
+
+def journal_of(config: Config, market: MarketConfig, instrument: Instrument, folder: Path) -> Path:
+    """Return where the journal of orders of one market is kept.
+
+    A venue that the run itself starts, such as the sandbox, knows nothing of earlier runs: its journal is in the folder
+    of the run.
+    """
+    endpoint = endpoint_of(market.venue)
+    parts = (instrument.venue, endpoint, instrument.market, instrument.symbol)
+    name = "-".join(re.sub(r"[^A-Za-z0-9]+", "_", part) for part in parts) + ".sqlite"
+    own = any(service.name == endpoint for service in config.services)
+    return (folder if own else config.userdir) / ORDERS / name
+
+
+async def _take_stock(account: Account, *, take_position: bool) -> None:
+    """See what there is, and whether that is what the journal of orders says.
+
+    Raises:
+        VenueError: if it is not.
+    """
+    instrument = account.instrument
+    written = account.path.with_suffix(".position.json")
+    known = totals(account.venue.fills)[0]
+    if written.exists():
+        known += msgspec.json.decode(written.read_bytes(), type=Opening).lots
+    account.balances = await account.client.balances()
+    told = await account.client.position()
+    if instrument.kind is ContractKind.SPOT:
+        base = _whole(account.balances.get(instrument.base))
+        there = known if instrument.quantity(max(known, 0)) <= base else instrument.floor_lots(base)
+    elif told is None:
+        raise VenueError(
+            f"the position in {instrument.symbol} was expected; the venue told none; nothing can be quoted without it"
+        )
+    else:
+        there = instrument.lots(told)
+    if there != known:
+        words = (
+            f"the account has a position of {instrument.quantity(there)} in {instrument.symbol}; the journal of "
+            f"orders, {account.path}, says {instrument.quantity(known)}: somebody else has traded there"
+        )
+        if not take_position:
+            raise VenueError(
+                f"{words}; put it right at the venue, or begin with what is there: 'mmkit trade --take-position'"
+            )
+        _log.warning("position_taken %s", words)
+        before = totals(account.venue.fills)[0]
+        written.write_bytes(msgspec.json.encode(Opening(there - before)))
+    account.position = there
+    spot = instrument.kind is ContractKind.SPOT
+    account.funds = {
+        asset: one.free if spot else _whole(one) for asset, one in account.balances.items()
+    }
+    if spot:
+        for asset in (instrument.base, instrument.quote):
+            account.funds.setdefault(asset, _ZERO)
+        account.funds[instrument.base] -= instrument.quantity(there)
+
+
+def _whole(balance: Balance | None) -> Decimal:
+    return _ZERO if balance is None else balance.free + balance.locked
+
+
+def _short(number: int) -> str:
+    digits = ""
+    while number:
+        number, rest = divmod(number, 36)
+        digits = _DIGITS[rest] + digits
+    return digits
+
+
+# --- after the run --------------------------------------------------------------------------------
+
+
+async def figures(
+    opened: Mapping[str, Account], left: Mapping[str, list[KnownOrder]]
+) -> dict[str, LiveFigures]:
+    """Return what became of each account, compared with what the venue says now."""
+    told: dict[str, LiveFigures] = {}
+    for name, account in opened.items():
+        position, fees = totals(account.fills)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                differences = await _differences(account, opened)
+        except (VenueError, TimeoutError) as error:
+            differences = [f"the venue could not be asked: {error or 'no answer'}"]
+        told[name] = LiveFigures(
+            endpoint=account.endpoint,
+            journal=str(account.path),
+            opening=account.instrument.quantity(account.position),
+            position=account.instrument.quantity(account.position + position),
+            fees=fees,
+            left=[f"{one.client_id}: {one.stage}" for one in left.get(name, ())],
+            foreign=sorted(account.venue.handler.foreign),
+            differences=differences,
+        )
+        for words in differences:
+            _log.error("difference market=%s %s", name, words)
+    return told
+
+
+async def _differences(account: Account, opened: Mapping[str, Account]) -> list[str]:
+    instrument = account.instrument
+    told = await account.client.position()
+    if told is not None:
+        held = instrument.quantity(account.position + totals(account.fills)[0])
+        return [] if told == held else [f"position {held} was expected, the venue says {told}"]
+    # Markets of one account change the same balances.
+    changes: dict[str, Decimal] = {}
+    for other in opened.values():
+        if other.endpoint == account.endpoint and other.instrument.market == instrument.market:
+            for asset, amount in balance_changes(other.instrument, other.fills).items():
+                changes[asset] = changes.get(asset, _ZERO) + amount
+    now = await account.client.balances()
+    found = []
+    for asset in (instrument.base, instrument.quote):
+        expected = _whole(account.balances.get(asset)) + changes.get(asset, _ZERO)
+        there = _whole(now.get(asset))
+        if there != expected:
+            found.append(f"{expected.normalize():f} {asset} expected, the venue says {there:f}")
+    return found
+
+
+def balance_changes(instrument: Instrument, fills: list[KnownFill]) -> dict[str, Decimal]:
+    """Return by how much spot fills change what an account has, by asset, fees included."""
+    changes = {instrument.base: _ZERO, instrument.quote: _ZERO}
+    for one in fills:
+        quantity = instrument.quantity(one.quantity) * one.side.sign
+        changes[instrument.base] += quantity
+        changes[instrument.quote] -= quantity * instrument.price(one.price)
+        if one.fee_asset:
+            changes[one.fee_asset] = changes.get(one.fee_asset, _ZERO) - one.fee
+    return changes
+
+
+def words_before(config: Config) -> list[str]:
+    """Return what a person is shown before real orders are sent."""
+    lines = []
+    for name, market in config.markets.items():
+        spec = market.spec
+        where = "" if name == MAIN else f"{name}: "
+        lines.append(
+            f"{where}{spec.symbol} at {spec.venue} {spec.market}, orders by '{market.venue.name}', endpoint "
+            f"{endpoint_of(market.venue)}"
+        )
+        risk = config.resolved if name == MAIN else config.resolved["markets"][name]
+        limits = dict(config.resolved["risk"]) | dict(risk.get("risk", {}))
+        said = ", ".join(f"{key} {value}" for key, value in limits.items() if value is not None)
+        lines.append(f"  limits: {said}")
+    lines.append(f"  strategy: {config.strategy.name}")
+    return lines
