@@ -12,12 +12,16 @@ from mmkit.errors import ConfigError, Mistake, UsageError
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Service, ServiceContext
 from mmkit.units import Exact
+from mmkit_sandbox.accountconfig import AccountConfig, demo
+from mmkit_sandbox.accounts import Accounts
+from mmkit_sandbox.desk import Desk
 from mmkit_sandbox.exchange import Exchange
 from mmkit_sandbox.faults import FaultsConfig, impossible, planned, possible
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.replay import open_replay
 from mmkit_sandbox.server import SandboxServer
+from mmkit_sandbox.signing import public_key
 from mmkit_sandbox.simulation import SimulatedExchange
 from mmkit_sandbox.trouble import Trouble
 
@@ -44,9 +48,24 @@ class Config(PluginConfig):
     hold: bool = Field(
         True, description="Start a capture only when somebody subscribes or asks for the time."
     )
+    accounts: tuple[AccountConfig, ...] = Field(
+        (), description="Who may trade here; one demo account that all know if empty."
+    )
     faults: FaultsConfig = Field(
         FaultsConfig(), description="What goes wrong, by chance or at given times."
     )
+
+    @model_validator(mode="after")
+    def _accounts_that_can_be(self) -> Config:
+        keys = [account.key for account in self.accounts]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise ValueError(f"accounts: each needs a key of its own; found twice: {min(twice)}")
+        if self.replay and self.accounts:
+            raise ValueError(
+                "accounts: a capture that is replayed has no market to trade in; leave them or "
+                "'replay' out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _faults_that_can_be(self) -> Config:
@@ -71,6 +90,8 @@ class Sandbox(Service):
         """What stands behind the address, once started."""
         self.trouble: Trouble | None = None
         """What goes wrong, once started; `None` for nothing."""
+        self.accounts: Accounts | None = None
+        """Who trades here, once started; `None` in a replay."""
 
     async def start(self) -> str:
         """Listen; return the address, such as ``http://127.0.0.1:8787``.
@@ -78,6 +99,7 @@ class Sandbox(Service):
         Raises:
             VenueError: if the port is in use.
             CaptureError: if a capture to be replayed cannot be read.
+            PluginError: if an account's public key is none.
         """
         config = self.config
         if config.replay:
@@ -102,6 +124,14 @@ class Sandbox(Service):
         if config.faults.on:
             faults = planned(config.faults, possible(replay=bool(config.replay)))
             self.trouble = Trouble(faults, pace.now_ns(), config.faults.seed)
+        desk = None
+        if isinstance(self.exchange, SimulatedExchange):
+            who = config.accounts or (demo(),)
+            for account in who:
+                if account.public_key:
+                    public_key(account.public_key)  # one that is none is a mistake to be told now
+            self.accounts = Accounts(self.exchange, who, pace.now_ns())
+            desk = Desk(self.accounts, self.trouble)
         self._server = SandboxServer(
             self.exchange,
             pace,
@@ -109,6 +139,7 @@ class Sandbox(Service):
             config.port,
             patient=bool(config.replay),
             trouble=self.trouble,
+            desk=desk,
         )
         return await self._server.start()
 
