@@ -360,7 +360,7 @@ def test_what_an_earlier_run_left_is_canceled_and_counted_before_the_venue_is_up
         await desk.venue.start()
         assert not desk.open()
         assert desk.market.orders[rests].state is OrderState.CANCELED
-        assert totals(desk.venue.fills)[0] == -2
+        assert totals(desk.store.fills())[0] == -2
         desk.hear()
         assert desk.kinds()[-1] == "VenueUp"
         assert "OrderFilled" not in desk.kinds()
@@ -404,7 +404,7 @@ def test_what_cannot_be_canceled_in_time_is_returned_and_the_countdown_goes_on()
         await desk.venue.start()
         first = desk.submit()
         await asyncio.sleep(COUNTDOWN_MS / 1000)
-        assert desk.account.countdowns == [COUNTDOWN_MS] * 4
+        assert desk.account.countdowns == [COUNTDOWN_MS] * 5
 
         def cut(what: str) -> None:
             raise FateUnknown("connection lost")
@@ -541,7 +541,7 @@ def test_a_run_on_a_line_that_loses_requests_and_answers_ends_with_what_the_venu
     desk = at_the_desk(work, seed=seed, trouble=0.1)
     assert not desk.open()
     assert len(set(desk.market.placed)) == len(desk.market.placed)
-    ours = {one.trade_id: one.quantity for one in desk.venue.fills}
+    ours = {one.trade_id: one.quantity for one in desk.store.fills()}
     assert ours == {one.trade_id: SPOT.lots(one.quantity) for one in desk.market.fills}
     told = sum(one.quantity for one in desk.heard if isinstance(one, OrderFilled))
     assert told == sum(ours.values())
