@@ -16,6 +16,7 @@ from mmkit.accounts import FateUnknown, OrderState, Placement, Refusal, Refused
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import RunError, VenueError
 from mmkit.events import OrderFilled, OrderRejected, Side, VenueDown, VenueEvent, VenueUp
+from mmkit.instruments import Instrument
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.memory import MemoryStore
 from mmkit.live.store import totals
@@ -28,15 +29,18 @@ PRICE = 650_000
 class Desk:
     """A run of which only the venue and the engine's orders are there."""
 
-    def __init__(self, store: Any = None, tag: str = "mm1", **line: Any) -> None:
+    def __init__(
+        self, store: Any = None, tag: str = "mm1", instrument: Instrument = SPOT, **line: Any
+    ) -> None:
         self.clock = LoopClock()
-        self.market = SmallVenue(SPOT)
+        self.instrument = instrument
+        self.market = SmallVenue(instrument)
         self.store = MemoryStore() if store is None else store
         self.account = SmallAccount(self.market, self.clock, **line)
         self.begin(tag)
 
     def begin(self, tag: str) -> None:
-        self.venue = LiveVenue(SPOT, self.account, self.store, self.clock, tag)
+        self.venue = LiveVenue(self.instrument, self.account, self.store, self.clock, tag)
         self.venue.ready = self.hear
         self.orders = Orders()
         self.heard: list[VenueEvent] = []
@@ -546,5 +550,7 @@ def test_a_run_on_a_line_that_loses_requests_and_answers_ends_with_what_the_venu
     told = sum(one.quantity for one in desk.heard if isinstance(one, OrderFilled))
     assert told == sum(ours.values())
     assert not desk.orders.active
+    assert not desk.orders.lost
+    assert not desk.venue.handler.orders
     assert len(ours) > 5
     assert not [one for one in desk.heard if isinstance(one, OrderRejected) and not one.reason]

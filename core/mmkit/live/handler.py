@@ -356,7 +356,13 @@ class OrderHandler:
         self._now = now_ns
         if record is not None:
             self._asks.pop(client_id, None)
+            over = self._over.get(client_id)
+            if over is not None and self._should_not_be(over, record):
+                self._come_back(over)
             self.record(record, now_ns)
+            return
+        if client_id not in self.orders:
+            self._asks.pop(client_id, None)
             return
         if client_id in self._asks:
             self._asks[client_id].denied()
@@ -449,11 +455,26 @@ class OrderHandler:
         if over is not None:
             if self._lots(record) > over.filled:
                 self._trade_after_the_end(over)
+            elif self._should_not_be(over, record):
+                # It may be a word of before; what it is now is asked for.
+                self._asks.setdefault(over.client_id, _Retry(self._now))
             return
         if record.state is OrderState.OPEN:
             self.foreign[record.client_id] = record
         else:
             self.foreign.pop(record.client_id, None)
+
+    def _should_not_be(self, over: KnownOrder, record: OrderRecord) -> bool:
+        return record.state is OrderState.OPEN and over.end is OrderState.REJECTED
+
+    def _come_back(self, order: KnownOrder) -> None:
+        """An order that was over is on the book: have it canceled, and say that something is wrong."""
+        self._problems.append(
+            f"order {order.client_id} was over ({order.why or order.end}), and is on the book; it is being canceled"
+        )
+        del self._over[order.client_id]
+        order.order_id, order.end, order.stage, order.why = 0, None, Stage.LOST, ""
+        self.orders[order.client_id] = order
 
     # --- fills ---
 
@@ -546,11 +567,11 @@ class OrderHandler:
     # --- the end of an order ---
 
     def absent(self, client_id: str, proof: str, now_ns: int) -> None:
-        """Take in that the venue's own books prove that an order never arrived."""
+        """Take in that the venue's own books prove that an order is not on the book, and that nothing of it was traded."""
         self._now = now_ns
         order = self.orders.get(client_id)
         if order is not None and order.end is None and not order.executed:
-            self._end(order, OrderState.REJECTED, f"it never arrived: {proof}")
+            self._end(order, OrderState.REJECTED, f"it came to nothing: {proof}")
 
     def _end(self, order: KnownOrder, state: OrderState, why: str) -> None:
         order.end, order.why = state, why

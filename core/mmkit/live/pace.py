@@ -68,7 +68,9 @@ class Pace:
 
     def next_ns(self, now_ns: int) -> int:
         """Return when either of them is over; `NEVER` if neither is."""
-        return min((one for one in (self._held_ns, self.silent_until_ns) if one > now_ns), default=NEVER)
+        return min(
+            (one for one in (self._held_ns, self.silent_until_ns) if one > now_ns), default=NEVER
+        )
 
     def _hold(self, until_ns: int, why: str) -> None:
         self._held_ns, self.why = max(self._held_ns, until_ns), why

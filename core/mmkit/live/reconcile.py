@@ -6,7 +6,7 @@ A look is not of one moment. While it is under way, and for `SETTLE_NS` after, w
 at every change, and the venue is right if it agrees with any of these states. A difference that stays over two looks
 is a difference.
 
-**The proof that an order never arrived.** That the venue does not find it proves nothing: what answers queries may be
+**The proof that an order came to nothing**: it never arrived, or it is gone again and nothing of it was traded. That the venue does not find it proves nothing: what answers queries may be
 behind what matches orders, and Binance has shown an order half an hour late. Money is not behind. An order that is on
 the book holds something back, and one that was traded has moved something:
 
@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from mmkit.accounts import AccountEvent, Balance, BalanceUpdate, OrderRecord, PositionUpdate
 from mmkit.events import Side
@@ -66,7 +66,7 @@ class Verdict(NamedTuple):
     """What follows from a look.
 
     Attributes:
-        absent: Orders that never arrived, by client order id, with the proof in words.
+        absent: Orders that came to nothing, by client order id, with the proof in words.
         anchor: To be written, if it is another than before.
         moved: What has come or gone since the last run, in words; nothing follows from it.
     """
@@ -113,7 +113,9 @@ class Reconciler:
         """What has differed in two looks, in words."""
         self.last = ""
         """What differed in the last look, if anything."""
+        self._kept = anchor
         self._price = Decimal(0)
+        self._last_ns = 0
         self._due_ns = start_ns
         self._began_ns: int | None = None
         self._judge_ns = NEVER
@@ -129,11 +131,15 @@ class Reconciler:
         return self._judge_ns if self._began_ns is not None else self._due()
 
     def _due(self) -> int:
-        lost = [one.intended_ns + VALID_NS for one in self._lost()]
-        # Not sooner: a look that begins before proves nothing.
-        return min(self._due_ns, max(min(lost, default=NEVER), self._last_ns + APART_NS))
+        proof_ns = min((self._proof_due(one) for one in self._lost()), default=NEVER)
+        if not self.known and proof_ns != NEVER:
+            # Nothing else is waited for, and a look just before could not prove anything.
+            return proof_ns
+        return min(self._due_ns, proof_ns)
 
-    _last_ns = 0
+    def _proof_due(self, lost: KnownOrder) -> int:
+        valid_ns = lost.intended_ns + VALID_NS
+        return valid_ns if self._last_ns < valid_ns else self._last_ns + APART_NS
 
     def soon(self, now_ns: int) -> None:
         """Have a look taken before long."""
@@ -187,8 +193,13 @@ class Reconciler:
         if books is None or began is None or now_ns < self._judge_ns:
             return None
         self._take_in_assets(books)
-        verdict = self._first(books) if not self.known else self._next(books)
-        verdict.absent.update(self._never_arrived(books, began))
+        moved = [] if self.known else self._first(books)
+        if self.known:
+            self._next(books)
+        absent = self._came_to_nothing(books, began)
+        if absent and self._handler.orders.keys() <= absent.keys():
+            # All that was missing is proven, and the proof is that the books agree.
+            self.known = True
         again = bool(self.last) or not self.known
         if again:
             self._handler.want_fills(now_ns)
@@ -196,7 +207,9 @@ class Reconciler:
         if not self.known and not self._handler.orders:
             # It only waits for the last answers.
             self._due_ns = now_ns
-        return verdict
+        anchor = self.anchor if self.anchor != self._kept else None
+        self._kept = self.anchor
+        return Verdict(absent, anchor, moved)
 
     def _end(self, now_ns: int, wait_ns: int) -> None:
         began = self._began_ns if self._began_ns is not None else now_ns
@@ -204,24 +217,28 @@ class Reconciler:
         self._due_ns = max(began + wait_ns, now_ns)
         self._began_ns, self._judge_ns, self._books, self._states = None, NEVER, None, []
 
-    def _first(self, books: Books) -> Verdict:
-        """Find out from where to count: before the first order of a run, what differs is not its doing."""
+    def _first(self, books: Books) -> list[str]:
+        """Find out from where to count: before the first order of a run, what differs is not its doing.
+
+        Returns:
+            What has come or gone since the last run.
+        """
         differences = self._differences(books, exact=True) if self.anchor is not None else []
         self.last = "; ".join(differences)
-        if self._handler.orders or not self._handler.sure:
-            return Verdict({}, None, [])
+        if self._handler.orders or not self._handler.sure or len(self._states) > 1:
+            return []
         self.known, self.last = True, ""
-        return Verdict({}, self._anchored(books), differences)
+        self.anchor = self._counted_from(books)
+        return differences
 
-    def _next(self, books: Books) -> Verdict:
+    def _next(self, books: Books) -> None:
         differences = self._differences(books, exact=False)
         self.differs = differences if self.last and differences else []
         self.last = "; ".join(differences)
-        anchor = None
-        if not self._handler.orders and not differences and len(self._states) == 1:
-            # Others' orders in other markets come and go: what they lock is as good as ours to know.
-            anchor = self._anchored(books)
-        return Verdict({}, anchor, [])
+        if not self._handler.orders and self.anchor is not None and len(self._states) == 1:
+            # Orders in other markets come and go, and what they lock is of no concern.
+            locked = self._counted_from(books).locked
+            self.anchor = replace(self.anchor, locked=locked)
 
     # --- what it comes to ---
 
@@ -252,21 +269,17 @@ class Reconciler:
 
     def _take_in_assets(self, books: Books) -> None:
         """Begin to count an asset in which a fee has been charged for the first time."""
-        if self.anchor is None:
+        if self.anchor is None or len(self._states) > 1:
             return
-        state = self._states[-1]
-        for asset in self._assets():
-            if asset not in self.anchor.rest:
-                balance = books.balances.get(asset, _NOTHING)
-                rest = balance.free + balance.locked - state.moved[asset]
-                self.anchor = msgspec.structs.replace(
-                    self.anchor,
-                    rest={**self.anchor.rest, asset: rest},
-                    locked={**self.anchor.locked, asset: balance.locked},
-                )
+        now = self._counted_from(books)
+        self.anchor = replace(
+            self.anchor,
+            rest={**now.rest, **self.anchor.rest},
+            locked={**now.locked, **self.anchor.locked},
+        )
 
-    def _anchored(self, books: Books) -> Anchor | None:
-        """Count from what was seen; return the anchor if it is another than before."""
+    def _counted_from(self, books: Books) -> Anchor:
+        """Return the anchor by which what was seen is as it should be."""
         state = self._states[-1]
         foreign = self._foreign(books)
         rest, locked = {}, {}
@@ -279,11 +292,7 @@ class Reconciler:
         position = Decimal(0)
         if books.position is not None:
             position = books.position - self._instrument.quantity(state.position)
-        anchor = Anchor(rest=rest, locked=locked, position=position.normalize())
-        if anchor == self.anchor:
-            return None
-        self.anchor = anchor
-        return anchor
+        return Anchor(rest=rest, locked=locked, position=position.normalize())
 
     def _foreign(self, books: Books) -> dict[str, Decimal]:
         locked: dict[str, Decimal] = {}
@@ -330,7 +339,7 @@ class Reconciler:
             return half
         return half * self._price if asset == self._instrument.quote else Decimal(0)
 
-    # --- orders that never arrived ---
+    # --- orders that came to nothing ---
 
     def _lost(self) -> list[KnownOrder]:
         return [
@@ -339,7 +348,7 @@ class Reconciler:
             if one.stage is Stage.LOST and one.end is None and not one.executed and not one.venue_id
         ]
 
-    def _never_arrived(self, books: Books, began_ns: int) -> dict[str, str]:
+    def _came_to_nothing(self, books: Books, began_ns: int) -> dict[str, str]:
         lost = {one.client_id: one for one in self._lost()}
         there = {one.client_id for one in books.open_orders}
         agrees = self.anchor is not None and any(
@@ -379,4 +388,6 @@ class Reconciler:
 
 
 def _words(what: str, theirs: Decimal, ours: Decimal) -> str:
-    return f"{what} is {theirs:f} at the venue and {ours:f} by our fills, a difference of {theirs - ours:f}"
+    theirs, ours = theirs.normalize(), ours.normalize()
+    difference = (theirs - ours).normalize()
+    return f"{what} is {theirs:f} at the venue and {ours:f} by our fills, a difference of {difference:f}"

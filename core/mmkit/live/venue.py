@@ -338,7 +338,7 @@ class LiveVenue(ExecutionVenue):
             for moved in verdict.moved:
                 _log.warning("account_moved since the last run: %s; counted from here", moved)
             for client_id, proof in verdict.absent.items():
-                _log.info("never_arrived order=%s proof='%s'", client_id, proof)
+                _log.info("came_to_nothing order=%s proof='%s'", client_id, proof)
                 self.handler.absent(client_id, proof, now)
             if verdict.anchor is not None:
                 self._keep(verdict.anchor)
