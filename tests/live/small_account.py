@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from decimal import Decimal
 from random import Random
 from typing import TypeVar
 
@@ -83,7 +84,7 @@ class SmallAccount(AccountClient):
     async def balances(self) -> Mapping[str, Balance]:
         return await self._ask("balances", lambda now: self.venue.balances())
 
-    async def position(self) -> object:  # type: ignore[override]
+    async def position(self) -> Decimal | None:
         return await self._ask("position", lambda now: self.venue.position())
 
     async def countdown(self, ms: int) -> bool:

@@ -16,6 +16,7 @@ from mmkit.accounts import FateUnknown, OrderState, Placement, Refusal, Refused
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import RunError, VenueError
 from mmkit.events import OrderFilled, OrderRejected, Side, VenueDown, VenueEvent, VenueUp
+from mmkit.instruments import Instrument
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.memory import MemoryStore
 from mmkit.live.store import totals
@@ -28,15 +29,18 @@ PRICE = 650_000
 class Desk:
     """A run of which only the venue and the engine's orders are there."""
 
-    def __init__(self, store: Any = None, tag: str = "mm1", **line: Any) -> None:
+    def __init__(
+        self, store: Any = None, tag: str = "mm1", instrument: Instrument = SPOT, **line: Any
+    ) -> None:
         self.clock = LoopClock()
-        self.market = SmallVenue(SPOT)
+        self.instrument = instrument
+        self.market = SmallVenue(instrument)
         self.store = MemoryStore() if store is None else store
         self.account = SmallAccount(self.market, self.clock, **line)
         self.begin(tag)
 
     def begin(self, tag: str) -> None:
-        self.venue = LiveVenue(SPOT, self.account, self.store, self.clock, tag)
+        self.venue = LiveVenue(self.instrument, self.account, self.store, self.clock, tag)
         self.venue.ready = self.hear
         self.orders = Orders()
         self.heard: list[VenueEvent] = []
@@ -360,7 +364,7 @@ def test_what_an_earlier_run_left_is_canceled_and_counted_before_the_venue_is_up
         await desk.venue.start()
         assert not desk.open()
         assert desk.market.orders[rests].state is OrderState.CANCELED
-        assert totals(desk.venue.fills)[0] == -2
+        assert totals(desk.store.fills())[0] == -2
         desk.hear()
         assert desk.kinds()[-1] == "VenueUp"
         assert "OrderFilled" not in desk.kinds()
@@ -404,7 +408,7 @@ def test_what_cannot_be_canceled_in_time_is_returned_and_the_countdown_goes_on()
         await desk.venue.start()
         first = desk.submit()
         await asyncio.sleep(COUNTDOWN_MS / 1000)
-        assert desk.account.countdowns == [COUNTDOWN_MS] * 4
+        assert desk.account.countdowns == [COUNTDOWN_MS] * 5
 
         def cut(what: str) -> None:
             raise FateUnknown("connection lost")
@@ -541,10 +545,12 @@ def test_a_run_on_a_line_that_loses_requests_and_answers_ends_with_what_the_venu
     desk = at_the_desk(work, seed=seed, trouble=0.1)
     assert not desk.open()
     assert len(set(desk.market.placed)) == len(desk.market.placed)
-    ours = {one.trade_id: one.quantity for one in desk.venue.fills}
+    ours = {one.trade_id: one.quantity for one in desk.store.fills()}
     assert ours == {one.trade_id: SPOT.lots(one.quantity) for one in desk.market.fills}
     told = sum(one.quantity for one in desk.heard if isinstance(one, OrderFilled))
     assert told == sum(ours.values())
     assert not desk.orders.active
+    assert not desk.orders.lost
+    assert not desk.venue.handler.orders
     assert len(ours) > 5
     assert not [one for one in desk.heard if isinstance(one, OrderRejected) and not one.reason]

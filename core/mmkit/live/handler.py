@@ -58,6 +58,9 @@ CHECK_NS = 30 * _S
 """How often everything that is on the book is looked at, whatever the user stream says."""
 FILL_GRACE_NS = 500 * _MS
 """How long after a record that tells of a trade the trade itself may come by the user stream; then it is asked for."""
+VALID_NS = 20 * _S
+"""After so long an order that was written down cannot arrive any more: it leaves within 10 s or not at all (the time limit of
+a request), and no venue takes a request of which it knows that it is older than 10 s (Binance: ``recvWindow``)."""
 OVERLAP_NS = 60 * _S
 """How far back before the last known fill is asked, as clocks differ and trades are listed late."""
 _FIRST_WAIT_NS = 250 * _MS
@@ -85,13 +88,18 @@ class Taken(NamedTuple):
 class _Retry:
     """When something is asked for again: at once, then less and less often."""
 
-    __slots__ = ("due_ns", "under_way", "wait_ns")
+    __slots__ = ("asked_ns", "denied_ns", "due_ns", "under_way", "wait_ns")
 
     def __init__(self, due_ns: int) -> None:
         self.due_ns, self.wait_ns, self.under_way = due_ns, _FIRST_WAIT_NS, False
+        self.asked_ns = self.denied_ns = 0
 
-    def asked(self) -> None:
-        self.under_way, self.due_ns = True, NEVER
+    def asked(self, now_ns: int) -> None:
+        self.under_way, self.due_ns, self.asked_ns = True, NEVER, now_ns
+
+    def denied(self) -> None:
+        """There is no such order, at some time after it was asked for."""
+        self.denied_ns = self.asked_ns
 
     def again(self, now_ns: int, least_ns: int = 0) -> None:
         self.under_way = False
@@ -203,6 +211,22 @@ class OrderHandler:
             reach[order.side] += order.remaining
         return reach[Side.BUY], reach[Side.SELL]
 
+    def is_ours(self, client_id: str) -> bool:
+        """Return whether an order is of this run, or of an earlier one that was not over."""
+        return client_id in self.orders or client_id in self._over
+
+    def denied_since_ns(self, client_id: str) -> int:
+        """Return when an order was last asked for, and its cancel sent, that the venue does not know; 0 unless both."""
+        asked, canceled = self._asks.get(client_id), self._cancels.get(client_id)
+        if asked is None or canceled is None:
+            return 0
+        return min(asked.denied_ns, canceled.denied_ns)
+
+    def want_fills(self, now_ns: int) -> None:
+        """Ask for the latest trades, as something does not add up."""
+        self._now = now_ns
+        self._ask_fills(now_ns)
+
     def client_id(self, order_id: int) -> str:
         """Return the client order id of one of the engine's orders of this run."""
         return f"{self._tag}-{order_id}"
@@ -261,7 +285,7 @@ class OrderHandler:
             self._send_cancel(order.client_id, retry)
 
     def _send_cancel(self, client_id: str, retry: _Retry) -> None:
-        retry.asked()
+        retry.asked(self._now)
         self._requests.append(Cancel(client_id))
 
     # --- what a placement came to ---
@@ -307,6 +331,8 @@ class OrderHandler:
     def cancel_refused(self, client_id: str, refused: Refused, now_ns: int) -> None:
         """Take in that the venue did not cancel; most often there is nothing left, and its record says what there was."""
         self._now = now_ns
+        if refused.refusal is Refusal.NO_SUCH_ORDER and client_id in self._cancels:
+            self._cancels[client_id].denied()
         self._cancel_again(client_id, refused.retry_ns)
 
     def cancel_unanswered(self, client_id: str, now_ns: int) -> None:
@@ -319,6 +345,8 @@ class OrderHandler:
         if retry is not None:
             # Until its record says that it is gone it is not, whatever the answer was.
             retry.again(self._now, least_ns)
+            if not least_ns:
+                self._in_time(client_id, retry)
             self._ask(self.orders[client_id])
 
     # --- what the venue's record says ---
@@ -328,8 +356,16 @@ class OrderHandler:
         self._now = now_ns
         if record is not None:
             self._asks.pop(client_id, None)
+            over = self._over.get(client_id)
+            if over is not None and self._should_not_be(over, record):
+                self._come_back(over)
             self.record(record, now_ns)
             return
+        if client_id not in self.orders:
+            self._asks.pop(client_id, None)
+            return
+        if client_id in self._asks:
+            self._asks[client_id].denied()
         self._asked_for(client_id)
         order = self.orders.get(client_id)
         if (
@@ -355,6 +391,13 @@ class OrderHandler:
         retry = self._asks.get(client_id)
         if retry is not None:
             retry.again(self._now)
+            self._in_time(client_id, retry)
+
+    def _in_time(self, client_id: str, retry: _Retry) -> None:
+        """Ask as soon as the answer can prove something."""
+        order = self.orders.get(client_id)
+        if order is not None and self._now < order.intended_ns + VALID_NS:
+            retry.due_ns = min(retry.due_ns, order.intended_ns + VALID_NS)
 
     def _lose(self, order: KnownOrder, why: str) -> None:
         order.stage, order.why = Stage.LOST, why
@@ -412,11 +455,26 @@ class OrderHandler:
         if over is not None:
             if self._lots(record) > over.filled:
                 self._trade_after_the_end(over)
+            elif self._should_not_be(over, record):
+                # It may be a word of before; what it is now is asked for.
+                self._asks.setdefault(over.client_id, _Retry(self._now))
             return
         if record.state is OrderState.OPEN:
             self.foreign[record.client_id] = record
         else:
             self.foreign.pop(record.client_id, None)
+
+    def _should_not_be(self, over: KnownOrder, record: OrderRecord) -> bool:
+        return record.state is OrderState.OPEN and over.end is OrderState.REJECTED
+
+    def _come_back(self, order: KnownOrder) -> None:
+        """An order that was over is on the book: have it canceled, and say that something is wrong."""
+        self._problems.append(
+            f"order {order.client_id} was over ({order.why or order.end}), and is on the book; it is being canceled"
+        )
+        del self._over[order.client_id]
+        order.order_id, order.end, order.stage, order.why = 0, None, Stage.LOST, ""
+        self.orders[order.client_id] = order
 
     # --- fills ---
 
@@ -509,11 +567,11 @@ class OrderHandler:
     # --- the end of an order ---
 
     def absent(self, client_id: str, proof: str, now_ns: int) -> None:
-        """Take in that the venue's own books prove that an order never arrived."""
+        """Take in that the venue's own books prove that an order is not on the book, and that nothing of it was traded."""
         self._now = now_ns
         order = self.orders.get(client_id)
         if order is not None and order.end is None and not order.executed:
-            self._end(order, OrderState.REJECTED, f"it never arrived: {proof}")
+            self._end(order, OrderState.REJECTED, f"it came to nothing: {proof}")
 
     def _end(self, order: KnownOrder, state: OrderState, why: str) -> None:
         order.end, order.why = state, why
@@ -624,16 +682,16 @@ class OrderHandler:
         self._now = now_ns
         for client_id, retry in self._asks.items():
             if retry.due_ns <= now_ns:
-                retry.asked()
+                retry.asked(self._now)
                 self._requests.append(AskOrder(client_id))
         for client_id, retry in self._cancels.items():
             if retry.due_ns <= now_ns:
                 self._send_cancel(client_id, retry)
         if self._fills.due_ns <= now_ns:
-            self._fills.asked()
+            self._fills.asked(now_ns)
             self._requests.append(AskFills(self._fills_wanted_since()))
         if self._check.due_ns <= now_ns and not self._check.under_way:
-            self._check.asked()
+            self._check.asked(now_ns)
             self._requests.append(AskOpen())
 
     def _ask(self, order: KnownOrder) -> None:

@@ -32,7 +32,8 @@ class Pace:
         """Of the last hold."""
         self._sent: deque[int] = deque()
         self._held_ns = 0
-        self._silent_ns = 0
+        self.silent_until_ns = 0
+        """Until then nothing leaves."""
 
     def place(self, now_ns: int) -> Refused | None:
         """Count an order that leaves now, or say why it does not."""
@@ -55,7 +56,7 @@ class Pace:
         until = now_ns + max(refused.retry_ns, LEAST_HOLD_NS)
         self._hold(until, f"the venue refuses for now: {refused}")
         if refused.refusal is Refusal.RATE and not an_order:
-            self._silent_ns = max(self._silent_ns, until)
+            self.silent_until_ns = max(self.silent_until_ns, until)
 
     def held(self, now_ns: int) -> bool:
         """Return whether no order may leave."""
@@ -63,11 +64,13 @@ class Pace:
 
     def silent(self, now_ns: int) -> bool:
         """Return whether nothing at all may leave."""
-        return now_ns < self._silent_ns
+        return now_ns < self.silent_until_ns
 
     def next_ns(self, now_ns: int) -> int:
         """Return when either of them is over; `NEVER` if neither is."""
-        return min((one for one in (self._held_ns, self._silent_ns) if one > now_ns), default=NEVER)
+        return min(
+            (one for one in (self._held_ns, self.silent_until_ns) if one > now_ns), default=NEVER
+        )
 
     def _hold(self, until_ns: int, why: str) -> None:
         self._held_ns, self.why = max(self._held_ns, until_ns), why

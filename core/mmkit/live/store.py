@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from mmkit.errors import RunError
+from mmkit.live.anchor import Anchor
 from mmkit.live.known import KnownFill, KnownOrder, Stage
 
 VERSION = 1
@@ -28,6 +29,7 @@ _TABLES = """
 CREATE TABLE orders (client_id TEXT PRIMARY KEY, over INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX orders_not_over ON orders (over) WHERE over = 0;
 CREATE TABLE fills (trade_id TEXT PRIMARY KEY, ts_ns INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE anchors (number INTEGER PRIMARY KEY, entry BLOB NOT NULL);
 CREATE TABLE runs (tag TEXT PRIMARY KEY, start_ns INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -188,6 +190,25 @@ class Store:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+        except sqlite3.Error as error:
+            raise self._cannot_write(error) from error
+
+    def anchor(self) -> Anchor | None:
+        """Return the last one that was kept."""
+        found = self._connection.execute(
+            "SELECT entry FROM anchors ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        return msgspec.json.decode(found[0], type=Anchor) if found else None
+
+    def keep(self, anchor: Anchor) -> None:
+        """Put an anchor on the disk.
+
+        Raises:
+            RunError: if it is not there then.
+        """
+        entry = msgspec.json.encode(anchor)
+        try:
+            self._connection.execute("INSERT INTO anchors (entry) VALUES (?)", (entry,))
         except sqlite3.Error as error:
             raise self._cannot_write(error) from error
 

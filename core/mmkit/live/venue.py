@@ -16,8 +16,10 @@ from mmkit.accounts import (
     AccountClient,
     AccountEvent,
     AccountInfo,
+    BalanceUpdate,
     FateUnknown,
     OrderUpdate,
+    PositionUpdate,
     Refusal,
     Refused,
     StreamDown,
@@ -27,11 +29,13 @@ from mmkit.clock import Clock
 from mmkit.commands import AnyCommand
 from mmkit.errors import MmkitError, RunError, VenueError
 from mmkit.events import VenueDown, VenueEvent, VenueUp
-from mmkit.instruments import Instrument
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import ExecutionVenue
+from mmkit.live.anchor import Anchor
 from mmkit.live.handler import OrderHandler, Taken
 from mmkit.live.known import KnownFill, KnownOrder, Stage
 from mmkit.live.pace import Pace
+from mmkit.live.reconcile import Books, Reconciler
 from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
 from mmkit.live.store import Found
 from mmkit.tape import NEVER
@@ -61,6 +65,12 @@ class OrderStore(Protocol):
 
     def write(self, orders: Iterable[KnownOrder], fills: Iterable[KnownFill]) -> None:
         """Put orders and fills on the disk; return when they are there."""
+
+    def anchor(self) -> Anchor | None:
+        """Return the last one that was kept."""
+
+    def keep(self, anchor: Anchor) -> None:
+        """Put an anchor on the disk."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -102,6 +112,7 @@ class LiveVenue(ExecutionVenue):
         tag: str,
     ) -> None:
         self._client, self._store, self._clock, self._tag = client, store, clock, tag
+        self._spot = instrument.kind is ContractKind.SPOT
         now = clock.now_ns()
         found = store.found()
         store.begin(tag, now)
@@ -115,8 +126,8 @@ class LiveVenue(ExecutionVenue):
         )
         self.ready: Wanted = lambda: None
         """Called when there is something to take."""
-        self.fills = store.fills()
-        """Every fill of the journal, earlier runs' included."""
+        self.books = Reconciler(instrument, self.handler, store.fills(), store.anchor(), now)
+        """What the account has, beside what it should have."""
         self._pace = Pace()
         self._events: deque[VenueEvent] = deque()
         self._down = {"stream": "not connected yet"}
@@ -220,7 +231,8 @@ class LiveVenue(ExecutionVenue):
             left = ", ".join(one.client_id for one in self.handler.orders.values())
             raise VenueError(
                 f"within {RECOVER_WITHIN_S:.0f} s the account could not be brought to a known state: {self.down}"
-                f"{'; not settled: ' + left if left else ''}; see to it at the venue, and start again"
+                f"{'; not settled: ' + left if left else ''}"
+                f"{'; ' + self.books.last if self.books.last else ''}; see to it at the venue, and start again"
             ) from None
         return info
 
@@ -288,29 +300,87 @@ class LiveVenue(ExecutionVenue):
         self._turning = False
         if self._closed:
             return
-        self._go_on()
-        while any(taken := self.handler.take()):
-            self._write(taken)
-            self.fills += taken.fills
-            for request in taken.requests:
-                self._leave(request)
-            self._events.extend(taken.events)
-            for problem in (*taken.problems, *self._not_this_run(taken.fills)):
-                self._say_down(problem, problem)
-        if self._recovering and self.handler.sure and "stream" not in self._down:
+        # One time for all of it: what is over for one of them is over for the other.
+        now = self._clock.now_ns()
+        self._go_on(now)
+        self._hand_on()
+        self._compare(now)
+        if (
+            self._recovering
+            and self.handler.sure
+            and self.books.known
+            and "stream" not in self._down
+        ):
             self._recovering = False
             self._has_been_up = True
             self._down.pop("recovery", None)
         self._tell_foreign()
         self._tell_state()
-        self._schedule()
+        self._schedule(now)
         self._changed.set()
         if self._events:
             self.ready()
 
-    def _go_on(self) -> None:
+    def _hand_on(self) -> None:
+        while any(taken := self.handler.take()):
+            self._write(taken)
+            self.books.changed(taken.fills)
+            for request in taken.requests:
+                self._leave(request)
+            self._events.extend(taken.events)
+            for problem in (*taken.problems, *self._not_this_run(taken.fills)):
+                self._say_down(problem, problem)
+
+    def _compare(self, now: int) -> None:
+        """See what the last look at the account came to, and whether it is time for another."""
+        verdict = self.books.judge(now)
+        if verdict is not None:
+            for moved in verdict.moved:
+                _log.warning("account_moved since the last run: %s; counted from here", moved)
+            for client_id, proof in verdict.absent.items():
+                _log.info("came_to_nothing order=%s proof='%s'", client_id, proof)
+                self.handler.absent(client_id, proof, now)
+            if verdict.anchor is not None:
+                self._keep(verdict.anchor)
+            if self.books.differs:
+                self._say_down("books", f"the account differs: {'; '.join(self.books.differs)}")
+            else:
+                self._down.pop("books", None)
+            self._hand_on()
+        if not self._pace.silent(now) and self.books.wants_look(now):
+            self._spawn(self._look(), "look")
+
+    def _keep(self, anchor: Anchor) -> None:
+        try:
+            self._store.keep(anchor)
+        except RunError as error:
+            self._journal_broken = True
+            self._say_down("journal", str(error))
+
+    async def _look(self) -> None:
+        client, spot = self._client, self._spot
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                books = Books(
+                    await client.balances() if spot else {},
+                    None if spot else await client.position(),
+                    await client.open_orders(),
+                )
+        except Refused as refused:
+            self._told_no(refused, an_order=False)
+            self.books.not_looked(self._clock.now_ns())
+        except (VenueError, TimeoutError) as error:
+            _log.warning("not_looked reason='%s'", error or "no answer")
+            self.books.not_looked(self._clock.now_ns())
+        except Exception as error:  # noqa: BLE001 - a client's own failure; its words may hold a signature
+            _log.error("not_looked error=%s", type(error).__name__)
+            self.books.not_looked(self._clock.now_ns())
+        else:
+            self.books.looked(books, self._clock.now_ns())
+        self._pump()
+
+    def _go_on(self, now: int) -> None:
         """See whether what was held may leave, cancels first."""
-        now = self._clock.now_ns()
         if not self._pace.held(now):
             self._down.pop("held", None)
         if self._waiting and not self._pace.silent(now):
@@ -352,9 +422,9 @@ class LiveVenue(ExecutionVenue):
         self._changed.set()
         self.ready()
 
-    def _schedule(self) -> None:
-        now = self._clock.now_ns()
-        due = min(self.handler.next_ns(), self._pace.next_ns(now))
+    def _schedule(self, now: int) -> None:
+        look = max(self.books.next_ns(), self._pace.silent_until_ns)
+        due = min(self.handler.next_ns(), look, self._pace.next_ns(now))
         if due == self._timer_ns:
             return
         if self._timer is not None:
@@ -459,12 +529,8 @@ class LiveVenue(ExecutionVenue):
                 self.handler.open_told(answer, now)
 
     def _refused(self, request: Request, refused: Refused) -> None:
+        self._told_no(refused, an_order=isinstance(request, Place))
         now = self._clock.now_ns()
-        self._pace.refused(refused, now, an_order=isinstance(request, Place))
-        if self._pace.held(now):
-            self._say_down("held", self._pace.why)
-        if refused.refusal in _FOR_GOOD:
-            self._say_down(refused.refusal, f"the venue refuses: {refused}")
         match request:
             case Place(placement):
                 self.handler.place_refused(placement.client_id, refused, now)
@@ -474,6 +540,14 @@ class LiveVenue(ExecutionVenue):
                 self.handler.order_told(client_id, None, now)
             case _:
                 self._unanswered(request, str(refused))
+
+    def _told_no(self, refused: Refused, *, an_order: bool) -> None:
+        now = self._clock.now_ns()
+        self._pace.refused(refused, now, an_order=an_order)
+        if self._pace.held(now):
+            self._say_down("held", self._pace.why)
+        if refused.refusal in _FOR_GOOD:
+            self._say_down(refused.refusal, f"the venue refuses: {refused}")
 
     def _unanswered(self, request: Request, why: str) -> None:
         now = self._clock.now_ns()
@@ -518,10 +592,13 @@ class LiveVenue(ExecutionVenue):
             case StreamUp():
                 self._recovering = True
                 self.handler.stream_up(now)
+                self.books.soon(now)
                 self._down.pop("stream", None)
                 self._say_down("recovery", "finding out what has happened at the venue")
             case StreamDown(reason=reason):
                 self._say_down("stream", f"the user stream is down: {reason}")
+            case BalanceUpdate() | PositionUpdate():
+                self.books.heard(event, now)
 
     def _tell_foreign(self) -> None:
         foreign = frozenset(self.handler.foreign)
