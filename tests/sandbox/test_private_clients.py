@@ -12,7 +12,9 @@ from sandbox_fixtures import running
 
 
 @pytest.mark.parametrize(("symbol", "usdm"), [("BTC/USDT", False), ("BTC/USDT:USDT", True)])
-def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(symbol: str, usdm: bool) -> None:
+def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
+    symbol: str, usdm: bool
+) -> None:
     async def main() -> None:
         async with running(symbols=(symbol,)) as sandbox:
             client = ccxt_client(sandbox.url, usdm)
@@ -29,7 +31,12 @@ def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(symbol: str,
                 book = await client.fetch_order_book(symbol, 5)
                 bid = book["bids"][0][0]
                 placed = await client.create_order(
-                    symbol, "limit", "buy", 0.01, bid * 0.99, {"postOnly": True, "clientOrderId": "mm1-1"}
+                    symbol,
+                    "limit",
+                    "buy",
+                    0.01,
+                    bid * 0.99,
+                    {"postOnly": True, "clientOrderId": "mm1-1"},
                 )
                 assert placed["clientOrderId"] == "mm1-1"
                 found = await client.fetch_order(placed["id"], symbol)

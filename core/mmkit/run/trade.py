@@ -112,7 +112,6 @@ async def trade(
     duration_ns: int | None = None,
     watcher: Watcher | None = None,
     confirmed: bool = False,
-    take_position: bool = False,
 ) -> tuple[Report, MmkitError | None, bool]:
     """Run until `duration_ns` has passed, Ctrl-C, SIGTERM, ``mmkit stop``, or a failure.
 
@@ -121,7 +120,6 @@ async def trade(
         duration_ns: How long.
         watcher: Shows it.
         confirmed: Whether somebody has agreed to real orders; without it none are sent.
-        take_position: Of a live run: begin with the venue's position though the journal of orders has another.
 
     Returns:
         The results; what ended the run early, if something did; and whether it was interrupted.
@@ -144,10 +142,7 @@ async def trade(
             opened: Mapping[str, Account] | None = None
             if config.mode == "live":
                 opened = await stack.enter_async_context(
-                    accounts(
-                        *(config, instruments, clock, endpoints, folder),
-                        take_position=take_position,
-                    )
+                    accounts(config, instruments, clock, endpoints, folder)
                 )
             run = _Run(config, instruments, sources, clock, sent, folder, opened)
             return await run.to_its_end(duration_ns, watcher)
