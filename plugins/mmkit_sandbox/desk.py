@@ -187,6 +187,7 @@ class Desk:
                         "realised": text(position.realised),
                     }
                     for symbol, position in account.positions.items()
+                    if position.updated_ns  # it has been traded
                 },
             },
             "orders": [
