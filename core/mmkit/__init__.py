@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmkit.accounts import AccountClient, AccountContext
     from mmkit.advisors import Advisor, AdvisorContext, Consulted, Facts, Inquiry
     from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
     from mmkit.events import Side
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mmkit.instruments import ContractKind, Instrument, InstrumentSpec
     from mmkit.interfaces import (
         NO_QUOTES,
+        AccountConfig,
         Context,
         DataSource,
         ExecutionVenue,
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AccountClient": "accounts",
+    "AccountConfig": "interfaces",
+    "AccountContext": "accounts",
     "Advisor": "advisors",
     "AdvisorContext": "advisors",
     "Consulted": "advisors",
@@ -95,6 +100,9 @@ _HOME = {
 
 __all__ = [
     "NO_QUOTES",
+    "AccountClient",
+    "AccountConfig",
+    "AccountContext",
     "Advisor",
     "AdvisorContext",
     "Backtest",

@@ -25,7 +25,9 @@ from mmkit.events import (
     OrderRejected,
     Signal,
     Statistics,
+    VenueDown,
     VenueEvent,
+    VenueUp,
     WatchEvent,
 )
 from mmkit.fusion import Fused, Fusion
@@ -41,7 +43,7 @@ from mmkit.interfaces import (
     Target,
 )
 from mmkit.orders import Order, Orders
-from mmkit.portfolio import Portfolio
+from mmkit.portfolio import EXACT, Portfolio
 from mmkit.quoter import Quoter, wanted_by_market
 from mmkit.risk import RiskGate
 from mmkit.tape import KIND, LAST, NEVER, GapReason, Kind, Row
@@ -99,6 +101,14 @@ class Engine:
         """Why nothing will be quoted any more, or `None`."""
         self.pulled: str | None = None
         """Why nothing is on the book for now, or `None`."""
+        self.venue_down: str | None = None
+        """Why the venue can take nothing for now, or `None`."""
+        self._opening: int | None = None
+        """A position that the run begins with, in lots, until there is a price to value it at."""
+        self._opened_for = Decimal(0)
+        """What the portfolio has as cash because of it."""
+        self.paused = False
+        """Whether somebody has asked for nothing to be on the book until further notice."""
         self.commands: list[AnyCommand] = []
         """Decided and not yet taken by the loop."""
         self.notices: list[AnyEvent] = []
@@ -109,6 +119,8 @@ class Engine:
         """Events of the watch, by kind."""
         self.quoter = Quoter()
         self.risk = risk
+        self.funds: Mapping[str, Decimal] = {}
+        """What the account could spend at the start, by asset, as the venue told."""
         self.peak_equity = Decimal(0)
         self.max_drawdown = Decimal(0)
         self.strategy = strategy
@@ -157,6 +169,18 @@ class Engine:
         return self._orders.exposure()
 
     @property
+    def working(self) -> Sequence[Order]:
+        """Our orders that may still trade, those of unknown fate included."""
+        return self._orders.working
+
+    @property
+    def cash(self) -> Decimal:
+        """Received less paid since the start, fees taken off and funding added, in the settlement currency."""
+        portfolio = self.portfolio
+        traded = EXACT.subtract(portfolio.cash, self._opened_for)
+        return EXACT.add(EXACT.subtract(traded, portfolio.fees), portfolio.funding)
+
+    @property
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
         return self.portfolio.equity(self.best_bid, self.best_ask)
@@ -202,6 +226,9 @@ class Engine:
         if isinstance(event, FundingPaid):
             self._on_funding(event)
             return
+        if isinstance(event, VenueDown | VenueUp):
+            self._on_venue(event)
+            return
         order = self._orders.apply(event)
         if isinstance(event, OrderFilled) and order is not None:
             self.portfolio.apply(order.side, event)
@@ -212,6 +239,9 @@ class Engine:
             self.counts["rejected"] += 1
             if event.reason == SELF_TRADE:
                 self.counts["self_trades"] += 1
+        if self.halted is None and (reason := self.risk.heard(event, self)):
+            self.halted = reason
+            self._pull_everywhere()
         self.strategy_hears(event)
         if self._wake.on_fill:
             self._decide()
@@ -314,6 +344,29 @@ class Engine:
         self._mark_to_market()
         self._decide()
 
+    def begin_with(self, position: int) -> None:
+        """Begin with a position, in lots; nothing is quoted until there is a price to value it at."""
+        self._opening = position or None
+
+    def _open(self) -> None:
+        """Take over the position that the run begins with, if there is a price."""
+        bid, ask = self.best_bid, self.best_ask
+        if self._opening is not None and bid is not None and ask is not None:
+            self.portfolio.begin_with(self._opening, (bid + ask) // 2)
+            self._opening, self._opened_for = None, self.portfolio.cash
+
+    def pause(self, now_ns: int, *, paused: bool) -> None:
+        """Pull every quote until further notice; or end that, which decides nothing yet."""
+        self.now = max(self.now, now_ns)
+        self.paused = paused
+        if paused:
+            self.pull()
+
+    def decide(self, now_ns: int) -> None:
+        """Decide now, whatever wakes the strategy."""
+        self.now = max(self.now, now_ns)
+        self._decide()
+
     def stop(self, now_ns: int) -> None:
         """Pull every quote and never quote again."""
         self.now = max(self.now, now_ns)
@@ -327,6 +380,8 @@ class Engine:
     # --- decisions ---
 
     def _on_message(self) -> None:
+        if self._opening is not None:
+            self._open()
         best = (self.best_bid, self.best_ask)
         moved, self._best = best != self._best, best
         traded, self._trade_in_message = self._trade_in_message, False
@@ -368,6 +423,10 @@ class Engine:
 
     def go(self, wanted: Quotes | Target) -> None:
         """Send what leads from the working orders to what is wanted, as far as risk allows."""
+        if self._orders.lost and isinstance(wanted, Target):
+            # What is lost may have traded, and taking again what it took would be once too often.
+            self.pull()
+            return
         touch = (self.book.best_bid, self.book.best_ask)
         for command in self.quoter.towards(wanted, self.orders, self.position, touch, self.now):
             if isinstance(command, SubmitOrder):
@@ -380,7 +439,14 @@ class Engine:
 
     @property
     def _may_quote(self) -> bool:
-        return self.halted is None and not self._stopping and self.book.known
+        return (
+            self.halted is None
+            and self.venue_down is None
+            and not self.paused
+            and self._opening is None
+            and not self._stopping
+            and self.book.known
+        )
 
     def pull(self) -> None:
         """Cancel everything that can be canceled now, unless the quotes are to be left alone."""
@@ -402,6 +468,14 @@ class Engine:
             command = replace(command, market=self.market)
         self._orders.sent(command)
         self.commands.append(command)
+
+    def _on_venue(self, event: VenueDown | VenueUp) -> None:
+        self.venue_down = event.reason if isinstance(event, VenueDown) else None
+        self.strategy_hears(event)
+        if self.venue_down is None:
+            self._decide()
+        else:
+            self._pull_everywhere()
 
     def _on_funding(self, event: FundingPaid) -> None:
         self.portfolio.fund(event.amount)

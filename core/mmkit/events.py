@@ -102,6 +102,30 @@ class CancelRejected(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class OrderLost(Event, frozen=True, kw_only=True, tag=True):
+    """Nobody knows what became of the order: it may be on the book, and may trade.
+
+    It counts as exposure until the venue's own record settles it, is not quoted with any more, and is canceled
+    as soon as it is found. Only a real venue has such orders.
+    """
+
+    order_id: int
+    reason: str
+
+
+class VenueDown(Event, frozen=True, kw_only=True, tag=True):
+    """Nothing may be sent to the venue for now, or what it does is not known: every quote is pulled until `VenueUp`.
+
+    Told again when the reason is another one.
+    """
+
+    reason: str
+
+
+class VenueUp(Event, frozen=True, kw_only=True, tag=True):
+    """The venue is there again, and what happened meanwhile is known."""
+
+
 class FundingPaid(Event, frozen=True, kw_only=True, tag=True):
     """Longs and shorts of a perpetual contract have paid each other; at ``ts_exchange`` it was due.
 
@@ -326,8 +350,10 @@ class StrongFlow(Alert, frozen=True, kw_only=True, tag=True):
     flow_trades: int
 
 
-OrderEvent: TypeAlias = OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | CancelRejected
-VenueEvent: TypeAlias = OrderEvent | FundingPaid
+OrderEvent: TypeAlias = (
+    OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | CancelRejected | OrderLost
+)
+VenueEvent: TypeAlias = OrderEvent | FundingPaid | VenueDown | VenueUp
 """What a venue reports."""
 AnyAlert: TypeAlias = PriceAnomaly | LargeTrade | HighVolatility | OneSidedTrades | StrongFlow
 WatchEvent: TypeAlias = Statistics | AnyAlert

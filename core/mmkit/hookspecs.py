@@ -14,6 +14,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from mmkit.accounts import AccountClient
     from mmkit.interfaces import (
         Advisor,
         DataSource,
@@ -55,6 +56,16 @@ def register_wire_formats() -> Iterable[Provider[Any, WireFormat]]:
 @hookspec
 def register_execution_venues() -> Iterable[Provider[Any, ExecutionVenue]]:
     """Offer execution venues, chosen in YAML by ``venue.plugin``."""
+    return ()
+
+
+@hookspec
+def register_accounts() -> Iterable[Provider[Any, AccountClient]]:
+    """Offer accounts at real venues, chosen in YAML by ``venue.plugin`` where ``mode: live``.
+
+    Each is built with a `mmkit.accounts.AccountContext`; its config derives from
+    `mmkit.interfaces.AccountConfig`. Which orders are sent, and what becomes of them, is for `mmkit.live`.
+    """
     return ()
 
 

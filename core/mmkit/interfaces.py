@@ -22,8 +22,10 @@ from typing import (
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from mmkit.accounts import AccountClient as AccountClient  # noqa: PLC0414 - handed on
+from mmkit.accounts import AccountContext as AccountContext  # noqa: PLC0414 - handed on
 from mmkit.advisors import Advisor as Advisor  # noqa: PLC0414 - handed on
 from mmkit.advisors import AdvisorContext as AdvisorContext  # noqa: PLC0414 - handed on
 from mmkit.advisors import Consulted as Consulted  # noqa: PLC0414 - handed on
@@ -39,7 +41,7 @@ from mmkit.errors import (
     UnknownSignal,
     UsageError,
 )
-from mmkit.events import Advice, AnyEvent, Side, Signal, VenueEvent
+from mmkit.events import Advice, AnyEvent, OrderEvent, Side, Signal, VenueEvent
 from mmkit.fusion import Fused as Fused  # noqa: PLC0414 - handed on
 from mmkit.fusion import FusionSettings
 from mmkit.instruments import Instrument, InstrumentSpec
@@ -70,6 +72,19 @@ class PluginConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class AccountConfig(PluginConfig):
+    """What may be written beside ``plugin:`` of an account; a plugin's own model derives from it.
+
+    `endpoint` has no default here, so that real money is never a matter of leaving something out.
+    """
+
+    endpoint: str = Field(description="Where the account is, such as live or sandbox.")
+    key: SecretStr | None = Field(None, description="The API key, such as ${BINANCE_KEY}.")
+    secret: SecretStr | None = Field(
+        None, description="What signs requests, such as ${BINANCE_SECRET}."
+    )
 
 
 @dataclass(frozen=True)
@@ -813,12 +828,31 @@ class RiskView(Protocol):
     def last_data_ns(self) -> int:
         """When market data last arrived, by the run's clock."""
 
+    @property
+    def working(self) -> Sequence[WorkingOrder]:
+        """Our orders that may still trade, in order of submission; those of unknown fate are among them."""
+
+    @property
+    def cash(self) -> Decimal:
+        """Received for sales less paid for purchases since the start, fees taken off and funding added."""
+
+    @property
+    def funds(self) -> Mapping[str, Decimal]:
+        """What the account could spend at the start, by asset, as the venue told; empty in a simulation."""
+
 
 class RiskCheck(ABC):
     """Forbids. A check never changes an order and never makes one."""
 
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Return why this order must not be sent, or `None` if it may."""
+        return None
+
+    def sent(self, order: SubmitOrder, view: RiskView) -> None:
+        """Take notice that no check has refused this order, and it is sent."""
+
+    def heard(self, event: OrderEvent, view: RiskView) -> str | None:
+        """Take notice of what became of an order; return why the run must stop for good, or `None`."""
         return None
 
     def pull(self, view: RiskView) -> str | None:

@@ -53,6 +53,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
         start_ns: When it began; regular wakes count from here.
         stop_ns: When it was told to stop; `None` if it never was.
         end_ns: When it had ended; `None` if it did not get that far.
+        pauses: When it was paused (`True`) and when that ended (`False`).
         watched: Whether the market watch's events were noted though the strategy did not hear them.
         files: What it depended on besides market data and configuration: SHA-256 by path.
     """
@@ -62,6 +63,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     start_ns: int = 0
     stop_ns: int | None = None
     end_ns: int | None = None
+    pauses: list[tuple[int, bool]] = msgspec.field(default_factory=list)
     watched: bool = False
     files: dict[str, str] = msgspec.field(default_factory=dict)
 

@@ -12,6 +12,7 @@ from mmkit.events import (
     OrderCanceled,
     OrderEvent,
     OrderFilled,
+    OrderLost,
     OrderRejected,
     Side,
 )
@@ -52,6 +53,8 @@ class Orders:
 
     def __init__(self) -> None:
         self._active: dict[int, Order] = {}
+        self.lost: dict[int, Order] = {}
+        """Those of which nobody knows whether they are on the book: exposure, but nothing to quote with."""
         # Ended while their cancel was under way: its rejection is still to come.
         self._ended_canceling: set[int] = set()
 
@@ -59,6 +62,13 @@ class Orders:
     def active(self) -> Sequence[Order]:
         """The orders that may still trade."""
         return list(self._active.values())
+
+    @property
+    def working(self) -> Sequence[Order]:
+        """The orders that may still trade, those that are lost included, in order of submission."""
+        if not self.lost:
+            return self.active
+        return sorted((*self._active.values(), *self.lost.values()), key=lambda one: one.order_id)
 
     def sent(self, command: AnyCommand) -> None:
         """Remember that a command has been sent."""
@@ -73,7 +83,7 @@ class Orders:
         if isinstance(event, CancelRejected) and order_id in self._ended_canceling:
             self._ended_canceling.discard(order_id)
             return None
-        order = self._active.get(order_id)
+        order = self._active.get(order_id) or self.lost.get(order_id)
         if order is None:
             raise RunError(f"the venue reported on order {order_id}, which is not open: {event!r}")
         match event:
@@ -88,6 +98,8 @@ class Orders:
                 self._end(order)
             case OrderRejected():
                 self._end(order)
+            case OrderLost():
+                self.lost[order_id] = self._active.pop(order_id)
             case CancelRejected():
                 order.canceling = False
         return order
@@ -95,7 +107,7 @@ class Orders:
     def exposure(self) -> tuple[int, int]:
         """Return the lots that open buys, and open sells, may still trade."""
         buys = sells = 0
-        for order in self._active.values():
+        for order in (*self._active.values(), *self.lost.values()):
             if order.side is Side.BUY:
                 buys += order.remaining
             else:
@@ -103,6 +115,7 @@ class Orders:
         return buys, sells
 
     def _end(self, order: Order) -> None:
-        del self._active[order.order_id]
+        if self._active.pop(order.order_id, None) is None:
+            del self.lost[order.order_id]
         if order.canceling:
             self._ended_canceling.add(order.order_id)

@@ -112,6 +112,15 @@ class Portfolio:
         self._cost = _ZERO
         """What the present position was opened for on average, signed like the position."""
 
+    def begin_with(self, position: int, price: int) -> None:
+        """Begin with `position` lots as if they had been bought, or sold, at `price` ticks: worth nothing yet.
+
+        Nothing has been traded for it: volume, turnover and fees are as they were.
+        """
+        volume, turnover = self.volume, self.turnover
+        self.trade(Side.BUY if position > 0 else Side.SELL, price, abs(position), _ZERO)
+        self.volume, self.turnover = volume, turnover
+
     def apply(self, side: Side, fill: OrderFilled) -> None:
         """Take in a fill of an order on `side`."""
         self.trade(side, fill.price, fill.quantity, fill.fee)

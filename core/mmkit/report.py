@@ -113,6 +113,30 @@ class AdvisorFigures(msgspec.Struct, kw_only=True):
                 self.cost = _DIGITS.add(self.cost, call.cost)
 
 
+class LiveFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an account in a live run.
+
+    Attributes:
+        endpoint: Where it is.
+        journal: The journal of orders.
+        opening: Position at the start.
+        position: At the end, by the journal.
+        fees: Paid in this run, by asset, to the last digit; negative for rebates.
+        left: Orders that may still be on the book, with how far each is known.
+        foreign: Orders on the book that are not ours.
+        differences: What the venue says otherwise than the journal, in words.
+    """
+
+    endpoint: str
+    journal: str
+    opening: Decimal
+    position: Decimal
+    fees: dict[str, Decimal]
+    left: list[str]
+    foreign: list[str]
+    differences: list[str]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a run did and what came of it. Money is in the settlement currency.
 
@@ -159,6 +183,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         notified: What came of the messages that were sent on; `None` if none are asked for.
         signals: What became of each signal, by name.
         advisors: What became of each advisor, and what it cost, by name.
+        live: What became of each account, by market; none in a simulation.
     """
 
     run_id: str
@@ -202,6 +227,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     notified: Notified | None = None
     signals: dict[str, SignalFigures] = msgspec.field(default_factory=dict)
     advisors: dict[str, AdvisorFigures] = msgspec.field(default_factory=dict)
+    live: dict[str, LiveFigures] = msgspec.field(default_factory=dict)
 
 
 # Decimals as JSON numbers with all their digits; a reader that wants floats gets floats.
@@ -348,6 +374,8 @@ def report_text(report: Report) -> str:
     rows += [(f"advisor {name}", advisor_words(one)) for name, one in report.advisors.items()]
     if len(report.advisors) > 1:
         rows.append(("advice cost", cost_words(report.advisors.values())))
+    for name, account in report.live.items():
+        rows += _live_rows("" if name == MAIN else f" {name}", account)
     if report.notified is not None:
         rows += notified_rows(report.notified)
     rows.append(
@@ -475,6 +503,22 @@ def cost_words(figures: Iterable[AdvisorFigures]) -> str:
     if unpriced:
         said += f" and {unpriced:,} call{'' if unpriced == 1 else 's'} of unknown cost"
     return said
+
+
+def _live_rows(market: str, one: LiveFigures) -> list[tuple[str, str]]:
+    """Return what became of an account."""
+    fees = ", ".join(f"{fee.normalize():f} {asset}" for asset, fee in one.fees.items()) or "none"
+    rows = [
+        (
+            f"LIVE{market}",
+            f"{one.endpoint}, position {one.opening.normalize():f} to {one.position.normalize():f}, fees {fees}",
+        )
+    ]
+    rows += [("LEFT", f"order {words}; it may be on the book") for words in one.left]
+    rows += [("DIFFERENT", words) for words in one.differences]
+    if one.foreign:
+        rows.append(("foreign", f"{len(one.foreign)} orders that are not ours, left alone"))
+    return [*rows, ("", one.journal)]
 
 
 def _funding(report: Report) -> list[tuple[str, str]]:

@@ -12,9 +12,28 @@ from pydantic import Field
 
 from mmkit.commands import SubmitOrder
 from mmkit.errors import MmkitError, PluginError
-from mmkit.events import Side
+from mmkit.events import OrderEvent, Side
 from mmkit.hookspecs import hookimpl
 from mmkit.interfaces import Context, PluginConfig, Provider, RiskCheck, RiskView
+from mmkit.kill_switches import (
+    HaltPosition,
+    LossLimit,
+    MaxLossPerDay,
+    MaxRejectsPerMinute,
+    PositionLimit,
+    RejectLimit,
+)
+from mmkit.order_limits import (
+    CountLimit,
+    Funds,
+    FundsThere,
+    MaxNotional,
+    MaxOpenOrders,
+    MaxOrderRate,
+    MinNotional,
+    RateLimit,
+    ValueLimit,
+)
 from mmkit.tape import NEVER
 from mmkit.units import Distance, Duration, Exact
 
@@ -137,9 +156,24 @@ class RiskGate:
     """All checks of a run; every order passes here before it leaves."""
 
     def __init__(self, checks: Sequence[tuple[str, RiskCheck]] = ()) -> None:
-        self.checks = tuple(checks)
+        self.checks: tuple[tuple[str, RiskCheck], ...] = ()
+        self._counting: list[tuple[str, RiskCheck]] = []
+        self._listening: list[tuple[str, RiskCheck]] = []
+        for name, check in checks:
+            self.add(name, check)
         self.vetoes: Counter[str] = Counter()
         """How often each check refused an order."""
+        self.first: dict[str, str] = {}
+        """Why each check refused the first order that it did."""
+
+    def add(self, name: str, check: RiskCheck) -> None:
+        """Have one more check; it is asked after the others."""
+        self.checks += ((name, check),)
+        # Most checks want to hear of nothing, and a backtest sends millions of orders.
+        if _overrides(check, "sent"):
+            self._counting.append((name, check))
+        if _overrides(check, "heard"):
+            self._listening.append((name, check))
 
     def approve(self, order: SubmitOrder, view: RiskView) -> RiskApproved | None:
         """Return the order as approved, or `None` if a check refused it."""
@@ -148,8 +182,22 @@ class RiskGate:
                 reason = check.veto(order, view)
             if reason is not None:
                 self.vetoes[name] += 1
+                self.first.setdefault(name, reason)
                 return None
+        for name, check in self._counting:
+            with _named(name):
+                check.sent(order, view)
         return RiskApproved(order)
+
+    def heard(self, event: OrderEvent, view: RiskView) -> str | None:
+        """Tell the checks that listen; return the first reason why the run must stop for good, or `None`."""
+        first: str | None = None
+        for name, check in self._listening:
+            with _named(name):
+                reason = check.heard(event, view)
+            if reason is not None and first is None:
+                first = f"{name}: {reason}"
+        return first
 
     def pull(self, view: RiskView) -> str | None:
         """Return the first reason why nothing may be on the book now, or `None`."""
@@ -176,6 +224,10 @@ class RiskGate:
             if reason is not None:
                 return f"{name}: {reason}"
         return None
+
+
+def _overrides(check: RiskCheck, method: str) -> bool:
+    return getattr(type(check), method) is not getattr(RiskCheck, method)
 
 
 class _named:  # noqa: N801 - reads as a word of the `with` statement
@@ -221,5 +273,30 @@ def register_risk_checks() -> list[Provider[Any, RiskCheck]]:
         ),
         Provider(
             "stale_after", TimeLimit, StaleAfter, "Nothing on the book while market data is older"
+        ),
+        Provider("max_notional", ValueLimit, MaxNotional, "No single order worth more"),
+        Provider("min_notional", ValueLimit, MinNotional, "No single order worth less"),
+        Provider("max_open_orders", CountLimit, MaxOpenOrders, "No more orders open at once"),
+        Provider(
+            "max_order_rate", RateLimit, MaxOrderRate, "No more new orders within a span of time"
+        ),
+        Provider("balance", Funds, FundsThere, "No order that could not be paid for"),
+        Provider(
+            "max_loss_per_day",
+            LossLimit,
+            MaxLossPerDay,
+            "Stop for good once so much is lost in a day",
+        ),
+        Provider(
+            "max_rejects_per_minute",
+            RejectLimit,
+            MaxRejectsPerMinute,
+            "Stop for good once the venue refuses so many orders within a minute",
+        ),
+        Provider(
+            "halt_position",
+            PositionLimit,
+            HaltPosition,
+            "Stop for good once the position is beyond the limit",
         ),
     ]

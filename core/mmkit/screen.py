@@ -21,7 +21,7 @@ from mmkit.engine import Engine
 from mmkit.events import MAIN, Side
 from mmkit.report import cost_words, format_span
 from mmkit.run.advisors.words import answer_words
-from mmkit.run.trade import LiveRun
+from mmkit.run.loop import LiveRun
 
 _log = logging.getLogger("mmkit.status")
 _REFRESH_S = 0.25
@@ -64,10 +64,12 @@ def render(live: LiveRun, rate: float, width: int = 120, height: int = 40) -> Re
     """Return the screen for this moment, of at most so many columns and lines."""
     instrument = live.session.engine.instrument
     elapsed = live.clock.now_ns() - live.start_ns
+    real = live.mode == "live"
     title = Text.assemble(
         ("mmkit ", "bold"),
-        f"{live.run.strategy} on {instrument.symbol} ({instrument.venue} {instrument.market}), dry run, "
-        f"{format_span(elapsed // 1_000_000_000 * 1_000_000_000)}",
+        (f"LIVE ({live.endpoint}) ", "bold red") if real else "",
+        f"{live.run.strategy} on {instrument.symbol} ({instrument.venue} {instrument.market}), "
+        f"{'' if real else 'dry run, '}{format_span(elapsed // 1_000_000_000 * 1_000_000_000)}",
     )
     hint = Text("Ctrl-C pulls the quotes, prints the summary and ends.", style="dim")
     ladder = width >= _LADDER
@@ -219,16 +221,20 @@ def one_line_each(parts: Sequence[RenderableType]) -> Group:
     return Group(*parts)
 
 
+_STYLES = {"halted": "bold red", "waiting": "yellow", "pulled": "yellow", "quoting": "green"}
+
+
 def _state(live: LiveRun) -> Text:
-    for name, (engine, _) in live.session.markets.items():
-        where = "" if name == MAIN else f"{name}: "
-        if engine.halted:
-            return Text(f"HALTED: {where}{engine.halted}", style="bold red")
-        if not engine.book.known:
-            return Text(f"{where}the book is unknown: nothing is quoted", style="yellow")
-        if engine.pulled:
-            return Text(f"quotes pulled: {where}{engine.pulled}", style="yellow")
-    return Text("quoting", style="green")
+    state, words = live.state
+    said = Text(words, style=_STYLES[state])
+    unknown = live.unknown
+    if unknown:
+        names = ", ".join(one.client_id for one in unknown)
+        said = Text.assemble(
+            (f"UNKNOWN: {len(unknown)} orders that may be on the book ({names}); ", "bold red"),
+            said,
+        )
+    return said
 
 
 def _money(amount: Decimal, currency: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from mmkit.account_checks import check_account as check_account  # noqa: PLC0414 - handed on
 from mmkit.answers import AnyAnswer
 from mmkit.commands import AnyCommand
 from mmkit.engine import Engine

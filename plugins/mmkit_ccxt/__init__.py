@@ -1,4 +1,4 @@
-"""Market data of any venue that ccxt.pro covers."""
+"""Market data of any venue that ccxt.pro covers, and accounts there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmkit.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from mmkit.accounts import AccountClient
     from mmkit.interfaces import DataSource, Provider
 
 
@@ -22,6 +23,24 @@ def register_data_sources() -> list[Provider[Any, DataSource]]:
             CcxtConfig,
             CcxtSource,
             summary="order book and trades of any venue that ccxt.pro covers",
+            requires=("ccxt",),
+            install="mmkit[ccxt]",
+        )
+    ]
+
+
+@hookimpl
+def register_accounts() -> list[Provider[Any, AccountClient]]:
+    """Offer accounts through ccxt."""
+    from mmkit.interfaces import Provider
+    from mmkit_ccxt.account import CcxtAccount, CcxtAccountConfig
+
+    return [
+        Provider(
+            "ccxt",
+            CcxtAccountConfig,
+            CcxtAccount,
+            summary="orders at any venue that ccxt.pro covers",
             requires=("ccxt",),
             install="mmkit[ccxt]",
         )

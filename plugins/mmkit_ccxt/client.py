@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -39,6 +39,9 @@ def make_client(
     *,
     url: str | None = None,
     options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    kind: Callable[[type[Any]], type[Any]] = lambda found: found,
+    section: str = "data",
 ) -> Any:
     """Return ccxt.pro's client of the venue; nothing is connected yet.
 
@@ -48,6 +51,9 @@ def make_client(
         services: Addresses of running services.
         url: The sandbox's root, in place of the service's.
         options: ccxt's ``options``, laid over its own and ours.
+        settings: More of what ccxt's constructor takes, such as keys.
+        kind: Given ccxt's class, returns the one to be made.
+        section: Of the configuration, for its mistakes.
 
     Raises:
         ConfigError: if ccxt.pro does not know the venue, or the venue has no such endpoint.
@@ -61,19 +67,22 @@ def make_client(
         "logger": _library_log,
         "aiohttp_trust_env": endpoint != "sandbox",  # no proxy stands before this machine itself
         "options": {**_lean(spec), **(options or {})},
+        **(settings or {}),
     }
+    make = kind(getattr(ccxt.pro, spec.venue))
     if endpoint != "sandbox":
-        client = getattr(ccxt.pro, spec.venue)(config)
-        _leave_live(client, endpoint, spec)
+        client = make(config)
+        _leave_live(client, endpoint, spec, section)
         return client
     if spec.venue not in _SANDBOXED:
         found = f"the sandbox speaks {' and '.join(_SANDBOXED)}; found venue '{spec.venue}'"
-        raise ConfigError([Mistake("", "data.endpoint", found, "say live, or another venue")])
+        hint = "say live, or another venue"
+        raise ConfigError([Mistake("", f"{section}.endpoint", found, hint)])
     base = (url or services.get("sandbox", SANDBOX)).rstrip("/")
     known = getattr(ccxt.pro, spec.venue)().urls["api"]
     config["urls"] = {"api": _sandbox_addresses(known, base)}
     config["timeout_on_exit"] = 0  # which is for the end of a TLS connection
-    client = getattr(ccxt.pro, spec.venue)(config)
+    client = make(config)
     wanted = urlsplit(base).netloc
     strangers = [one for one in addresses_of(client) if urlsplit(one).netloc != wanted]
     if strangers:
@@ -81,7 +90,7 @@ def make_client(
             [
                 Mistake(
                     "",
-                    "data.endpoint",
+                    f"{section}.endpoint",
                     f"every address of ccxt was expected to lead to {base}; found {', '.join(strangers)}",
                     "mmkit was written for ccxt 4.5.90",
                 )
@@ -123,7 +132,7 @@ def _lean(spec: InstrumentSpec) -> dict[str, Any]:
     return options
 
 
-def _leave_live(client: Any, endpoint: Endpoint, spec: InstrumentSpec) -> None:
+def _leave_live(client: Any, endpoint: Endpoint, spec: InstrumentSpec, section: str) -> None:
     import ccxt
 
     if endpoint == "live":
@@ -139,9 +148,11 @@ def _leave_live(client: Any, endpoint: Endpoint, spec: InstrumentSpec) -> None:
     if why_not:
         mistake = Mistake(
             "",
-            "data.endpoint",
+            f"{section}.endpoint",
             f"ccxt has no '{endpoint}' of '{spec.venue}' ({why_not})",
-            "say 'endpoint: live'; market data needs no key",
+            "say 'endpoint: live'; market data needs no key"
+            if section == "data"
+            else "say 'endpoint: sandbox', or another venue",
         )
         raise ConfigError([mistake])
 

@@ -28,6 +28,8 @@ class StreamKind(StrEnum):
     MARK_PRICE = "markPrice"
     KLINE = "kline"
     FORCE_ORDER = "forceOrder"
+    USER = "user"
+    """What an account is told about itself; no stream that anybody can ask for by name."""
 
 
 class Channel(NamedTuple):

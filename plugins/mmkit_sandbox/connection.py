@@ -7,21 +7,49 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
+from mmkit_sandbox.channel import Channel
 from mmkit_sandbox.faults import Fault
 from mmkit_sandbox.listing import COINM, SPOT, USDM
-from mmkit_sandbox.session import Session
 
 CLOSE_WITHIN_S = 0.2
 """How long a client may take to answer a close: one that reads no more must not hold up the end."""
 
-# Binance Spot API, "WebSocket Limits", and USD-M and COIN-M, the same: seconds between pings, seconds to answer
-# one, messages a client may send in a second.
+# Binance Spot API, "WebSocket Limits", and USD-M and COIN-M, the same: seconds between pings, seconds to answer one.
 _PING_EVERY = {SPOT: 20.0, USDM: 180.0, COINM: 180.0}
 _PONG_WITHIN = {SPOT: 60.0, USDM: 600.0, COINM: 600.0}
-_MESSAGES_PER_SECOND = {SPOT: 5, USDM: 10, COINM: 10}
+
+
+class Speaker(Protocol):
+    """What is said on a connection: streams, or a WebSocket API."""
+
+    @property
+    def market(self) -> str:
+        """``spot``, ``usdm`` or ``coinm``."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+
+    @property
+    def messages_per_second(self) -> int | None:
+        """How many a client may send; `None` for any number."""
+
+    @property
+    def subscriptions(self) -> dict[str, Channel | None]:
+        """By name; `None` for what stays silent."""
+
+    def answer(self, text: str | bytes) -> bytes | None:
+        """Carry out what a client sends; return the reply, `None` for none."""
+
+    def envelope(self, name: str, data: bytes) -> bytes:
+        """Return a payload as this connection wants it."""
+
+    def shutdown(self, now_ms: int) -> bytes:
+        """Return the notice that the server shuts down."""
 
 
 class Connection:
@@ -29,7 +57,7 @@ class Connection:
 
     def __init__(
         self,
-        session: Session,
+        session: Speaker,
         response: web.WebSocketResponse,
         transport: asyncio.BaseTransport | None,
     ) -> None:
@@ -90,12 +118,12 @@ class Connection:
                 await self._socket.close(code=code, message=reason.encode())
 
     async def _listen(self, changed: Callable[[], None]) -> None:
-        limit = _MESSAGES_PER_SECOND[self.session.route.market]
+        limit = self.session.messages_per_second or 0
         received: deque[float] = deque(maxlen=limit)
         message: WSMessage
         async for message in self._socket:
             now = time.monotonic()
-            if len(received) == limit and now - received[0] < 1:
+            if limit and len(received) == limit and now - received[0] < 1:
                 self.end(WSCloseCode.POLICY_VIOLATION, "Too many requests")
                 return
             received.append(now)
@@ -104,7 +132,9 @@ class Connection:
             elif message.type is WSMsgType.PONG:
                 self._last_pong = now
             elif message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
-                self.put(self.session.answer(message.data))
+                reply = self.session.answer(message.data)
+                if reply is not None:
+                    self.put(reply)
                 changed()
 
     async def _send(self) -> None:
@@ -117,7 +147,7 @@ class Connection:
                 self.backlog -= len(data)
 
     async def _ping(self) -> None:
-        market = self.session.route.market
+        market = self.session.market
         while True:
             await asyncio.sleep(_PING_EVERY[market])
             if time.monotonic() - self._last_pong > _PONG_WITHIN[market]:

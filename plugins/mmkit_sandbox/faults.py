@@ -63,6 +63,22 @@ class FaultKind(StrEnum):
     """Nobody can connect or ask for so long [2s]; connections that are open stay."""
     RESTART = "restart"
     """Everything is cut, nothing listens for so long [1s], and update ids begin anew."""
+    TIMEOUT = "timeout"
+    """The next order, cancel or amendment is carried out and answered with -1007: nobody knows."""
+    LOST_ANSWER = "lost_answer"
+    """The next order, cancel or amendment is carried out and not answered."""
+    LOST_REQUEST = "lost_request"
+    """The next order, cancel or amendment is neither carried out nor answered."""
+    HIDDEN = "hidden"
+    """The next order is not found for so long [30s], whoever asks for it."""
+    CLOCK = "clock"
+    """The next signed request is refused for its timestamp, -1021; with a duration, all of them."""
+    NO_FUNDS = "no_funds"
+    """The next order is refused for lack of money, -2010 or -2019; with a duration, all of them."""
+    BUSY = "busy"
+    """Signed requests are refused for so long [2s], -1008."""
+    MAINTENANCE = "maintenance"
+    """Signed requests are answered with a web page and status 503 for so long [5s]."""
 
 
 MESSAGES = (
@@ -90,7 +106,20 @@ CLOSES = {
     FaultKind.CLOSE_1008: 1008,
 }
 """Faults that close connections, with the code."""
-NOT_IN_A_REPLAY = (*SNAPSHOTS, FaultKind.RESTART)
+PRIVATE = (
+    FaultKind.TIMEOUT,
+    FaultKind.LOST_ANSWER,
+    FaultKind.LOST_REQUEST,
+    FaultKind.HIDDEN,
+    FaultKind.CLOCK,
+    FaultKind.NO_FUNDS,
+    FaultKind.BUSY,
+    FaultKind.MAINTENANCE,
+)
+"""Faults of what an account asks. By chance only where they are asked for by name."""
+PUBLIC = tuple(kind for kind in FaultKind if kind not in PRIVATE)
+"""All the others."""
+NOT_IN_A_REPLAY = (*SNAPSHOTS, FaultKind.RESTART, *PRIVATE)
 """Faults that need a market: a capture has its own snapshots and its own past."""
 
 ANY = "any"
@@ -107,6 +136,9 @@ _LASTS = {
     FaultKind.HTTP_418: 2 * _S,
     FaultKind.REFUSE: 2 * _S,
     FaultKind.RESTART: _S,
+    FaultKind.HIDDEN: 30 * _S,
+    FaultKind.BUSY: 2 * _S,
+    FaultKind.MAINTENANCE: 5 * _S,
 }
 
 
@@ -182,7 +214,7 @@ class FaultsConfig(PluginConfig):
         None, gt=0, description="Mean time between faults that happen by chance; none if not given."
     )
     kinds: tuple[FaultKind, ...] = Field(
-        (), description="What may happen by chance; everything that can be if empty."
+        (), description="What may happen by chance; if empty, everything about public data."
     )
     after: Duration = Field(0, ge=0, description="No fault by chance before.")
     until: Duration | None = Field(None, gt=0, description="No fault by chance after.")
@@ -198,7 +230,8 @@ class FaultsConfig(PluginConfig):
 
 
 def planned(
-    config: FaultsConfig, possible: Sequence[FaultKind] = tuple(FaultKind)
+    config: FaultsConfig,
+    possible: Sequence[FaultKind] = PUBLIC,
 ) -> Iterator[Fault]:
     """Yield the faults of a configuration in the order of time, without end if it has none."""
     scheduled = sorted(map(parse_fault, config.at), key=_at)
@@ -240,11 +273,11 @@ def drawn(at_ns: int, kind: FaultKind, random: Random) -> Fault:
 
 
 def possible(replay: bool) -> tuple[FaultKind, ...]:
-    """Return what can go wrong with a market, or with a capture that is played."""
-    return tuple(kind for kind in FaultKind if not (replay and kind in NOT_IN_A_REPLAY))
+    """Return what can go wrong by chance with a market, or with a capture that is played."""
+    return tuple(kind for kind in PUBLIC if not (replay and kind in NOT_IN_A_REPLAY))
 
 
 def impossible(config: FaultsConfig, replay: bool) -> list[FaultKind]:
     """Return what the configuration asks for and cannot have."""
     wanted: list[Any] = [*config.kinds, *(parse_fault(text).kind for text in config.at)]
-    return [kind for kind in dict.fromkeys(wanted) if kind not in possible(replay)]
+    return [kind for kind in dict.fromkeys(wanted) if replay and kind in NOT_IN_A_REPLAY]

@@ -20,7 +20,21 @@ _PRICES = {
     "XRP": Decimal("0.5"),
 }
 _OTHER_PRICE = Decimal(100)
-_WEIGHT_PER_MINUTE = {SPOT: 6000, USDM: 2400, COINM: 2400}
+WEIGHT_PER_MINUTE = {SPOT: 6000, USDM: 2400, COINM: 2400}
+MAX_NUM_ORDERS = 200
+"""Open orders of one account and symbol."""
+SPOT_MIN_NOTIONAL, SPOT_MAX_NOTIONAL = Decimal(5), Decimal(9_000_000)
+SPOT_BAND = (Decimal("0.2"), Decimal(5))
+"""PERCENT_PRICE_BY_SIDE of BTCUSDT: the least and the greatest price, as shares of the average one."""
+USDM_MIN_NOTIONAL = Decimal(100)
+USDM_BAND = (Decimal("0.95"), Decimal("1.05"))
+"""PERCENT_PRICE of BTCUSDT, around the mark price."""
+ORDER_LIMITS = {
+    SPOT: (("SECOND", 10, 100), ("DAY", 1, 200_000)),
+    USDM: (("SECOND", 10, 300), ("MINUTE", 1, 1200)),
+    COINM: (("SECOND", 10, 300), ("MINUTE", 1, 1200)),
+}
+"""Of one account: interval, how many of it, and how many orders."""
 _VALUE_PLACES = 8
 _VALUE_UNITS = 100_000_000
 
@@ -75,6 +89,7 @@ class Listing:
         self.tick, self.lot, self.price = tick, lot, price
         self.price_places = 8 if market == SPOT else _places(tick)
         self.quantity_places = 8 if market == SPOT else _places(lot)
+        self.max_price, self.max_quantity = tick * 10**12, lot * 10**9
         self.price_text = GridText(tick, self.price_places)
         self.quantity_text = GridText(lot, self.quantity_places)
         self._ratio = (lot * (self.contract_size or tick)).as_integer_ratio()
@@ -184,13 +199,21 @@ class Listing:
                     size,
                     {
                         "filterType": "NOTIONAL",
-                        "minNotional": "5.00000000",
+                        "minNotional": f"{SPOT_MIN_NOTIONAL:.8f}",
                         "applyMinToMarket": True,
-                        "maxNotional": "9000000.00000000",
+                        "maxNotional": f"{SPOT_MAX_NOTIONAL:.8f}",
                         "applyMaxToMarket": False,
                         "avgPriceMins": 5,
                     },
-                    {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+                    {
+                        "filterType": "PERCENT_PRICE_BY_SIDE",
+                        "bidMultiplierUp": str(SPOT_BAND[1]),
+                        "bidMultiplierDown": str(SPOT_BAND[0]),
+                        "askMultiplierUp": str(SPOT_BAND[1]),
+                        "askMultiplierDown": str(SPOT_BAND[0]),
+                        "avgPriceMins": 5,
+                    },
+                    {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": MAX_NUM_ORDERS},
                 ],
                 "permissions": [],
                 "permissionSets": [["SPOT"]],
@@ -201,18 +224,18 @@ class Listing:
             price,
             size,
             size | {"filterType": "MARKET_LOT_SIZE"},
-            {"filterType": "MAX_NUM_ORDERS", "limit": 200},
+            {"filterType": "MAX_NUM_ORDERS", "limit": MAX_NUM_ORDERS},
             {
                 "filterType": "PERCENT_PRICE",
-                "multiplierUp": "1.0500",
-                "multiplierDown": "0.9500",
+                "multiplierUp": f"{USDM_BAND[1]:.4f}",
+                "multiplierDown": f"{USDM_BAND[0]:.4f}",
                 "multiplierDecimal": "4",
             },
         ]
         if self.market == COINM:
             common |= {"contractSize": self.contract_size, "equalQtyPrecision": 4}
         else:
-            filters.append({"filterType": "MIN_NOTIONAL", "notional": "100"})
+            filters.append({"filterType": "MIN_NOTIONAL", "notional": str(USDM_MIN_NOTIONAL)})
         return common | {
             "pair": self.pair,
             "contractType": "PERPETUAL",
@@ -244,8 +267,17 @@ def exchange_info(market: str, listings: list[Listing], now_ms: int) -> dict[str
                 "rateLimitType": "REQUEST_WEIGHT",
                 "interval": "MINUTE",
                 "intervalNum": 1,
-                "limit": _WEIGHT_PER_MINUTE[market],
-            }
+                "limit": WEIGHT_PER_MINUTE[market],
+            },
+            *(
+                {
+                    "rateLimitType": "ORDERS",
+                    "interval": interval,
+                    "intervalNum": count,
+                    "limit": limit,
+                }
+                for interval, count, limit in ORDER_LIMITS[market]
+            ),
         ],
         "exchangeFilters": [],
         "symbols": [listing.info() for listing in listings],

@@ -55,6 +55,7 @@ class SimulatedMarket:
         volatility: In basis points per square root of a second.
         remember: Whether `truth` is kept.
         price: Where it starts, in ticks; the listing's price if not given.
+        first_ids: The numbers of the first order and of the first trade.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class SimulatedMarket:
         *,
         remember: bool = False,
         price: int | None = None,
+        first_ids: tuple[int, int] = (1, 1),
     ) -> None:
         self.listing = listing
-        self.book = MatchingBook()
+        self.book = MatchingBook(*first_ids)
         # random.Random takes a str through SHA-512: the same on every platform and in every process.
         random = Random(f"{seed} {listing.market} {listing.symbol}")  # noqa: S311  # not for secrets
         reference = int(listing.price / listing.tick) if price is None else price

@@ -165,6 +165,10 @@ class MatchingBook:
         """Report everything that happens to the orders of `owner` to `listener`, as it happens."""
         self._listeners[owner] = listener
 
+    def listeners(self) -> list[tuple[str, Callable[[Report], None]]]:
+        """Return who is told about their orders, and how."""
+        return list(self._listeners.items())
+
     def submit(
         self,
         owner: str,
@@ -211,11 +215,7 @@ class MatchingBook:
                 if heard:
                     self._report(order, ReportKind.EXPIRED, now_ns, expired)
             else:
-                level = self._sides[side].level(order.price)
-                level.orders[order_id] = order
-                level.total += order.remaining
-                self._orders[order_id] = order
-                self._changes.append(Change(side, order.price, level.total))
+                self._rest(order)
         return order_id
 
     def cancel(self, order_id: int, now_ns: int, owner: str | None = None) -> int:
@@ -231,6 +231,62 @@ class MatchingBook:
         if order.owner in self._listeners:
             self._report(order, ReportKind.CANCELED, now_ns, canceled)
         return canceled
+
+    @property
+    def next_ids(self) -> tuple[int, int]:
+        """The numbers of the next order and of the next trade."""
+        return self._order_id, self._trade_id
+
+    def crosses(self, side: Side, price: int | None) -> bool:
+        """Return whether an order would trade at once; price in ticks, `None` for a market order."""
+        return self._crosses(side, price)
+
+    def reduce(self, order_id: int, quantity: int) -> None:
+        """Take lots off a resting order, which keeps its place in the queue; some must remain.
+
+        Raises:
+            ValueError: if nothing would remain, or there is no such order.
+        """
+        order = self._orders.get(order_id)
+        if order is None or not 0 < quantity < order.remaining:
+            raise ValueError(f"order {order_id} cannot be reduced by {quantity} lots")
+        order.quantity -= quantity
+        order.remaining -= quantity
+        self._remove(order, quantity)
+
+    def amend(
+        self, order_id: int, price: int, quantity: int, now_ns: int, *, post_only: bool = False
+    ) -> bool:
+        """Give a resting order another price and other lots to trade; it goes to the end of the queue.
+
+        It may trade at once, and then it is the taker. Returns `False` if it was to be post-only and
+        would have: it is off the book then.
+
+        Raises:
+            ValueError: if price or quantity is not above zero, or there is no such order.
+        """
+        order = self._orders.get(order_id)
+        if order is None or price <= 0 or quantity <= 0:
+            raise ValueError(f"order {order_id} cannot have price {price} and {quantity} lots")
+        was, order.remaining = order.remaining, 0
+        self._remove(order, was)
+        order.quantity += quantity - was
+        order.price, order.remaining = price, quantity
+        if self._crosses(order.side, price):
+            if post_only:
+                order.remaining = 0
+                return False
+            self._match(order, price, now_ns)
+        if order.remaining:
+            self._rest(order)
+        return True
+
+    def adopt(self, order: Order) -> bool:
+        """Let an order of another book rest here, behind those at its price; `False` if it would trade."""
+        if self._crosses(order.side, order.price):
+            return False
+        self._rest(order)
+        return True
 
     def order(self, order_id: int) -> Order | None:
         """Return a resting order, or `None`."""
@@ -275,6 +331,13 @@ class MatchingBook:
         changes, self._changes = self._changes, []
         return changes
 
+    def _rest(self, order: Order) -> None:
+        level = self._sides[order.side].level(order.price)
+        level.orders[order.order_id] = order
+        level.total += order.remaining
+        self._orders[order.order_id] = order
+        self._changes.append(Change(order.side, order.price, level.total))
+
     def _crosses(self, side: Side, price: int | None) -> bool:
         opposite = self._sides[_OTHER[side]]
         best = opposite.best
@@ -286,6 +349,8 @@ class MatchingBook:
             price = self._sides[side].best
             assert price is not None  # `_crosses` has just seen one
             for maker in self.orders_at(side, price):
+                if not maker.remaining:
+                    continue  # its owner has canceled it when told of the fill before
                 quantity = min(taker.remaining, maker.remaining)
                 self._fill(taker, maker, quantity, now_ns)
                 if not taker.remaining:

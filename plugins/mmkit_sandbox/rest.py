@@ -14,6 +14,7 @@ import msgspec
 
 from mmkit_sandbox.exchange import Depth, Exchange
 from mmkit_sandbox.listing import COINM, SPOT, USDM, Listing, exchange_info
+from mmkit_sandbox.refused import Refused
 
 _SYMBOL = re.compile(r"[A-Z0-9_.-]{1,20}")
 _FUTURES_LIMITS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
@@ -25,14 +26,6 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     weight: int
-
-
-class Refused(Exception):  # noqa: N818  # not an error of ours: it becomes the answer
-    """A request that Binance would refuse, with its code and words."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.code, self.message, self.status = code, message, status
 
 
 class Request(NamedTuple):

@@ -15,12 +15,14 @@ from mmkit.errors import VenueError
 from mmkit_sandbox import rest
 from mmkit_sandbox.channel import Channel, Route
 from mmkit_sandbox.connection import CLOSE_WITHIN_S, Connection
+from mmkit_sandbox.desk import Desk
 from mmkit_sandbox.exchange import Exchange, Message
 from mmkit_sandbox.faults import CLOSES, Fault, FaultKind
 from mmkit_sandbox.gateway import Gateway
 from mmkit_sandbox.listing import COINM, SPOT, USDM
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.payload import in_microseconds
+from mmkit_sandbox.private import PrivateSide
 from mmkit_sandbox.session import MAX_STREAMS, Session
 from mmkit_sandbox.trouble import Reply, Trouble
 
@@ -46,6 +48,7 @@ class SandboxServer:
         patient: Whether time waits for slow clients (a replay) or passes over them (a market).
         trouble: What goes wrong; `None` for nothing.
         gateway: Answers for a language model at the same address; `None` for nobody.
+        desk: The private side; `None` for public data only.
     """
 
     def __init__(
@@ -57,7 +60,11 @@ class SandboxServer:
         patient: bool = False,
         trouble: Trouble | None = None,
         gateway: Gateway | None = None,
+        desk: Desk | None = None,
     ) -> None:
+        self._private = (
+            None if desk is None else PrivateSide(desk, pace, self._serve, self._refuses)
+        )
         self._exchange, self._pace, self._host, self._port = exchange, pace, host, port
         self._patient, self._trouble, self._gateway = patient, trouble, gateway
         self._told = 0  # faults that the log knows of
@@ -132,6 +139,8 @@ class SandboxServer:
             )
         application.router.add_get("/sandbox/truth", self._tell_truth)
         application.router.add_get("/sandbox/faults", self._tell_faults)
+        if self._private is not None:
+            self._private.add_routes(application.router)
         for prefix, market in (("/api/v3", SPOT), ("/fapi/v1", USDM), ("/dapi/v1", COINM)):
             application.router.add_route("*", prefix + "/{name:.+}", self._rest(market))
         for prefix, route in (
@@ -327,11 +336,18 @@ class SandboxServer:
                 await self._cause(self._trouble, reached)
             # Wake-ups come late in a busy process; what was missed is made up in small steps.
             until = min(now, reached + step) if pause_ends is None else now
-            self._publish(self._exchange.advance(until, self._subscribers))
+            self._publish(self._advance(until))
             reached = until
             if self._patient and await self._wait_for_the_slowest():
                 self._pace.set(reached)
             await asyncio.sleep(_SLICE_S if until == now else 0)
+
+    def _advance(self, until_ns: int) -> list[Message]:
+        if self._private is None:
+            return self._exchange.advance(until_ns, self._subscribers)
+        messages = self._private.desk.accounts.advance(until_ns, self._subscribers)
+        self._private.flush()
+        return messages
 
     async def _wait_for_the_slowest(self) -> bool:
         """Return when nobody is far behind, and whether that took any waiting."""
@@ -399,12 +415,15 @@ class SandboxServer:
                 for connection in list(self._connections):
                     connection.abort()
                 self._index()
-                self._exchange.restart()
+                if self._private is None:
+                    self._exchange.restart()
+                else:
+                    self._private.desk.accounts.restart()
 
     def _cut_off(self, connection: Connection) -> None:
         _log.warning(
             "client cut off: it does not read; route=%s unsent_bytes=%d",
-            connection.session.route.value,
+            connection.session.name,
             connection.backlog,
         )
         connection.abort()

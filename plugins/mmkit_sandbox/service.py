@@ -12,6 +12,9 @@ from mmkit.errors import ConfigError, Mistake, UsageError
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Service, ServiceContext
 from mmkit.units import Exact
+from mmkit_sandbox.accountconfig import AccountConfig, demo
+from mmkit_sandbox.accounts import Accounts
+from mmkit_sandbox.desk import Desk
 from mmkit_sandbox.exchange import Exchange
 from mmkit_sandbox.faults import FaultsConfig, impossible, planned, possible
 from mmkit_sandbox.gateway import Gateway, GatewayConfig
@@ -19,6 +22,7 @@ from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.replay import open_replay
 from mmkit_sandbox.server import SandboxServer
+from mmkit_sandbox.signing import public_key
 from mmkit_sandbox.simulation import SimulatedExchange
 from mmkit_sandbox.trouble import Trouble
 
@@ -45,12 +49,27 @@ class Config(PluginConfig):
     hold: bool = Field(
         True, description="Start a capture only when somebody subscribes or asks for the time."
     )
+    accounts: tuple[AccountConfig, ...] = Field(
+        (), description="Who may trade here; one demo account that all know if empty."
+    )
     faults: FaultsConfig = Field(
         FaultsConfig(), description="What goes wrong, by chance or at given times."
     )
     gateway: GatewayConfig = Field(
         GatewayConfig(), description="The language model at the same address, which is a rule."
     )
+
+    @model_validator(mode="after")
+    def _accounts_that_can_be(self) -> Config:
+        keys = [account.key for account in self.accounts]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise ValueError(f"accounts: each needs a key of its own; found twice: {min(twice)}")
+        if self.replay and self.accounts:
+            raise ValueError(
+                "accounts: a capture that is replayed has no market to trade in; leave them or "
+                "'replay' out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _faults_that_can_be(self) -> Config:
@@ -63,7 +82,7 @@ class Config(PluginConfig):
 
 
 class Sandbox(Service):
-    """A local exchange that speaks Binance's public protocol."""
+    """A local exchange that speaks Binance's protocol."""
 
     def __init__(self, config: Config, context: ServiceContext) -> None:
         self.config, self._clock = config, context.clock
@@ -77,6 +96,10 @@ class Sandbox(Service):
         """What goes wrong, once started; `None` for nothing."""
         self.gateway: Gateway | None = None
         """Answers for a language model, once started."""
+        self.accounts: Accounts | None = None
+        """Who trades here, once started; `None` in a replay."""
+        self.desk: Desk | None = None
+        """Where they are answered; likewise."""
 
     async def start(self) -> str:
         """Listen; return the address, such as ``http://127.0.0.1:8787``.
@@ -84,6 +107,7 @@ class Sandbox(Service):
         Raises:
             VenueError: if the port is in use.
             CaptureError: if a capture to be replayed cannot be read.
+            PluginError: if an account's public key is none.
         """
         config = self.config
         if config.replay:
@@ -109,6 +133,13 @@ class Sandbox(Service):
             faults = planned(config.faults, possible(replay=bool(config.replay)))
             self.trouble = Trouble(faults, pace.now_ns(), config.faults.seed)
         self.gateway = Gateway(self.exchange, pace, config.gateway)
+        if isinstance(self.exchange, SimulatedExchange):
+            who = config.accounts or (demo(),)
+            for account in who:
+                if account.public_key:
+                    public_key(account.public_key)  # one that is none is a mistake to be told now
+            self.accounts = Accounts(self.exchange, who, pace.now_ns())
+            self.desk = Desk(self.accounts, self.trouble)
         self._server = SandboxServer(
             self.exchange,
             pace,
@@ -117,6 +148,7 @@ class Sandbox(Service):
             patient=bool(config.replay),
             trouble=self.trouble,
             gateway=self.gateway,
+            desk=self.desk,
         )
         return await self._server.start()
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from mmkit_sandbox.channel import Channel, Route, parse_stream
+from mmkit_sandbox.listing import SPOT
 from mmkit_sandbox.payload import in_microseconds
 
 MAX_STREAMS = 1024
@@ -45,6 +46,21 @@ class Session:
         self.subscriptions: dict[str, Channel | None] = {}
         """By name; `None` for what will stay silent."""
         self._subscribe(streams)
+
+    @property
+    def market(self) -> str:
+        """``spot``, ``usdm`` or ``coinm``."""
+        return self.route.market
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return self.route.value
+
+    @property
+    def messages_per_second(self) -> int | None:
+        """How many a client may send: "WebSocket Limits" of spot, USD-M and COIN-M."""
+        return 5 if self.market == SPOT else 10
 
     def answer(self, text: str | bytes) -> bytes:
         """Carry out one control message; return the reply."""

@@ -72,17 +72,27 @@ class SimulatedExchange(Exchange):
         return None if found is None else market.told(found)
 
     def restart(self) -> None:
-        """Begin anew at the last prices: other orders, and update ids from the start."""
+        """Begin anew at the last prices: other orders, and update ids from the start.
+
+        Orders of accounts stay, unless they would trade at once: those are gone. Numbers of orders and
+        trades go on, since an account must never see one twice.
+        """
         self._restarts += 1
         for key, old in self._markets.items():
-            self._markets[key] = SimulatedMarket(
+            new = self._markets[key] = SimulatedMarket(
                 old.listing,
                 f"{self._seed} restart {self._restarts}",
                 old.now_ns,
                 self._volatility,
                 remember=self._remember,
                 price=old.mid,
+                first_ids=old.book.next_ids,
             )
+            for owner, listener in old.book.listeners():
+                new.book.listen(owner, listener)
+                for order in old.book.open_orders(owner):
+                    new.book.adopt(order)
+            new.publish(new.now_ns)
 
     def trades(self, listing: Listing, limit: int) -> list[PublicTrade]:
         """Return the latest trades, oldest first."""

@@ -10,13 +10,17 @@ from typing import NamedTuple
 
 from mmkit_sandbox.channel import StreamKind
 from mmkit_sandbox.exchange import Exchange
-from mmkit_sandbox.faults import ANSWERS, MESSAGES, SNAPSHOTS, Fault, FaultKind
+from mmkit_sandbox.faults import ANSWERS, MESSAGES, PRIVATE, SNAPSHOTS, Fault, FaultKind
+from mmkit_sandbox.listing import SPOT
+from mmkit_sandbox.refused import Refused
 from mmkit_sandbox.wrongbooks import WrongBooks
 
 _PAGE = (
     b"<!DOCTYPE html><html><head><title>Service unavailable</title></head>"
     b"<body><h1>Please try again later</h1></body></html>"
 )
+PAGE = _PAGE
+"""What a client sees that was not meant for programs."""
 _KEPT = 1000  # of what happened
 
 
@@ -37,6 +41,28 @@ class Reply(NamedTuple):
     retry_after_s: int | None = None
 
 
+class Meddled(NamedTuple):
+    """What is done to a private request.
+
+    Attributes:
+        refusal: It is refused so, and nothing is carried out.
+        page: It is answered with a web page and status 503, and nothing is carried out.
+        retry_after_s: When to ask again, with a refusal.
+        lost: It never gets there.
+        unanswered: It is carried out, and the answer is lost.
+        unknown: It is carried out, and the answer says that nobody knows.
+        hide_ns: The order that it places is not found for so long.
+    """
+
+    refusal: Refused | None = None
+    page: bool = False
+    retry_after_s: int | None = None
+    lost: bool = False
+    unanswered: bool = False
+    unknown: bool = False
+    hide_ns: int = 0
+
+
 class _Lane:
     """What is held back on the way to one client."""
 
@@ -54,7 +80,7 @@ class _Armed:
         self.told: set[StreamKind] = set()
 
 
-_ONCE = (FaultKind.DELAY,)  # their duration is not how long they go on
+_ONCE = (FaultKind.DELAY, FaultKind.HIDDEN)  # their duration is not how long they go on
 
 
 class Trouble:
@@ -97,7 +123,7 @@ class Trouble:
             self._added.append(self._next)
             self._next = next(self._faults, None)
         for fault in self._added:
-            if fault.kind in (*MESSAGES, *SNAPSHOTS, *ANSWERS):
+            if fault.kind in (*MESSAGES, *SNAPSHOTS, *ANSWERS, *PRIVATE):
                 self._armed.append(_Armed(fault, now_ns))
             elif fault.kind is FaultKind.STALL:
                 self._stalled_until = max(self._stalled_until, now_ns + fault.lasts_ns)
@@ -172,6 +198,76 @@ class Trouble:
                 self._spend(armed, now_ns, "GET depth")
                 return WrongBooks(exchange, armed.fault.kind, now_ns, self._random)
         return exchange
+
+    def request(self, now_ns: int, name: str, market: str, *, acts: bool, places: bool) -> Meddled:
+        """Return what is done to a signed request.
+
+        Args:
+            now_ns: The exchange's time.
+            name: What is asked, for the log.
+            market: ``spot`` or ``usdm``.
+            acts: Whether it is to change something.
+            places: Whether it is to place an order.
+        """
+        hide_ns, after = 0, None
+        for armed in list(self._armed):
+            fault = armed.fault
+            kind = fault.kind
+            needed = {
+                FaultKind.LOST_REQUEST: acts,
+                FaultKind.LOST_ANSWER: acts and after is None,
+                FaultKind.TIMEOUT: acts and after is None,
+                FaultKind.HIDDEN: places and not hide_ns,
+                FaultKind.NO_FUNDS: places,
+            }
+            known = kind in PRIVATE or kind in (FaultKind.HTTP_429, FaultKind.HTTP_418)
+            if not known or not needed.get(kind, True):
+                continue
+            if kind is FaultKind.HIDDEN:
+                hide_ns = fault.lasts_ns
+            elif kind in (FaultKind.LOST_ANSWER, FaultKind.TIMEOUT):
+                after = kind
+            if kind in (FaultKind.HTTP_429, FaultKind.HTTP_418, FaultKind.BUSY):
+                # They last; one without a duration would be over at once.
+                self._note(now_ns, fault, name)
+            else:
+                self._spend(armed, now_ns, name)
+            if (met := self._met(armed, now_ns, market)) is not None:
+                return met
+        return Meddled(
+            unanswered=after is FaultKind.LOST_ANSWER,
+            unknown=after is FaultKind.TIMEOUT,
+            hide_ns=hide_ns,
+        )
+
+    @staticmethod
+    def _met(armed: _Armed, now_ns: int, market: str) -> Meddled | None:
+        """Return how a request is turned away, `None` if it is let through."""
+        left = max(1, -(-(armed.until - now_ns) // 1_000_000_000))
+        match armed.fault.kind:
+            case FaultKind.HTTP_429:
+                words = "Too many requests; please slow down."
+                return Meddled(Refused(-1003, words, 429), retry_after_s=left)
+            case FaultKind.HTTP_418:
+                until = armed.until // 1_000_000
+                words = f"Way too many requests; IP banned until {until}."
+                return Meddled(Refused(-1003, words, 418), retry_after_s=left)
+            case FaultKind.BUSY:
+                words = "Server is currently overloaded with other requests. Please try again in a few minutes."
+                return Meddled(Refused(-1008, words, 503))
+            case FaultKind.MAINTENANCE:
+                return Meddled(page=True)
+            case FaultKind.CLOCK:
+                words = "Timestamp for this request is outside of the recvWindow."
+                return Meddled(Refused(-1021, words))
+            case FaultKind.NO_FUNDS:
+                if market == SPOT:
+                    words = "Account has insufficient balance for requested action."
+                    return Meddled(Refused(-2010, words))
+                return Meddled(Refused(-2019, "Margin is insufficient."))
+            case FaultKind.LOST_REQUEST:
+                return Meddled(lost=True)
+        return None
 
     def answer(self, reply: Reply, now_ns: int, name: str) -> Reply:
         """Return what a client gets for an answer of the exchange."""

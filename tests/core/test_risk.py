@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from mmkit.commands import SubmitOrder
 from mmkit.events import Side
 from mmkit.instruments import Instrument
-from mmkit.interfaces import Context, RiskCheck, RiskView
+from mmkit.interfaces import Context, RiskCheck, RiskView, WorkingOrder
 from mmkit.risk import (
     DistanceLimit,
     MaxDrawdown,
@@ -42,6 +43,9 @@ class View:
     equity: Decimal = Decimal(0)
     peak_equity: Decimal = Decimal(0)
     last_data_ns: int = 0
+    working: Sequence[WorkingOrder] = ()
+    cash: Decimal = Decimal(0)
+    funds: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 def order(side: Side, quantity: int = 10, price: int = 600_000) -> SubmitOrder:

@@ -15,6 +15,15 @@ import pytest
 from click.testing import CliRunner
 
 from mmkit import hookspecs, model_folder
+from mmkit.accounts import (
+    AccountClient,
+    AccountContext,
+    AccountEvent,
+    Placement,
+    Refusal,
+    Refused,
+    StreamUp,
+)
 from mmkit.answers import MarketStructure
 from mmkit.book import Book
 from mmkit.clock import SimClock
@@ -133,6 +142,28 @@ def test_register_execution_venues_gives_a_venue_that_answers(load: Load) -> Non
         OrderRejected(ts_exchange=7, ts_local=7, order_id=1, reason="the venue is closed")
     ]
     assert venue.take(8) == []
+
+
+def test_register_accounts_gives_a_client_that_answers(load: Load) -> None:
+    provider = load("register_accounts").provider("account", "watched")
+    config = provider.config(endpoint="sandbox", key="marked-key", secret="marked-secret")
+    assert "marked" not in repr(config)
+    order = Placement(
+        client_id="mm1-1", side=Side.BUY, price=Decimal("60000.1"), quantity=Decimal("0.001")
+    )
+
+    async def trade() -> AccountEvent:
+        client: AccountClient = provider.build(config, AccountContext(BTCUSDT, SimClock()))
+        assert (await client.open()).can_trade
+        with pytest.raises(Refused, match="mm1-1: the account has no money") as refused:
+            await client.place(order)
+        assert refused.value.refusal is Refusal.BALANCE
+        assert await client.open_orders() == []
+        event = await anext(aiter(client.events()))
+        await client.close()
+        return event
+
+    assert asyncio.run(trade()) == StreamUp()
 
 
 def test_register_strategies_gives_a_strategy_that_quotes(load: Load) -> None:

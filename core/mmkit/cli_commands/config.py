@@ -42,7 +42,7 @@ def check(
     from mmkit.errors import ConfigError
 
     try:
-        loaded = _loaded(config, overrides, userdir, strategy)
+        loaded = _loaded(config, overrides, userdir, strategy, fit=True)
     except ConfigError as error:
         if not json:
             raise
@@ -102,12 +102,26 @@ def _loaded(
     overrides: tuple[str, ...],
     userdir: Path | None,
     strategy: str | None,
+    *,
+    fit: bool = False,
 ) -> Config:
-    """Load the configuration; one that trains a model needs no strategy."""
+    """Load the configuration; one that trains a model needs no strategy.
+
+    Args:
+        paths: As of `mmkit.config.load_config`.
+        overrides: Likewise.
+        userdir: Likewise.
+        strategy: Likewise.
+        fit: Refuse what keeps a configuration of mode live from trading.
+    """
     from mmkit.config import draft_config
+    from mmkit.errors import ConfigError
 
     draft = draft_config(paths, overrides, userdir=userdir, strategy=strategy)
-    return without_strategy(draft) if draft.root.get("training") is not None else draft.config()
+    config = without_strategy(draft) if draft.root.get("training") is not None else draft.config()
+    if fit and config.keeps_from_live:
+        raise ConfigError(config.keeps_from_live)
+    return config
 
 
 @config.command()

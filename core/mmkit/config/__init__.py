@@ -83,6 +83,7 @@ class Config:
         notify: Where the watch's events, and what becomes of a run, are sent.
         learning: What trains a signal model, as far as there are such sections.
         log_level: The least important that is logged.
+        keeps_from_live: What keeps it from trading with real orders; nothing if ``mode`` is not ``live``.
         files: What was read, in order.
         userdir: The user's folder.
         plugins: All that were loaded.
@@ -107,6 +108,7 @@ class Config:
     notify: NotifySection
     learning: LearningConfig
     log_level: Level
+    keeps_from_live: tuple[Mistake, ...]
     files: tuple[Path, ...]
     userdir: Path
     plugins: Plugins
@@ -293,6 +295,7 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         notify=parts.notify,
         learning=parts.learning,
         log_level=parts.logging.level,
+        keeps_from_live=parts.keeps_from_live,
         files=files,
         userdir=userdir,
         plugins=plugins,

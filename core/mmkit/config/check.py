@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel
 
 from mmkit.config.chosen import Chosen as Chosen  # noqa: PLC0414 - handed on
+from mmkit.config.keyring import with_keyring
 from mmkit.config.learning import (
     LearningConfig,
     LearningSections,
@@ -18,6 +19,7 @@ from mmkit.config.learning import (
     with_settings,
 )
 from mmkit.config.mistakes import check, found, is_misspelt, nearest, without_secrets
+from mmkit.config.real import mistakes_of
 from mmkit.config.sections import (
     AdvisorSection,
     Gaps,
@@ -151,6 +153,7 @@ class Parts:
     learning: LearningConfig
     plugins: PluginsSection
     logging: LoggingSection
+    keeps_from_live: tuple[Mistake, ...]
     resolved: dict[str, Any]
 
 
@@ -209,6 +212,7 @@ class _Sections:
         self._root, self._plugins, self._where = root, plugins, where
         self._strategy, self._place = strategy, place
         self.mistakes = mistakes
+        self._keeps_from_live: list[Mistake] = []
 
     def parts(self, *, recorded: bool) -> Parts | None:
         """Check everything; return `None` if something is wrong."""
@@ -222,12 +226,13 @@ class _Sections:
         advisors = self._advisors(recorded=recorded)
         fusion = self._fusion(signals, advisors)
         strategy = self._chosen("strategy", "strategy")
-        venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
+        venue = self._venue()
         sim = self._section("sim", SimSettings)
         risk = self._risk()
         watch = self._section("watch", WatchSettings)
         # Where messages go is a secret, which a recorded run has not kept, and its replay sends none.
         notify = NotifySection() if recorded else self._section("notify", NotifySection)
+        self._keeps_from_live += self.keeps_from_live(data, venue, risk)
         main = instrument.spec() if instrument is not None else None
         markets, shown_markets = self._markets(main, venue, sim, risk, watch, recorded=recorded)
         # A recorded run was no training, and its replay may be where nothing can be trained.
@@ -281,6 +286,7 @@ class _Sections:
             learning=learning,
             plugins=plugins,
             logging=logging,
+            keeps_from_live=tuple(self._keeps_from_live) if mode == "live" else (),
             resolved=resolved,
         )
 
@@ -334,6 +340,9 @@ class _Sections:
                 made = market.market_parts(venue, sim, risk, watch, recorded=recorded)
                 self._take_over(market.mistakes, dotted(("markets", name, "")))
                 if made is not None:
+                    self._keeps_from_live += market.keeps_from_live(
+                        made.data, made.venue, made.risk
+                    )
                     self._check_twice(name, child, made.instrument.spec(), traded)
                     parts[name] = made
                     resolved[name] = market.market_shown(made, risk, recorded=recorded)
@@ -381,7 +390,7 @@ class _Sections:
         data = self._recorded_data() if recorded else self._chosen("data source", "data")
         gaps = self._gaps()
         if self._written("venue") is not None:
-            venue = self._chosen("execution venue", "venue")
+            venue = self._venue()
         if self._written("sim") is not None:
             sim = self._own_sim(sim)
         if self._written("risk") is not None:
@@ -723,6 +732,23 @@ class _Sections:
 
         return Chosen(name, Provider(name, PluginConfig, refuse), PluginConfig())
 
+    def _venue(self) -> Chosen | None:
+        """Return where orders go: an execution venue, or an account at a real one."""
+        written = self._written("venue") or Written.of({"plugin": "paper"})
+        named = written.get("plugin")
+        account = named is not None and named.value in self._plugins.names("account")
+        return self._resolved(
+            "account" if account else "execution venue", written, (*self._place, "venue")
+        )
+
+    def keeps_from_live(
+        self, data: Chosen | None, venue: Chosen | None, risk: Sequence[Chosen]
+    ) -> list[Mistake]:
+        """Return what keeps this market from being traded with real orders."""
+        if data is None or venue is None:
+            return []
+        return mistakes_of(self._place, self._root, data, venue, risk, self._where)
+
     # --- plugins ----------------------------------------------------------------------------------
 
     def _chosen(self, kind: Kind, name: str, default: Written | None = None) -> Chosen | None:
@@ -766,6 +792,8 @@ class _Sections:
         written = written.without("plugin")
         if kind == "data source":
             written = written.without(GAPS)
+        if kind == "account":
+            written = with_keyring(written, place, self.mistakes)
         model = provider.config
         if kind == "signal trainer":
             model = with_settings(model)

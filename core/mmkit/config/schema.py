@@ -43,6 +43,7 @@ class _Building:
             "data source",
             "strategy",
             "execution venue",
+            "account",
             "risk check",
             "signal trainer",
             "signal model",
@@ -84,7 +85,7 @@ class _Building:
             "advisors": {"type": "array", "items": self._section("advisor")},
             "fusion": self._ref(FusionSettings),
             "strategy": self._section("strategy"),
-            "venue": self._section("execution venue"),
+            "venue": self._section("execution venue", "account"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
             "watch": self._ref(WatchSettings),
@@ -111,7 +112,7 @@ class _Building:
         one = {
             "instrument": self._ref(InstrumentSection),
             "data": self._section("data source"),
-            "venue": self._section("execution venue"),
+            "venue": self._section("execution venue", "account"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
             "watch": self._ref(WatchSettings),
@@ -135,9 +136,9 @@ class _Building:
         name = self._refs[(model, "validation")]["$ref"].removeprefix("#/$defs/")
         return self._definitions[name]
 
-    def _section(self, kind: Kind) -> Schema:
+    def _section(self, kind: Kind, *more: Kind) -> Schema:
         """Return a section with ``plugin:`` in it; what else it may hold hangs on the plugin's name."""
-        providers = self._providers[kind]
+        providers = [one for each in (kind, *more) for one in self._providers[each]]
         return {
             "type": "object",
             "properties": {

@@ -25,6 +25,7 @@ from mmkit.events import MAIN
 from mmkit.fusion import Fusion
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
+    AccountConfig,
     ByMarket,
     Context,
     DataSource,
@@ -35,6 +36,7 @@ from mmkit.interfaces import (
     SourceContext,
     Strategy,
 )
+from mmkit.plugins import build
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.session import AdviceFeed, Market, Session, SignalFeed
@@ -157,6 +159,7 @@ def assemble(
     watched: bool = False,
     signals: SignalFeed | None = None,
     advice: AdviceFeed | None = None,
+    accounts: Mapping[str, ExecutionVenue] | None = None,
 ) -> Session:
     """Return a session that begins at `start_ns`.
 
@@ -169,11 +172,12 @@ def assemble(
         watched: Whether the recorder is told of the market watch's events though the strategy does not hear them.
         signals: Where the configuration's signals come from; none are told without.
         advice: Where that of the configuration's advisors comes from; none is told without.
+        accounts: Where real orders go, by market. Without them a market whose orders would go to an account is
+            simulated: backtests, dry runs and their replays send no order.
 
     Raises:
-        ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; if a
-            size of the strategy is off the grid, or a market, a signal or an advisor that it needs is not
-            there.
+        ConfigError: if a venue is a real one and no account; if a size of the strategy is off the grid, or a
+            market, a signal or an advisor that it needs is not there.
     """
     # One run has one rule of what a report may overtake.
     fill_reports = fill_reports or config.sim.fill_reports
@@ -212,7 +216,10 @@ def assemble(
             watch=watch,
             fusion=Fusion(context.fusion) if context.fusion is not None else None,
         )
-        venue = cast(ExecutionVenue, chosen.venue.build(context))
+        if accounts is not None:
+            markets.append(Market(engine, accounts[name]))
+            continue
+        venue = _simulated(config, chosen.venue, context)
         if not venue.simulated:
             place = f"{section_of(name)}venue.plugin"
             found = f"a simulated venue was expected; '{chosen.venue.name}' sends real orders"
@@ -220,6 +227,14 @@ def assemble(
         markets.append(Market(engine, venue))
     (engine, venue), *rest = markets
     return Session(engine, venue, recorder, fill_reports, rest, signals, advice)
+
+
+def _simulated(config: Config, chosen: Chosen, context: Context) -> ExecutionVenue:
+    """Build the venue; in place of an account at a real one, `paper`."""
+    if not issubclass(chosen.provider.config, AccountConfig):
+        return cast(ExecutionVenue, chosen.build(context))
+    paper = config.plugins.provider("execution venue", "paper")
+    return cast(ExecutionVenue, build(paper, paper.config(), context))
 
 
 def _strategy(chosen: Chosen, context: Context) -> Strategy:

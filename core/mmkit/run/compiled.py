@@ -103,7 +103,7 @@ def why_not(session: Session, tapes: Tapes) -> str:
     if len(engine.risk.checks) > k.MOST_CHECKS or any(
         type(check) not in known for _, check in engine.risk.checks
     ):
-        return "a risk check that does not ship with mmkit"
+        return "a risk check that is not compiled"
     if len({type(check) for _, check in engine.risk.checks}) != len(engine.risk.checks):
         return "a risk check is configured twice"
     if not len(tape):

@@ -70,6 +70,10 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
     Raises:
         RunError: if the run did not get far enough to be replayed, or a file that it depended on has changed.
     """
+    if not recorded.simulated:
+        raise RunError(
+            f"{recorded.folder}: a dry run was expected; this one traded at a venue, whose answers no replay can give"
+        )
     record = recorded.record
     end_ns = recorded.ended_ns()
     _check_files(record)
@@ -88,7 +92,7 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
     )
     began = time.perf_counter()
     stop_ns = NEVER if record.stop_ns is None else record.stop_ns
-    replay_received(session, messages, stop_ns=stop_ns, end_ns=end_ns)
+    replay_received(session, messages, stop_ns=stop_ns, end_ns=end_ns, pauses=record.pauses)
     engine = session.engine
     return Parity(
         run_id=record.info.run_id,

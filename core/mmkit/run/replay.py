@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 
@@ -47,6 +48,7 @@ def replay_received(
     *,
     stop_ns: int = NEVER,
     end_ns: int | None = None,
+    pauses: Iterable[tuple[int, bool]] = (),
 ) -> None:
     """Replay messages in the order in which they were received (``fill_reports: after_data``).
 
@@ -56,10 +58,13 @@ def replay_received(
         progress: Told how many rows are done.
         stop_ns: When the recorded run was told to stop, if it was.
         end_ns: When the recorded run ended; `None` to let everything under way at the end arrive.
+        pauses: When it was paused (`True`), and when that ended (`False`).
     """
+    told = deque(pauses)
     stopped = False
     done = 0
     for market, message in messages:
+        _pause(session, told, min(message[-1][1], stop_ns))
         if message[-1][1] >= stop_ns and not stopped:
             _stop(session, stop_ns)
             stopped = True
@@ -70,9 +75,17 @@ def replay_received(
     if end_ns is None:
         _run_dry(session)
         return
+    _pause(session, told, min(end_ns, stop_ns))
     if not stopped and stop_ns < NEVER:
         _stop(session, stop_ns)
     session.advance(end_ns)
+
+
+def _pause(session: Session, told: deque[tuple[int, bool]], until_ns: int) -> None:
+    while told and told[0][0] <= until_ns:
+        now_ns, paused = told.popleft()
+        session.advance(now_ns)
+        session.pause(now_ns, paused=paused)
 
 
 def _stop(session: Session, stop_ns: int) -> None:

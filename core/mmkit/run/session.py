@@ -217,6 +217,14 @@ class Session:
             engine.stop(now_ns)
         self.flush()
 
+    def pause(self, now_ns: int, *, paused: bool) -> None:
+        """Pull every quote, and quote nothing until this is ended by `paused` being False."""
+        for engine, _ in self.markets.values():
+            engine.pause(now_ns, paused=paused)
+        if not paused:
+            self.engine.decide(now_ns)
+        self.flush()
+
     def stop_asking(self) -> None:
         """Leave the quotes as they are, decide nothing more and tell no more signals and advice: the data has ended."""
         self._ended = True

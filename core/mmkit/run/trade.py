@@ -1,18 +1,19 @@
-"""A strategy on the live feed with simulated money (dry run)."""
+"""A strategy on the live feed: with simulated money (dry run), or with real orders (live)."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
-from mmkit.errors import ConfigError, Mistake, MmkitError
+from mmkit.engine import Engine
+from mmkit.errors import ConfigError, MmkitError, RunError, UsageError
 from mmkit.events import (
     MAIN,
     Advice,
@@ -26,28 +27,25 @@ from mmkit.events import (
     WatchEvent,
 )
 from mmkit.instruments import Instrument
-from mmkit.interfaces import DataSource, RunInfo
+from mmkit.interfaces import Context, DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
+from mmkit.order_limits import CountLimit, MaxOpenOrders, MinNotional, ValueLimit
+from mmkit.quoter import Quoter
 from mmkit.recorder import Recorder
 from mmkit.report import Report, report_json, report_of
+from mmkit.run.accounts import Account, accounts
+from mmkit.run.accounts import figures as figures_of_accounts
 from mmkit.run.advisors.live import LiveAdvice, hears_alerts, live_advice
 from mmkit.run.advisors.words import advice_line
-from mmkit.run.assembly import (
-    assemble,
-    instruments_of,
-    open_sources,
-    section_of,
-    services,
-    told_of,
-)
+from mmkit.run.assembly import assemble, instruments_of, open_sources, section_of, services
 from mmkit.run.backtest import files_of, write_run
+from mmkit.run.loop import LiveRun, Loop, Watcher, where
 from mmkit.run.messages import Messages, messages
-from mmkit.run.session import Session
 from mmkit.run.signals.live import Live, live_signals
 from mmkit.run.stopping import on_stop
 from mmkit.settings import FillReports
 from mmkit.sim.latency_files import refuse_recorded
-from mmkit.tape import NEVER, GapReason, Row
+from mmkit.tape import GapReason
 from mmkit.watch.told import figures
 
 if TYPE_CHECKING:
@@ -56,42 +54,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mmkit.trade")
 
 _START = GapReason.START.name.lower()
-
-_ANSWERS_WAIT_S = 0.6
-"""How long the end of a run waits for the answers to its last cancels: the default latency and
-``sim.data_wait`` together are 0.27 s, and Ctrl-C is to take less than a second."""
-
-
-class LiveRun:
-    """What a dry run shows while it goes on; the screen and the log read it.
-
-    Attributes:
-        run: Name, instrument, strategy.
-        session: Engines and venues.
-        clock: The run's clock.
-        start_ns: When it began.
-        events: Rows received so far, by market.
-        messages: Messages received so far.
-        feed_latency_ns: ``ts_local - ts_exchange`` of the last message.
-        recent: The last events worth a line, oldest first.
-    """
-
-    def __init__(self, run: RunInfo, session: Session, clock: Clock, start_ns: int) -> None:
-        self.run, self.session, self.clock = run, session, clock
-        self.start_ns = start_ns
-        self.events = dict.fromkeys(session.markets, 0)
-        self.messages = 0
-        self.feed_latency_ns = 0
-        self.recent: list[tuple[int, str]] = []
-
-    def remember(self, ts_local: int, line: str) -> None:
-        """Keep `line` among the last few."""
-        self.recent.append((ts_local, line))
-        del self.recent[:-8]
-
-
-Watcher = Callable[[LiveRun], contextlib.AbstractAsyncContextManager[None]]
-"""Shows a run while it goes on."""
 
 
 class _Notes(Recorder):
@@ -107,7 +69,7 @@ class _Notes(Recorder):
         self._journal.note(entry)
         line = self._line(entry)
         if line is not None:
-            _log.info("%s%s", _where(entry.market), line)
+            _log.info("%s%s", where(entry.market), line)
         self._send(entry)
 
     def _send(self, entry: AnyCommand | AnyEvent) -> None:
@@ -116,10 +78,10 @@ class _Notes(Recorder):
             self._sent.event(entry, self._instruments[market])
         elif isinstance(entry, FeedLost) and entry.reason != _START:
             self._lost.add(market)
-            self._sent.say(entry.ts_local, f"{_where(market)}feed_lost reason={entry.reason}")
+            self._sent.say(entry.ts_local, f"{where(market)}feed_lost reason={entry.reason}")
         elif isinstance(entry, FeedRestored) and market in self._lost:
             self._lost.remove(market)
-            self._sent.say(entry.ts_local, f"{_where(market)}feed_restored")
+            self._sent.say(entry.ts_local, f"{where(market)}feed_restored")
 
     def _line(self, entry: AnyCommand | AnyEvent) -> str | None:
         instrument = self._instruments[entry.market]
@@ -150,14 +112,20 @@ class _Notes(Recorder):
                 return None
 
 
-def _where(market: str) -> str:
-    return "" if market == MAIN else f"market={market} "
-
-
 async def trade(
-    config: Config, *, duration_ns: int | None = None, watcher: Watcher | None = None
+    config: Config,
+    *,
+    duration_ns: int | None = None,
+    watcher: Watcher | None = None,
+    confirmed: bool = False,
 ) -> tuple[Report, MmkitError | None, bool]:
-    """Run until `duration_ns` has passed, Ctrl-C, SIGTERM, or a failure.
+    """Run until `duration_ns` has passed, Ctrl-C, SIGTERM, ``mmkit stop``, or a failure.
+
+    Args:
+        config: Of the run.
+        duration_ns: How long.
+        watcher: Shows it.
+        confirmed: Whether somebody has agreed to real orders; without it none are sent.
 
     Returns:
         The results; what ended the run early, if something did; and whether it was interrupted.
@@ -165,264 +133,216 @@ async def trade(
     Raises:
         MmkitError: if the run could not begin.
     """
-    if config.mode == "live":
-        found = "trading with real money is not built yet; 'dry_run' was expected"
-        raise ConfigError([Mistake("", "mode", found, "leave it out, or say dry_run")])
+    refuse_unready(config, confirmed=confirmed)
     clock = SystemClock()
     for name, one in config.markets.items():
         refuse_recorded(one.sim.latency, clock.now_ns(), section_of(name))
     async with (
+        contextlib.AsyncExitStack() as signals,
         messages(config, "trade", clock) as sent,
         services(config, clock) as endpoints,
         open_sources(config, clock, endpoints) as sources,
     ):
-        return await _trade(config, sources, endpoints, clock, sent, duration_ns, watcher)
+        instruments = await instruments_of(sources)
+        folder = new_run_folder(config.userdir, "trade", clock.now_ns())
+        async with contextlib.AsyncExitStack() as stack:
+            opened: Mapping[str, Account] | None = None
+            if config.mode == "live":
+                opened = await stack.enter_async_context(
+                    accounts(config, instruments, clock, endpoints, folder)
+                )
+            run = _Run(config, instruments, sources, endpoints, clock, sent, folder, opened)
+            # Minded until everything is closed: a second Ctrl-C takes nothing away from what the first has begun.
+            return await run.to_its_end(duration_ns, watcher, signals)
 
 
-async def _trade(
-    config: Config,
-    sources: Mapping[str, DataSource],
-    endpoints: Mapping[str, str],
-    clock: Clock,
-    sent: Messages,
-    duration_ns: int | None,
-    watcher: Watcher | None,
-) -> tuple[Report, MmkitError | None, bool]:
-    instruments = await instruments_of(sources)
-    start_ns = clock.now_ns()
-    folder = new_run_folder(config.userdir, "trade", start_ns)
-    run = RunInfo(
-        run_id=folder.name,
-        command="trade",
-        folder=str(folder),
-        instrument=instruments[MAIN],
-        strategy=config.strategy.name,
-        others={name: one for name, one in instruments.items() if name != MAIN},
-    )
-    journal = Journal(folder, market=True)
-    watched = sent.wanted or hears_alerts(config)
-    signals: Live | None = None
-    advice: LiveAdvice | None = None
-    try:
-        notes = _Notes(journal, instruments, sent)
-        signals = live_signals(config, instruments, clock, start_ns)
-        advice = live_advice(config, instruments[MAIN], clock, start_ns, endpoints)
+def refuse_unready(config: Config, *, confirmed: bool) -> None:
+    """Refuse real orders that nobody has confirmed, or that a configuration is not fit for.
+
+    Raises:
+        ConfigError: with everything that is missing.
+        UsageError: if nobody has confirmed them.
+    """
+    if config.mode != "live":
+        return
+    if config.keeps_from_live:
+        raise ConfigError(config.keeps_from_live)
+    if not confirmed:
+        raise UsageError("real orders were to be confirmed, and were not; nothing has been sent")
+
+
+class _Run:
+    """One run on live data, from its parts to its report."""
+
+    def __init__(
+        self,
+        config: Config,
+        instruments: Mapping[str, Instrument],
+        sources: Mapping[str, DataSource],
+        endpoints: Mapping[str, str],
+        clock: Clock,
+        sent: Messages,
+        folder: Path,
+        opened: Mapping[str, Account] | None,
+    ) -> None:
+        self._config, self._instruments, self._sources = config, instruments, sources
+        self._clock, self._sent, self._opened = clock, sent, opened
+        self._endpoints = endpoints
+        self._watched = sent.wanted or hears_alerts(config)
+        self._start_ns = clock.now_ns()
+        self._info = RunInfo(
+            run_id=folder.name,
+            command="trade",
+            folder=str(folder),
+            instrument=instruments[MAIN],
+            strategy=config.strategy.name,
+            others={name: one for name, one in instruments.items() if name != MAIN},
+        )
+        self._journal = Journal(folder, market=True)
+        self._signals: Live | None = None
+        self._advice: LiveAdvice | None = None
+
+    async def to_its_end(
+        self,
+        duration_ns: int | None,
+        watcher: Watcher | None,
+        signals: contextlib.AsyncExitStack,
+    ) -> tuple[Report, MmkitError | None, bool]:
+        """Run, and write down what came of it; return what `trade` does."""
+        try:
+            live = self._assembled()
+            loop = Loop(live, self._sources, self._journal, self._sent)
+            if self._signals is not None:
+                self._signals.ready = loop.schedule
+            if self._advice is not None:
+                self._advice.engine, self._advice.ready = live.session.engine, loop.schedule
+            record = self._begun()
+            signals.enter_context(on_stop(loop.interrupted))
+            try:
+                async with watcher(live) if watcher else contextlib.nullcontext():
+                    failure = await loop.run(duration_ns)
+            except Exception as error:
+                self._tell(f"ended run={self._info.run_id} reason='{type(error).__name__}'")
+                raise
+            if self._advice is not None:
+                # Before the report, which says what was still under way.
+                self._advice.close()
+            record.stop_ns, record.end_ns = loop.stop_ns, loop.end_ns
+            record.pauses = loop.pauses
+            report = await self._reported(live, loop)
+            failure = failure or _of_what_is_left(report)
+            self._tell(_ended(report, failure, loop.ended_by))
+            if not self._journal.broken:
+                self._journal.flush()
+                write_run(self._journal, self._config, record, report)
+            # Only now: the folder is whole by the time that an answer is waited for.
+            await self._sent.close()
+            if self._sent.wanted:
+                report = replace(report, notified=self._sent.notified)
+                if not self._journal.broken:
+                    self._journal.write("report.json", report_json(report) + b"\n")
+        finally:
+            self._journal.close()
+            for feed in (self._signals, self._advice):
+                if feed is not None:
+                    feed.close()
+        self._config.plugins.run_finished(self._info, report)
+        return report, failure, loop.ended_by == "interrupted"
+
+    def _assembled(self) -> LiveRun:
+        config, opened = self._config, self._opened
+        self._signals = live_signals(config, self._instruments, self._clock, self._start_ns)
+        self._advice = live_advice(
+            config, self._instruments[MAIN], self._clock, self._start_ns, self._endpoints
+        )
         session = assemble(
             config,
-            instruments,
-            notes,
-            start_ns,
+            self._instruments,
+            _Notes(self._journal, self._instruments, self._sent),
+            self._start_ns,
             FillReports.AFTER_DATA,
-            watched=watched,
-            signals=signals,
-            advice=advice,
+            watched=self._watched,
+            signals=self._signals,
+            advice=self._advice,
+            accounts={name: one.venue for name, one in opened.items()} if opened else None,
         )
-        live = LiveRun(run, session, clock, start_ns)
-        record = RunRecord(info=run, start_ns=start_ns, watched=watched, files=files_of(config))
-        journal.write_record(record)
-        config.plugins.run_started(run)
-        symbols = ",".join(one.symbol for one in instruments.values())
-        started = f"started run={run.run_id} strategy={run.strategy} symbol={symbols}"
+        for name, account in (opened or {}).items():
+            _set_out(session.markets[name].engine, account)
+        endpoint = ", ".join(dict.fromkeys(one.endpoint for one in (opened or {}).values()))
+        return LiveRun(self._info, session, self._clock, self._start_ns, config.mode, endpoint)
+
+    def _begun(self) -> RunRecord:
+        record = RunRecord(
+            info=self._info,
+            start_ns=self._start_ns,
+            watched=self._watched,
+            files=files_of(self._config),
+        )
+        self._journal.write_record(record)
+        self._config.plugins.run_started(self._info)
+        symbols = ",".join(one.symbol for one in self._instruments.values())
+        started = f"started run={self._info.run_id} strategy={self._info.strategy} symbol={symbols}"
         _log.info("%s", started)
-        sent.say(start_ns, f"{started} mode={config.mode}")
-        loop = _Loop(live, sources, journal, sent)
-        if signals is not None:
-            signals.ready = loop.schedule
-        if advice is not None:
-            advice.engine, advice.ready = session.engine, loop.schedule
-        try:
-            async with watcher(live) if watcher else contextlib.nullcontext():
-                failure, interrupted = await loop.run(duration_ns)
-        except Exception as error:
-            sent.say(clock.now_ns(), f"ended run={run.run_id} reason='{type(error).__name__}'")
-            raise
-        if advice is not None:
-            # Before the report, which says what was still under way.
-            advice.close()
-        record.stop_ns, record.end_ns = loop.stop_ns, loop.end_ns
-        wall_s = (session.engine.now - start_ns) / 1e9
+        self._tell(f"{started} mode={self._config.mode}")
+        return record
+
+    async def _reported(self, live: LiveRun, loop: Loop) -> Report:
+        session = live.session
         report = report_of(
             {market: one.engine for market, one in session.markets.items()},
-            run,
-            {market: source.stats for market, source in sources.items()},
-            start_ns=start_ns,
+            self._info,
+            {market: source.stats for market, source in self._sources.items()},
+            start_ns=self._start_ns,
             events=live.events,
-            wall_s=wall_s,
-            signals=signals.figures if signals is not None else None,
-            advisors=advice.figures if advice is not None else None,
+            wall_s=(session.engine.now - self._start_ns) / 1e9,
+            signals=self._signals.figures if self._signals is not None else None,
+            advisors=self._advice.figures if self._advice is not None else None,
         )
-        sent.say(clock.now_ns(), _ended(report, failure, interrupted))
-        if not journal.broken:
-            journal.flush()
-            write_run(journal, config, record, report)
-        # Only now: the folder is whole by the time that an answer is waited for.
-        await sent.close()
-        if sent.wanted:
-            report = replace(report, notified=sent.notified)
-            if not journal.broken:
-                journal.write("report.json", report_json(report) + b"\n")
-    finally:
-        journal.close()
-        if signals is not None:
-            signals.close()
-        if advice is not None:
-            advice.close()
-    config.plugins.run_finished(run, report)
-    return report, failure, interrupted
+        if self._opened:
+            report = replace(report, live=await figures_of_accounts(self._opened, loop.left))
+        return report
+
+    def _tell(self, words: str) -> None:
+        self._sent.say(self._clock.now_ns(), words)
 
 
-def _ended(report: Report, failure: MmkitError | None, interrupted: bool) -> str:
+def _set_out(engine: Engine, account: Account) -> None:
+    """Give an engine what the account has, and what the venue asks of orders."""
+    engine.begin_with(account.position)
+    engine.funds = account.funds
+    info, context = account.info, Context(account.instrument)
+    if info.orders_per_10s is not None:
+        engine.quoter = Quoter(info.orders_per_10s)
+    if info.min_notional:
+        engine.risk.add(
+            "venue_min_notional", MinNotional(ValueLimit(limit=info.min_notional), context)
+        )
+    if info.max_open_orders is not None:
+        engine.risk.add(
+            "venue_max_open_orders", MaxOpenOrders(CountLimit(limit=info.max_open_orders), context)
+        )
+
+
+def _of_what_is_left(report: Report) -> MmkitError | None:
+    """Return the error of a live run that does not know what became of all of its orders."""
+    left = [words for one in report.live.values() for words in one.left]
+    if not left:
+        return None
+    return RunError(
+        f"the run has ended, and of {len(left)} orders it is not known that they are off the book: "
+        f"{', '.join(left)}; look at the venue; 'mmkit panic' cancels everything there"
+    )
+
+
+def _ended(report: Report, failure: MmkitError | None, ended_by: str) -> str:
     """Return the results in one line."""
-    why = "interrupted" if interrupted else "time was up"
+    why = ended_by or "time was up"
     if failure is not None:
         why = f"{failure}".partition("\n")[0]
     parts = [f"ended run={report.run_id} reason='{why}'"]
     for name, one in ((MAIN, report), *report.markets.items()):
         parts.append(
-            f"{_where(name)}orders={one.orders} fills={one.fills} position={one.position:f} "
+            f"{where(name)}orders={one.orders} fills={one.fills} position={one.position:f} "
             f"equity={one.equity:.4f} {one.currency}" + (" halted" if one.halted else "")
         )
     return " ".join(parts)
-
-
-class _Loop:
-    """Hands market data and time to the session as they come, until something ends the run."""
-
-    def __init__(
-        self,
-        live: LiveRun,
-        sources: Mapping[str, DataSource],
-        journal: Journal,
-        sent: Messages,
-    ) -> None:
-        self._live, self._session, self._journal = live, live.session, journal
-        self._sources, self._sent = sources, sent
-        self._going = {name: one.engine for name, one in live.session.markets.items()}
-        """Those that had not been halted when they were last looked at."""
-        self._clock = live.clock
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = NEVER
-        self._ended = False
-        self._failed: asyncio.Future[None] | None = None
-        self.stop_ns: int | None = None
-        self.end_ns: int | None = None
-
-    async def run(self, duration_ns: int | None) -> tuple[MmkitError | None, bool]:
-        """Return what failed, if something did, and whether a signal ended the run."""
-        loop = asyncio.get_running_loop()
-        self._failed = loop.create_future()
-        interrupted = asyncio.Event()
-        tasks = {
-            *(
-                loop.create_task(self._pump(market), name=f"market data {market}")
-                for market in self._sources
-            ),
-            loop.create_task(self._keep_journal(), name="journal"),
-            loop.create_task(interrupted.wait(), name="signal"),
-        }
-        waiting: set[asyncio.Future[None]] = {*tasks, self._failed}  # type: ignore[arg-type]
-        try:
-            with on_stop(interrupted.set):
-                self.schedule()
-                seconds = None if duration_ns is None else duration_ns / 1e9
-                done, _ = await asyncio.wait(
-                    waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-                )
-                failure = self._failure(done)
-                failure = await self._stop() or failure
-        finally:
-            self._ended = True
-            if self._timer is not None:
-                self._timer.cancel()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return failure, interrupted.is_set()
-
-    async def _pump(self, market: str) -> None:
-        number = list(self._sources).index(market)
-        async for rows in self._rows(market):
-            self._receive(rows, market, number)
-
-    async def _rows(self, market: str) -> AsyncIterator[list[Row]]:
-        """Yield what the market's source does; its errors, and no others, say which market's they are."""
-        with told_of(market):
-            async for rows in self._sources[market].stream():
-                yield rows
-
-    def _receive(self, rows: list[Row], market: str, number: int) -> None:
-        if not rows:
-            return
-        live = self._live
-        live.events[market] += len(rows)
-        live.messages += 1
-        live.feed_latency_ns = rows[-1][1] - rows[-1][0]
-        self._journal.market(rows, number)
-        self._session.receive(rows, market)
-        self._tell_halts()
-        self.schedule()
-
-    def _tell_halts(self) -> None:
-        halted = [name for name, engine in self._going.items() if engine.halted]
-        for name in halted:
-            words = f"{_where(name)}halted reason='{self._going.pop(name).halted}'"
-            _log.warning("%s; nothing is quoted any more", words)
-            self._sent.say(self._clock.now_ns(), words)
-
-    def schedule(self) -> None:
-        """See to it that the session is advanced when something is next due."""
-        if self._ended:
-            return
-        due = self._session.next_ns()
-        if due == self._timer_ns:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_ns = None, due
-        if due != NEVER:
-            delay = max(0.0, (due - self._clock.now_ns()) / 1e9)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer, self._timer_ns = None, NEVER
-        try:
-            self._session.advance(self._clock.now_ns())
-            self._tell_halts()
-            self.schedule()
-        except Exception as error:  # noqa: BLE001 - handed to `run`, which ends the run with it
-            if self._failed is not None and not self._failed.done():
-                self._failed.set_exception(error)
-
-    async def _keep_journal(self) -> None:
-        while True:
-            await asyncio.sleep(1)
-            self._journal.flush()
-
-    async def _stop(self) -> MmkitError | None:
-        """Pull every quote and wait, not long, for the answers."""
-        try:
-            now = self._clock.now_ns()
-            self._session.advance(now)
-            self.stop_ns = now
-            self._session.stop(now)
-            self.schedule()
-            deadline = asyncio.get_running_loop().time() + _ANSWERS_WAIT_S
-            while not self._session.idle and asyncio.get_running_loop().time() < deadline:
-                await asyncio.sleep(0.005)
-            self.end_ns = self._clock.now_ns()
-            self._session.advance(self.end_ns)
-            self._tell_halts()
-        except MmkitError as error:
-            return error
-        return None
-
-    def _failure(self, done: set[asyncio.Future[None]]) -> MmkitError | None:
-        """Return the error that ended the run; re-raise one that is no error of ours to explain."""
-        for future in done:
-            error = future.exception()
-            if error is None:
-                continue
-            if not isinstance(error, MmkitError):
-                raise error
-            return error
-        return None

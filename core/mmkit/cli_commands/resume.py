@@ -1,0 +1,21 @@
+"""``mmkit resume``: have a paused run quote again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mmkit.cli_commands.options import userdir_option, verbose_option
+
+
+@click.command()
+@click.argument("run", required=False)
+@userdir_option
+@verbose_option
+def resume(run: str | None, userdir: Path | None) -> None:
+    """Have RUN, or the newest run that goes on, quote again after 'mmkit pause'."""
+    from mmkit.cli_commands.telling import the_run, told
+
+    standing = told(the_run(userdir, run), "resume")
+    click.echo(f"{standing.run_id}: {standing.state}")

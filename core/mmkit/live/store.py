@@ -1,0 +1,244 @@
+"""The journal of what was sent to a real venue: durable before anything leaves.
+
+SQLite in WAL mode with ``synchronous=FULL``: a commit returns once it is on the disk, so that neither a crash of the
+process nor a loss of power takes back what the venue has been told. One process writes; a lock on a file beside the
+journal keeps a second one out, by name. Nobody else opens the file while a run goes on: SQLite before 3.51.3 can damage
+a WAL file when a second connection makes a checkpoint.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from mmkit.errors import RunError
+from mmkit.live.anchor import Anchor
+from mmkit.live.known import KnownFill, KnownOrder, Stage
+
+VERSION = 1
+LEAST_ROOM = 64 * 1024 * 1024
+"""Bytes: below it nothing new is begun, so that what is under way can still be written to its end."""
+_APPLICATION = 0x6D6D6B31  # "mmk1"
+
+_TABLES = """
+CREATE TABLE orders (client_id TEXT PRIMARY KEY, over INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX orders_not_over ON orders (over) WHERE over = 0;
+CREATE TABLE fills (trade_id TEXT PRIMARY KEY, ts_ns INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE anchors (number INTEGER PRIMARY KEY, entry BLOB NOT NULL);
+CREATE TABLE runs (tag TEXT PRIMARY KEY, start_ns INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Found(NamedTuple):
+    """What a journal holds when a run begins.
+
+    Attributes:
+        orders: Those that were not over.
+        trade_ids: Of every fill that is known.
+        last_fill_ns: Of the latest, by the venue's clock; 0 for none.
+        first_run_ns: When the first run began; 0 for never.
+    """
+
+    orders: list[KnownOrder]
+    trade_ids: list[str]
+    last_fill_ns: int
+    first_run_ns: int
+
+
+class Store:
+    """The journal of one account's orders in one market, over all runs.
+
+    Args:
+        path: Of the file; made if it is not there, readable by its owner alone.
+
+    Raises:
+        RunError: if another run has it, if it is of another version or no journal, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(
+                path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise RunError(
+                f"{path}: the journal of orders cannot be kept there: {error}"
+            ) from error
+        try:
+            self._take_lock()
+            self._connection = self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            who = os.pread(self._lock, 100, 0).decode(errors="replace").strip() or "another process"
+            raise RunError(
+                f"{self.path}: the journal of orders is in use by {who}; two runs on one account and market would "
+                "send each other's orders; stop that one first ('mmkit stop')"
+            ) from error
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"process {os.getpid()}\n".encode(), 0)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            try:
+                new = self._check(connection)
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                if new:
+                    connection.executescript(
+                        f"BEGIN; {_TABLES} PRAGMA application_id={_APPLICATION}; PRAGMA user_version={VERSION}; COMMIT;"
+                    )
+            except BaseException:
+                connection.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise RunError(
+                f"{self.path}: the journal of orders cannot be opened: {error}; it is left as it is"
+            ) from error
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> bool:
+        """Return whether it is new; reads only, as it may be somebody else's file."""
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application == version == 0:
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not tables:
+                return True
+        if application != _APPLICATION:
+            raise RunError(
+                f"{self.path}: a journal of orders was expected; this is another file; name another place"
+            )
+        if version != VERSION:
+            raise RunError(
+                f"{self.path}: a journal of version {VERSION} was expected; found version {version}; use the mmkit "
+                "that wrote it, or move it away once nothing is open at the venue"
+            )
+        return False
+
+    def found(self) -> Found:
+        """Return what is in it."""
+        execute = self._connection.execute
+        orders = [
+            msgspec.json.decode(entry, type=KnownOrder)
+            for (entry,) in execute("SELECT entry FROM orders WHERE over = 0 ORDER BY client_id")
+        ]
+        trade_ids = [trade_id for (trade_id,) in execute("SELECT trade_id FROM fills")]
+        (last,) = execute("SELECT coalesce(max(ts_ns), 0) FROM fills").fetchone()
+        (first,) = execute("SELECT coalesce(min(start_ns), 0) FROM runs").fetchone()
+        return Found(orders, trade_ids, last, first)
+
+    def fills(self) -> list[KnownFill]:
+        """Return every fill, in order of time."""
+        return [
+            msgspec.json.decode(entry, type=KnownFill)
+            for (entry,) in self._connection.execute(
+                "SELECT entry FROM fills ORDER BY ts_ns, length(trade_id), trade_id"
+            )
+        ]
+
+    def begin(self, tag: str, start_ns: int) -> None:
+        """Note a run before its first order.
+
+        Raises:
+            RunError: if a run of this name is in it: its orders would be taken for this one's.
+        """
+        try:
+            self._connection.execute("INSERT INTO runs VALUES (?, ?)", (tag, start_ns))
+        except sqlite3.IntegrityError as error:
+            raise RunError(f"{self.path}: it holds a run '{tag}' already") from error
+        except sqlite3.Error as error:
+            raise self._cannot_write(error) from error
+
+    def write(self, orders: Iterable[KnownOrder], fills: Iterable[KnownFill]) -> None:
+        """Put orders and fills on the disk; returns when they are there, all or none.
+
+        Raises:
+            RunError: if they are not; then nothing that depends on them may be sent.
+        """
+        encode = msgspec.json.encode
+        order_rows = [(one.client_id, one.stage is Stage.DONE, encode(one)) for one in orders]
+        fill_rows = [(one.trade_id, one.ts_ns, encode(one)) for one in fills]
+        if not order_rows and not fill_rows:
+            return
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.executemany(
+                    "INSERT INTO orders VALUES (?, ?, ?) ON CONFLICT (client_id) "
+                    "DO UPDATE SET over = excluded.over, entry = excluded.entry",
+                    order_rows,
+                )
+                connection.executemany(
+                    "INSERT INTO fills VALUES (?, ?, ?) ON CONFLICT (trade_id) DO NOTHING",
+                    fill_rows,
+                )
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise self._cannot_write(error) from error
+
+    def anchor(self) -> Anchor | None:
+        """Return the last one that was kept."""
+        found = self._connection.execute(
+            "SELECT entry FROM anchors ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        return msgspec.json.decode(found[0], type=Anchor) if found else None
+
+    def keep(self, anchor: Anchor) -> None:
+        """Put an anchor on the disk.
+
+        Raises:
+            RunError: if it is not there then.
+        """
+        entry = msgspec.json.encode(anchor)
+        try:
+            self._connection.execute("INSERT INTO anchors (entry) VALUES (?)", (entry,))
+        except sqlite3.Error as error:
+            raise self._cannot_write(error) from error
+
+    def room(self) -> int:
+        """Return how many bytes there is room for on the disk."""
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize
+
+    def _cannot_write(self, error: sqlite3.Error) -> RunError:
+        return RunError(
+            f"{self.path}: the journal of orders cannot be written: {error}; nothing is sent that is not in it; "
+            "make room on the disk"
+        )
+
+    def close(self) -> None:
+        """Let go of the file and of its lock."""
+        self._connection.close()
+        os.close(self._lock)
+
+
+def totals(fills: Iterable[KnownFill]) -> tuple[int, dict[str, Decimal]]:
+    """Return what fills come to: the position in lots, and the fees by asset."""
+    position, fees = 0, dict[str, Decimal]()
+    for one in fills:
+        position += one.side.sign * one.quantity
+        if one.fee_asset:
+            fees[one.fee_asset] = fees.get(one.fee_asset, Decimal(0)) + one.fee
+    return position, fees

@@ -1,0 +1,274 @@
+"""Whatever becomes of requests and answers, no order is lost, none is sent twice, and every fill is told once."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_venue import SPOT, S, World
+
+from mmkit.accounts import FillRecord, OrderRecord, OrderState, Placement
+from mmkit.errors import RunError
+from mmkit.instruments import Instrument
+from mmkit.live.handler import OrderHandler
+from mmkit.live.known import KnownOrder, Stage
+from mmkit.live.memory import MemoryStore
+from mmkit.live.requests import Place
+from mmkit.live.store import Store, totals
+from mmkit.testing import BTCUSDT
+
+
+def on_disk(folder: Path) -> Callable[[], Store]:
+    return lambda: Store(folder / "orders.sqlite")
+
+
+def lived(
+    seed: int,
+    folder: Path | None = None,
+    handler: type[OrderHandler] = OrderHandler,
+    **trouble: Any,
+) -> World:
+    """A minute of trading in which things go wrong, then two in which nothing does, and the stop."""
+    memory = MemoryStore()
+    trouble = {"instrument": BTCUSDT if seed % 2 else SPOT, **trouble}
+    world = World(seed, on_disk(folder) if folder else lambda: memory, handler, **trouble)
+    for _ in range(120):
+        world.act()
+        for record in world.venue.open():
+            if world.random.random() < 0.05:
+                world.venue.fill(record.client_id, world.random.randrange(1, 30), world.now)
+        if world.random.random() < 0.02:
+            world.reconnect()
+        world.run(S // 2)
+    world.calm()
+    for _ in range(60):
+        world.stop()
+        world.run(S)
+    return world
+
+
+def wrong(world: World) -> list[str]:
+    """Everything that is not as it has to be at the end."""
+    venue, handler = world.venue, world.handler
+    found = []
+    if twice := [one for one in set(venue.placed) if venue.placed.count(one) > 1]:
+        found.append(f"sent twice: {twice}")
+    if left := [one.client_id for one in venue.open()]:
+        found.append(f"left on the book: {left}")
+    journal = world.store.fills()
+    if sorted(one.trade_id for one in journal) != sorted(one.trade_id for one in venue.fills):
+        found.append(f"{len(journal)} fills in the journal, {len(venue.fills)} at the venue")
+    position, fees = totals(journal)
+    theirs = sum((one.side.sign * one.quantity for one in venue.fills), Decimal(0))
+    if BTCUSDT.quantity(position) != theirs:
+        found.append(f"position {position} lots, at the venue {theirs}")
+    for asset in ("BTC", "USDT"):
+        charged = [one.fee for one in venue.fills if one.fee_asset == asset]
+        if fees.get(asset, 0) != sum(charged, Decimal(0)):
+            found.append(f"fees in {asset} differ")
+    if handler.orders:
+        found.append(f"not settled: {list(handler.orders.values())}")
+    there = [venue.orders[one] for one in world.proven if one in venue.orders]
+    if wrongly := [one for one in there if one.executed or one.state is OrderState.OPEN]:
+        found.append(f"proven to have come to nothing, and did not: {wrongly}")
+    if world.books.last or world.books.differs:
+        found.append(f"differs: {world.books.last}")
+    if world.problems:
+        found.append(f"problems: {world.problems}")
+    if world.orders.active:
+        found.append(f"open for the engine: {world.orders.active}")
+    if world.orders.lost:
+        found.append(f"lost for the engine: {world.orders.lost}")
+    return found
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_order_is_lost_and_none_is_sent_twice_on_a_line_that_loses_delays_and_repeats(
+    seed: int,
+) -> None:
+    world = lived(seed)
+    assert wrong(world) == []
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_process_that_dies_at_any_step_finds_every_order_and_fill_again(
+    seed: int,
+) -> None:
+    world = lived(seed, crashes=0.01)
+    assert world.life > 1
+    assert wrong(world) == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_order_that_the_venue_denies_for_hours_is_exposure_until_it_is_found(
+    seed: int,
+) -> None:
+    world = lived(seed, trouble=0.6, hide_ns=4 * 3600 * S)
+    assert wrong(world) == []
+    assert world.lost
+
+
+def test_nothing_is_lost_where_nothing_goes_wrong() -> None:
+    world = lived(1, trouble=0.0)
+    assert wrong(world) == []
+    assert not world.lost
+    assert not world.handler.orders
+
+
+def test_the_same_seed_gives_the_same_trace_on_disk_as_in_memory(
+    tmp_path: Path,
+) -> None:
+    first, second, kept = (lived(7, folder, crashes=0.01) for folder in (None, None, tmp_path))
+    assert first.trace == second.trace == kept.trace
+    assert kept.life > 1
+    assert wrong(kept) == []
+
+
+@pytest.mark.parametrize("instrument", [SPOT, BTCUSDT])
+def test_an_order_that_never_arrived_is_over_once_that_is_proven(instrument: Instrument) -> None:
+    world = lived(3, trouble=0.6, instrument=instrument)
+    assert wrong(world) == []
+    assert world.proven
+
+
+class SendsAgain(OrderHandler):
+    """An order without an answer is sent anew."""
+
+    def place_unanswered(self, client_id: str, why: str, now_ns: int) -> None:
+        super().place_unanswered(client_id, why, now_ns)
+        if (order := self.orders.get(client_id)) is not None:
+            self._requests.append(
+                Place(
+                    Placement(
+                        client_id=client_id + "x",
+                        side=order.side,
+                        price=BTCUSDT.price(order.price),
+                        quantity=BTCUSDT.quantity(order.quantity),
+                    )
+                )
+            )
+
+
+class BelievesNotFound(OrderHandler):
+    """What the venue does not find is taken for rejected."""
+
+    def order_told(self, client_id: str, record: OrderRecord | None, now_ns: int) -> None:
+        super().order_told(client_id, record, now_ns)
+        if record is None:
+            self.absent(client_id, "not found", now_ns)
+
+
+class BelievesNoAnswer(OrderHandler):
+    """An order without an answer is taken for rejected."""
+
+    def place_unanswered(self, client_id: str, why: str, now_ns: int) -> None:
+        self.absent(client_id, why, now_ns)
+
+
+class CountsTwice(OrderHandler):
+    """A trade that is told twice is counted twice."""
+
+    def fill(self, fill: FillRecord, now_ns: int, client_id: str = "") -> None:
+        self._trade_ids.discard(fill.trade_id)
+        super().fill(fill, now_ns, client_id)
+
+
+class EndsEarly(OrderHandler):
+    """An order ends with its record, whether or not its fills are known."""
+
+    def _settle(self, order: KnownOrder) -> None:
+        if order.end is not None:
+            order.executed = order.filled
+        super()._settle(order)
+
+
+class NeverAsksForFills(OrderHandler):
+    """Fills are what the user stream says."""
+
+    def _ask_fills(self, due_ns: int) -> None:
+        return
+
+
+class AsksForFillsSinceTheLast(OrderHandler):
+    """Fills before the last one that is known are taken to be known."""
+
+    def _fills_wanted_since(self) -> int:
+        return self._fills_since_ns + 1
+
+
+class CancelsOnce(OrderHandler):
+    """A cancel without an answer is taken for done."""
+
+    def _cancel_again(self, client_id: str, least_ns: int = 0) -> None:
+        return
+
+
+class ForgetsTheUnanswered(OrderHandler):
+    """What had no answer when the process died is taken never to have left."""
+
+    def _recover(self, order: KnownOrder) -> None:
+        if order.stage is not Stage.INTENDED:
+            super()._recover(order)
+
+
+class ForgetsWhatWasOpen(OrderHandler):
+    """What was on the book when the process died is left to itself."""
+
+    def _recover(self, order: KnownOrder) -> None:
+        if order.stage is not Stage.OPEN:
+            super()._recover(order)
+
+
+class NeverLooksAgain(OrderHandler):
+    """What is asked for once and not answered is not asked for again."""
+
+    def _asked_for(self, client_id: str) -> None:
+        return
+
+
+class BelievesAnOldRecord(OrderHandler):
+    """The last record to arrive is taken for the newest."""
+
+    def record(self, record: OrderRecord, now_ns: int) -> None:
+        if (order := self.orders.get(record.client_id)) is not None:
+            order.executed = self._lots(record)
+            order.filled = min(order.filled, order.executed)
+        super().record(record, now_ns)
+
+
+class LeavesTheLost(OrderHandler):
+    """What was lost and is found again is left on the book."""
+
+    def _want_cancel(self, order: KnownOrder) -> None:
+        if order.client_id in self._asked_to_cancel or not order.order_id:
+            super()._want_cancel(order)
+
+
+BROKEN = (
+    SendsAgain,
+    BelievesNotFound,
+    BelievesNoAnswer,
+    CountsTwice,
+    EndsEarly,
+    NeverAsksForFills,
+    AsksForFillsSinceTheLast,
+    CancelsOnce,
+    ForgetsTheUnanswered,
+    ForgetsWhatWasOpen,
+    NeverLooksAgain,
+    BelievesAnOldRecord,
+    LeavesTheLost,
+)
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_handler_that_is_broken_is_caught(broken: type[OrderHandler]) -> None:
+    for seed in range(60):
+        try:
+            world = lived(seed, None, broken, crashes=0.005 * (seed % 2), trouble=0.5)
+        except RunError:  # the engine hears of an order that it does not have
+            return
+        if wrong(world):
+            return
+    pytest.fail("60 schedules found nothing wrong")
