@@ -29,7 +29,7 @@ from mmkit.events import (
     VenueUp,
     WatchEvent,
 )
-from mmkit.instruments import Instrument
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import ByMarket, MarketView, Quotes, Signals, Strategy, Target
 from mmkit.orders import Order, Orders
 from mmkit.portfolio import EXACT, Portfolio
@@ -170,6 +170,23 @@ class Engine:
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
         return self.portfolio.equity(self.best_bid, self.best_ask)
+
+    @property
+    def spendable(self) -> Mapping[str, Decimal]:
+        """What the account can spend now, by asset; of a contract the settlement currency is margin."""
+        now = dict(self.funds)
+        if not now:
+            return now
+        instrument = self.instrument
+        own = {instrument.settle: self.equity}
+        if instrument.kind is ContractKind.SPOT:
+            own = {
+                instrument.base: instrument.quantity(self.position),
+                instrument.quote: self.cash,
+            }
+        for asset, amount in own.items():
+            now[asset] = EXACT.add(now.get(asset, Decimal(0)), amount)
+        return now
 
     # --- what happens ---
 
@@ -566,6 +583,11 @@ class View:
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off, in the settlement currency."""
         return self._engine.equity
+
+    @property
+    def funds(self) -> Mapping[str, Decimal]:
+        """What the account can spend now, by asset; empty in a simulation."""
+        return self._engine.spendable
 
     @property
     def signals(self) -> Signals:

@@ -117,6 +117,7 @@ class _View:
         self.position = 0
         self.markets: Mapping[str, MarketView] = {}
         self.signals = Signals()  # a run that has any is not run here
+        self.funds: Mapping[str, Decimal] = {}
 
     @property
     def book(self) -> Depth:
