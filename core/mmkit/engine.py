@@ -32,7 +32,7 @@ from mmkit.events import (
 )
 from mmkit.fusion import Fused, Fusion
 from mmkit.held import Held
-from mmkit.instruments import Instrument
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import (
     AdviceByName,
     ByMarket,
@@ -184,6 +184,23 @@ class Engine:
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
         return self.portfolio.equity(self.best_bid, self.best_ask)
+
+    @property
+    def spendable(self) -> Mapping[str, Decimal]:
+        """What the account can spend now, by asset; of a contract the settlement currency is margin."""
+        now = dict(self.funds)
+        if not now:
+            return now
+        instrument = self.instrument
+        own = {instrument.settle: self.equity}
+        if instrument.kind is ContractKind.SPOT:
+            own = {
+                instrument.base: instrument.quantity(self.position),
+                instrument.quote: self.cash,
+            }
+        for asset, amount in own.items():
+            now[asset] = EXACT.add(now.get(asset, Decimal(0)), amount)
+        return now
 
     # --- what happens ---
 
@@ -630,6 +647,11 @@ class View:
     def equity(self) -> Decimal:
         """Profit since the start at mid, fees taken off, in the settlement currency."""
         return self._engine.equity
+
+    @property
+    def funds(self) -> Mapping[str, Decimal]:
+        """What the account can spend now, by asset; empty in a simulation."""
+        return self._engine.spendable
 
     @property
     def signals(self) -> Signals:

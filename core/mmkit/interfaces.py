@@ -619,6 +619,13 @@ class MarketView(Protocol):
         """Profit since the start at mid, fees taken off and funding added, in the settlement currency."""
 
     @property
+    def funds(self) -> Mapping[str, Decimal]:
+        """What the account can spend now, by asset: as the venue told at the start, and as trades have changed it since.
+
+        Of a contract the settlement currency is what there is as margin. Empty in a simulation, which has no account.
+        """
+
+    @property
     def signals(self) -> Mapping[str, Signal]:
         """The signals that are known and have not expired, by name; of the main market alone.
 

@@ -16,6 +16,7 @@ def register_strategies() -> list[Provider[Any, Strategy]]:
     from mmkit.interfaces import Provider
     from mmkit_strategies.advised_maker import AdvisedMaker
     from mmkit_strategies.avellaneda_stoikov import AvellanedaStoikov
+    from mmkit_strategies.cross_venue import CrossVenue
     from mmkit_strategies.glft import Glft
     from mmkit_strategies.grid import Grid
     from mmkit_strategies.imbalance import Imbalance
@@ -49,6 +50,12 @@ def register_strategies() -> list[Provider[Any, Strategy]]:
             "Around the micro-price of Stoikov (2018), or the weighted mid",
         ),
         Provider("grid", Grid.Config, Grid, "Several levels a side, equally spaced"),
+        Provider(
+            "cross_venue",
+            CrossVenue.Config,
+            CrossVenue,
+            "Quotes one market around another's prices, and hedges there",
+        ),
         Provider(
             "signal_taker",
             SignalTaker.Config,

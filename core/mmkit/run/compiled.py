@@ -131,6 +131,7 @@ class _View:
         self.markets: Mapping[str, MarketView] = {}
         # A run that has any is not run here.
         self.advice = AdviceByName()
+        self.funds: Mapping[str, Decimal] = {}
 
     @property
     def book(self) -> Depth:
