@@ -442,6 +442,9 @@ def test_what_cannot_be_canceled_in_time_is_returned_and_the_countdown_goes_on()
         desk.account.at_the_venue = cut
         assert [one.client_id for one in await desk.venue.stop(5)] == [first]
         desk.account.at_the_venue = lambda what: None
+        said = len(desk.account.countdowns)
+        await asyncio.sleep(COUNTDOWN_MS / 1000)
+        assert desk.account.countdowns[said:] == [COUNTDOWN_MS] * 4
         assert not await desk.venue.stop(60)
         assert desk.account.countdowns[-1] == 0
         assert not desk.open()

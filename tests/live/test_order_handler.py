@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 from small_venue import SPOT, S, World
 
-from mmkit.accounts import FillRecord, OrderRecord, OrderState, Placement
+from mmkit.accounts import (
+    FillRecord,
+    OrderRecord,
+    OrderState,
+    Placement,
+    Refusal,
+    Refused,
+)
+from mmkit.commands import SubmitOrder
 from mmkit.errors import RunError
+from mmkit.events import Side
 from mmkit.instruments import Instrument
-from mmkit.live.handler import OrderHandler
+from mmkit.live.handler import MOST_OVER, OrderHandler
 from mmkit.live.known import KnownOrder, Stage
 from mmkit.live.memory import MemoryStore
 from mmkit.live.requests import Place
@@ -130,6 +139,18 @@ def test_an_order_that_never_arrived_is_over_once_that_is_proven(instrument: Ins
     world = lived(3, trouble=0.6, instrument=instrument)
     assert wrong(world) == []
     assert world.proven
+
+
+def test_a_run_of_many_orders_remembers_the_last_of_them() -> None:
+    handler = OrderHandler(BTCUSDT, "mm1", 0)
+    for number in range(1, MOST_OVER + 11):
+        handler.command(
+            SubmitOrder(ts_local=0, order_id=number, side=Side.BUY, price=1, quantity=1), 0
+        )
+        handler.place_refused(f"mm1-{number}", Refused(Refusal.WOULD_TAKE, "no", -5022), 0)
+        handler.take()
+    there = [handler.is_ours(f"mm1-{number}") for number in range(1, MOST_OVER + 11)]
+    assert there == [False] * 10 + [True] * MOST_OVER
 
 
 class SendsAgain(OrderHandler):
