@@ -1,5 +1,7 @@
 """Whatever becomes of requests and answers, no order is lost, none is sent twice, and every fill is told once."""
 
+import os
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -116,6 +118,28 @@ def test_an_order_that_the_venue_denies_for_hours_is_exposure_until_it_is_found(
     world = lived(seed, trouble=0.6, hide_ns=4 * 3600 * S)
     assert wrong(world) == []
     assert world.lost
+
+
+@pytest.mark.skipif("MMKIT_SCHEDULES" not in os.environ, reason="says how many; takes long")
+@pytest.mark.timeout(0)
+def test_many_schedules() -> None:
+    counts = dict.fromkeys(("orders", "fills", "deaths", "lost", "proven"), 0)
+    for seed in range(10_000, 10_000 + int(os.environ["MMKIT_SCHEDULES"])):
+        kind = seed % 4
+        world = lived(
+            seed,
+            trouble=(0.1, 0.3, 0.6, 0.3)[kind],
+            hide_ns=(60, 600, 4 * 3600, 1800)[kind] * S,
+            crashes=(0.0, 0.01, 0.002, 0.02)[kind],
+            instrument=BTCUSDT if (seed // 4) % 2 else SPOT,
+        )
+        assert wrong(world) == [], seed
+        counts["orders"] += len(world.venue.placed)
+        counts["fills"] += len(world.venue.fills)
+        counts["deaths"] += world.life - 1
+        counts["lost"] += world.lost
+        counts["proven"] += len(world.proven)
+    sys.stdout.write(f"{counts}\n")
 
 
 def test_nothing_is_lost_where_nothing_goes_wrong() -> None:

@@ -67,6 +67,8 @@ MOST_OVER = 10_000
 """So many of the orders that are over are remembered, for what is still told of them."""
 _FIRST_WAIT_NS = 250 * _MS
 _LONGEST_WAIT_NS = 15 * _S
+_PROOF_WAIT_NS = 2 * _S
+"""How soon what had no answer is asked again, when its answer is part of a proof."""
 
 
 class Taken(NamedTuple):
@@ -383,8 +385,13 @@ class OrderHandler:
     def _in_time(self, client_id: str, retry: _Retry) -> None:
         """Ask as soon as the answer can prove something."""
         order = self.orders.get(client_id)
-        if order is not None and self._now < order.intended_ns + VALID_NS:
-            retry.due_ns = min(retry.due_ns, order.intended_ns + VALID_NS)
+        if order is None:
+            return
+        valid_ns = order.intended_ns + VALID_NS
+        if self._now < valid_ns:
+            retry.due_ns = min(retry.due_ns, valid_ns)
+        elif order.stage is Stage.LOST and retry.denied_ns == NEVER:
+            retry.due_ns = min(retry.due_ns, self._now + _PROOF_WAIT_NS)
 
     def _lose(self, order: KnownOrder, why: str) -> None:
         order.stage, order.why = Stage.LOST, why
