@@ -113,9 +113,12 @@ class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """What the account has of an asset.
 
+    With contracts, both together are the wallet: what was paid in, realised profit, fees and funding, without the profit of
+    open positions (Binance USD-M: ``balance`` of ``/fapi/v3/balance``).
+
     Attributes:
         free: Not committed.
-        locked: In open orders; of contracts, margin.
+        locked: In open orders; of contracts, what the wallet has besides, so that it may be below zero.
     """
 
     free: Decimal
@@ -242,7 +245,11 @@ class AccountClient(ABC):
 
     @abstractmethod
     async def place(self, placement: Placement) -> OrderRecord:
-        """Put an order on the book; return the venue's record of it."""
+        """Put an order on the book; return the venue's record of it.
+
+        The request leaves while this is awaited, or never, and is told to be valid for at most 10 s (Binance: ``recvWindow``):
+        what `mmkit.live` proves of orders that never arrived rests on it.
+        """
 
     @abstractmethod
     async def cancel(self, client_id: str) -> OrderRecord | None:

@@ -6,10 +6,12 @@ import heapq
 from collections.abc import Callable
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 from msgspec.structs import replace
 
 from mmkit.accounts import (
+    Balance,
     FillRecord,
     OrderRecord,
     OrderState,
@@ -20,8 +22,10 @@ from mmkit.accounts import (
 )
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
 from mmkit.events import Liquidity, Side
-from mmkit.live.handler import OrderHandler
+from mmkit.instruments import ContractKind, Instrument
+from mmkit.live.handler import OrderHandler, Taken
 from mmkit.live.memory import MemoryStore
+from mmkit.live.reconcile import Books, Reconciler
 from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
 from mmkit.live.store import Store
 from mmkit.orders import Orders
@@ -30,17 +34,30 @@ from mmkit.testing import BTCUSDT
 MS = 1_000_000
 S = 1000 * MS
 START = 1_700_000_000 * S
+SPOT = replace(BTCUSDT, market="spot", symbol="BTC/USDT", kind=ContractKind.SPOT)
+FEE = Decimal("0.0001")
 
 
 class SmallVenue:
-    """Orders that rest, are filled when somebody says so, and are canceled; every record of it is kept."""
+    """Orders that rest, are filled when somebody says so, and are canceled; every record of it is kept.
 
-    def __init__(self) -> None:
+    On spot an order locks what it would give, and its fee is taken from what it gets.
+    """
+
+    def __init__(self, instrument: Instrument = BTCUSDT) -> None:
+        self.instrument = instrument
+        self.spot = instrument.kind is ContractKind.SPOT
+        self.held = self.entry = Decimal(0)
+        self.before = Decimal(0)
+        """The position before the first fill."""
+        self.money = {"BTC": Decimal(50), "USDT": Decimal(5_000_000)}
         self.orders: dict[str, OrderRecord] = {}
         self.fills: list[FillRecord] = []
         self.placed: list[str] = []
         self.hidden: dict[str, int] = {}
         """Until when a query says that there is no such order."""
+        self.untold: set[str] = set()
+        """Those of them of which the user stream and the list of trades do not tell either."""
         self.tell: Callable[[OrderUpdate], None] = lambda update: None
 
     def place(self, placement: Placement, now: int) -> OrderRecord:
@@ -67,7 +84,8 @@ class SmallVenue:
         record = self.orders[client_id]
         if record.state is not OrderState.OPEN:
             return
-        quantity = min(BTCUSDT.quantity(lots), record.quantity - record.executed)
+        quantity = min(self.instrument.quantity(lots), record.quantity - record.executed)
+        in_base = self.spot and record.side is Side.BUY
         fill = FillRecord(
             trade_id=str(len(self.fills) + 1),
             venue_id=record.venue_id,
@@ -75,24 +93,76 @@ class SmallVenue:
             side=record.side,
             price=record.price,
             quantity=quantity,
-            fee=quantity * record.price / 10_000,
-            fee_asset="USDT",
+            fee=(quantity if in_base else quantity * record.price) * FEE,
+            fee_asset="BTC" if in_base else "USDT",
             liquidity=Liquidity.MAKER,
             ts_ns=now,
         )
         self.fills.append(fill)
+        if self.spot:
+            self.money["BTC"] += fill.side.sign * quantity
+            self.money["USDT"] -= fill.side.sign * quantity * fill.price
+        else:
+            self.money["USDT"] += self._realised(fill.side.sign * quantity, fill.price)
+        self.money[fill.fee_asset] -= fill.fee
         executed = record.executed + quantity
         state = OrderState.FILLED if executed == record.quantity else OrderState.OPEN
         self._keep(replace(record, executed=executed, state=state, ts_ns=now), fill)
 
+    def _realised(self, signed: Decimal, price: Decimal) -> Decimal:
+        """Move position and entry price; return the profit of what was closed, rounded as a venue does."""
+        held, entry = self.held, self.entry
+        self.held = held + signed
+        if held * signed >= 0:
+            self.entry = (held * entry + signed * price) / self.held
+            return Decimal(0)
+        closed = min(abs(held), abs(signed)) * (1 if held > 0 else -1)
+        if abs(signed) > abs(held):
+            self.entry = price
+        return round((price - entry) * closed, 8)
+
     def cancel(self, client_id: str, now: int) -> OrderRecord:
         record = self.orders.get(client_id)
-        if record is None or record.state is not OrderState.OPEN:
+        # On spot even that may not find it: money is what tells. Of a contract it acts on the book itself.
+        hidden = self.spot and self.hidden.get(client_id, 0) > now
+        if record is None or record.state is not OrderState.OPEN or hidden:
             raise Refused(Refusal.NO_SUCH_ORDER, "Unknown order sent.", -2011)
         return self._keep(replace(record, state=OrderState.CANCELED, ts_ns=now))
 
     def open(self) -> list[OrderRecord]:
         return [one for one in self.orders.values() if one.state is OrderState.OPEN]
+
+    def shown(self, now: int) -> list[OrderRecord]:
+        """What a query for open orders answers, which may know of some too late."""
+        return [one for one in self.open() if self.hidden.get(one.client_id, 0) <= now]
+
+    def unheard(self, venue_id: str, now: int) -> bool:
+        """Whether nothing tells of an order now: no query, no stream, no list of trades."""
+        return any(
+            self.hidden.get(one, 0) > now and self.orders[one].venue_id == venue_id
+            for one in self.untold & self.orders.keys()
+        )
+
+    def find(self, client_id: str, now: int) -> OrderRecord | None:
+        """What a query for one order answers."""
+        return None if self.hidden.get(client_id, 0) > now else self.orders.get(client_id)
+
+    def balances(self) -> dict[str, Balance]:
+        locked = dict.fromkeys(self.money, Decimal(0))
+        for one in self.open() if self.spot else ():
+            rest = one.quantity - one.executed
+            locked["USDT" if one.side is Side.BUY else "BTC"] += (
+                rest * one.price if one.side is Side.BUY else rest
+            )
+        return {
+            asset: Balance(free=amount - locked[asset], locked=locked[asset])
+            for asset, amount in self.money.items()
+        }
+
+    def position(self) -> Decimal | None:
+        if self.spot:
+            return None
+        return sum((one.side.sign * one.quantity for one in self.fills), self.before)
 
     def _keep(self, record: OrderRecord, fill: FillRecord | None = None) -> OrderRecord:
         self.orders[record.client_id] = record
@@ -110,6 +180,8 @@ class World:
         trouble: Share of requests, answers and stream messages that something happens to.
         hide_ns: How long a query may deny an order that is there.
         crashes: Chance of the process dying, each time something is to be done.
+        books: What compares, and proves that an order came to nothing.
+        instrument: What is traded.
     """
 
     def __init__(
@@ -120,10 +192,14 @@ class World:
         trouble: float = 0.3,
         hide_ns: int = 60 * S,
         crashes: float = 0.0,
+        books: type[Reconciler] = Reconciler,
+        instrument: Instrument = SPOT,
     ) -> None:
         self.random = Random(seed)
         self.now = START
-        self.venue = SmallVenue()
+        self.instrument = instrument
+        self.venue = SmallVenue(instrument)
+        self._books_type = books
         self.venue.tell = self._stream
         self.trace: list[str] = []
         self._open_store, self._handler, self._trouble = store, handler, trouble
@@ -134,6 +210,8 @@ class World:
         """How many processes there have been."""
         self.lost = 0
         self.problems: list[str] = []
+        self.proven: list[str] = []
+        """Orders that were proven to have come to nothing."""
         self._begin()
 
     def _begin(self) -> None:
@@ -143,12 +221,15 @@ class World:
         tag = f"mm{self.life}"
         self.store.begin(tag, self.now)
         self.handler = self._handler(
-            BTCUSDT,
+            self.instrument,
             tag,
             self.now,
             found.orders,
             found.trade_ids,
             found.last_fill_ns or found.first_run_ns,
+        )
+        self.books = self._books_type(
+            self.instrument, self.handler, self.store.fills(), self.store.anchor(), self.now
         )
         self.orders = Orders()
         self.next_id = 1
@@ -171,7 +252,7 @@ class World:
             order = self.random.choice(active)
             if not order.in_flight:
                 self._command(CancelOrder(ts_local=self.now, order_id=order.order_id))
-        elif len(active) < 6:
+        elif len(active) < 6 and self.books.known:
             side = self.random.choice([Side.BUY, Side.SELL])
             self._command(
                 SubmitOrder(
@@ -200,25 +281,65 @@ class World:
 
     def pump(self) -> None:
         """Write what is to be written, send what is to be sent, tell what is to be told."""
-        while True:
-            taken = self.handler.take()
-            if not any(taken):
+        life = self.life
+        while any(taken := self.handler.take()):
+            self._hand_on(taken)
+            if life != self.life:
                 return
+        verdict = self.books.judge(self.now)
+        if verdict is not None:
+            if verdict.anchor is not None:
+                self.store.keep(verdict.anchor)
+            for client_id, proof in verdict.absent.items():
+                self.proven.append(client_id)
+                self.handler.absent(client_id, proof, self.now)
+            self.pump()
+        elif self.books.wants_look(self.now):
+            self._look()
+
+    def _hand_on(self, taken: Taken) -> None:
+        if self._dies():
+            return
+        self.store.write(taken.orders, taken.fills)
+        self.books.changed(taken.fills)
+        if self._dies():
+            return
+        for event in taken.events:
+            self.trace.append(f"{self.now} {event}")
+            self.lost += type(event).__name__ == "OrderLost"
+            self.orders.apply(event)  # type: ignore[arg-type]
+        self.problems += taken.problems
+        for request in taken.requests:
+            self.trace.append(f"{self.now} {request}")
+            self._send(request)
             if self._dies():
                 return
-            self.store.write(taken.orders, taken.fills)
-            if self._dies():
+
+    def _look(self) -> None:
+        """Ask for the account's books, one after the other."""
+        life, books, seen = self.life, self.books, dict[str, Any]()
+        fails = self.random.random() < self._trouble / 2
+
+        def step(what: str) -> None:
+            if life != self.life:
                 return
-            for event in taken.events:
-                self.trace.append(f"{self.now} {event}")
-                self.lost += type(event).__name__ == "OrderLost"
-                self.orders.apply(event)  # type: ignore[arg-type]
-            self.problems += taken.problems
-            for request in taken.requests:
-                self.trace.append(f"{self.now} {request}")
-                self._send(request)
-                if self._dies():
-                    return
+            if what == "balances":
+                seen[what] = self.venue.balances()
+                self.at(self.random.randrange(200) * MS, lambda: step("position"))
+            elif what == "position":
+                seen[what] = self.venue.position()
+                self.at(self.random.randrange(200) * MS, lambda: step("open_orders"))
+            elif what == "open_orders":
+                seen[what] = self.venue.shown(self.now)
+                self.at(self.random.randrange(200) * MS, lambda: step("end"))
+            else:
+                if fails:
+                    books.not_looked(self.now)
+                else:
+                    books.looked(Books(**seen), self.now)
+                self.pump()
+
+        self.at(self.random.randrange(1, 200) * MS, lambda: step("balances"))
 
     def _dies(self) -> bool:
         if self.random.random() < self._crashes:
@@ -240,6 +361,8 @@ class World:
         self.at(delay, lambda: self._arrive(request, life, answer_lost))
 
     def _arrive(self, request: Request, life: int, answer_lost: bool) -> None:
+        if isinstance(request, Place):
+            answer_lost = self._hide(request.placement.client_id) or answer_lost
         try:
             answer = self._asked(request)
         except Refused as refused:
@@ -250,25 +373,33 @@ class World:
         else:
             self.at(delay, lambda: self._answer(request, answer, life))
 
+    def _hide(self, client_id: str) -> bool:
+        """Have queries deny an order for a while; return whether nothing else tells of it either."""
+        luck = self.random.random()
+        if luck < self._trouble / 2:
+            self.venue.hidden[client_id] = self.now + self.random.randrange(max(self._hide_ns, 1))
+        if luck < self._trouble / 6:
+            self.venue.untold.add(client_id)
+            return True
+        return False
+
     def _asked(self, request: Request) -> object:
         venue, now = self.venue, self.now
         match request:
             case Place(placement):
-                record = venue.place(placement, now)
-                if self.random.random() < self._trouble / 2:
-                    hidden = self.random.randrange(max(self._hide_ns, 1))
-                    venue.hidden[placement.client_id] = now + hidden
-                return record
+                return venue.place(placement, now)
             case Cancel(client_id):
                 return venue.cancel(client_id, now)
             case AskOrder(client_id):
-                if venue.hidden.get(client_id, 0) > now:
-                    return None
-                return venue.orders.get(client_id)
+                return venue.find(client_id, now)
             case AskFills(since_ns):
-                return [fill for fill in venue.fills if fill.ts_ns >= since_ns]
+                return [
+                    fill
+                    for fill in venue.fills
+                    if fill.ts_ns >= since_ns and not venue.unheard(fill.venue_id, now)
+                ]
             case AskOpen():
-                return [one for one in venue.open() if venue.hidden.get(one.client_id, 0) <= now]
+                return venue.shown(now)
 
     def _answer(self, request: Request, answer: object, life: int) -> None:
         if life != self.life:
@@ -314,7 +445,7 @@ class World:
     def _stream(self, update: OrderUpdate) -> None:
         life = self.life
         luck = self.random.random()
-        if not self.stream_up:
+        if not self.stream_up or self.venue.unheard(update.record.venue_id, self.now):
             return
         times = 0 if luck < self._trouble / 4 else 2 if luck < self._trouble / 2 else 1
         for _ in range(times):
@@ -349,7 +480,7 @@ class World:
         """Let time pass."""
         end = self.now + for_ns
         while True:
-            due = self.handler.next_ns()
+            due = min(self.handler.next_ns(), self.books.next_ns())
             queued = self._queue[0][0] if self._queue else end + 1
             if min(due, queued) > end:
                 break

@@ -1,16 +1,28 @@
 """Whatever becomes of requests and answers, no order is lost, none is sent twice, and every fill is told once."""
 
+import os
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_venue import S, World
+from small_venue import SPOT, S, World
 
-from mmkit.accounts import FillRecord, OrderRecord, OrderState, Placement
+from mmkit.accounts import (
+    FillRecord,
+    OrderRecord,
+    OrderState,
+    Placement,
+    Refusal,
+    Refused,
+)
+from mmkit.commands import SubmitOrder
 from mmkit.errors import RunError
-from mmkit.live.handler import OrderHandler
+from mmkit.events import Side
+from mmkit.instruments import Instrument
+from mmkit.live.handler import MOST_OVER, OrderHandler
 from mmkit.live.known import KnownOrder, Stage
 from mmkit.live.memory import MemoryStore
 from mmkit.live.requests import Place
@@ -30,6 +42,7 @@ def lived(
 ) -> World:
     """A minute of trading in which things go wrong, then two in which nothing does, and the stop."""
     memory = MemoryStore()
+    trouble = {"instrument": BTCUSDT if seed % 2 else SPOT, **trouble}
     world = World(seed, on_disk(folder) if folder else lambda: memory, handler, **trouble)
     for _ in range(120):
         world.act()
@@ -61,20 +74,23 @@ def wrong(world: World) -> list[str]:
     theirs = sum((one.side.sign * one.quantity for one in venue.fills), Decimal(0))
     if BTCUSDT.quantity(position) != theirs:
         found.append(f"position {position} lots, at the venue {theirs}")
-    if fees.get("USDT", 0) != sum((one.fee for one in venue.fills), Decimal(0)):
-        found.append("fees differ")
-    unknown = [one for one in handler.orders if one in venue.orders]
-    if unknown:
-        found.append(f"not settled: {[handler.orders[one] for one in unknown]}")
+    for asset in ("BTC", "USDT"):
+        charged = [one.fee for one in venue.fills if one.fee_asset == asset]
+        if fees.get(asset, 0) != sum(charged, Decimal(0)):
+            found.append(f"fees in {asset} differ")
+    if handler.orders:
+        found.append(f"not settled: {list(handler.orders.values())}")
+    there = [venue.orders[one] for one in world.proven if one in venue.orders]
+    if wrongly := [one for one in there if one.executed or one.state is OrderState.OPEN]:
+        found.append(f"proven to have come to nothing, and did not: {wrongly}")
+    if world.books.last or world.books.differs:
+        found.append(f"differs: {world.books.last}")
     if world.problems:
         found.append(f"problems: {world.problems}")
     if world.orders.active:
         found.append(f"open for the engine: {world.orders.active}")
-    never = [
-        one for one in world.orders.lost.values() if handler.client_id(one.order_id) in venue.orders
-    ]
-    if never:
-        found.append(f"lost for the engine: {never}")
+    if world.orders.lost:
+        found.append(f"lost for the engine: {world.orders.lost}")
     return found
 
 
@@ -104,6 +120,28 @@ def test_an_order_that_the_venue_denies_for_hours_is_exposure_until_it_is_found(
     assert world.lost
 
 
+@pytest.mark.skipif("MMKIT_SCHEDULES" not in os.environ, reason="says how many; takes long")
+@pytest.mark.timeout(0)
+def test_many_schedules() -> None:
+    counts = dict.fromkeys(("orders", "fills", "deaths", "lost", "proven"), 0)
+    for seed in range(10_000, 10_000 + int(os.environ["MMKIT_SCHEDULES"])):
+        kind = seed % 4
+        world = lived(
+            seed,
+            trouble=(0.1, 0.3, 0.6, 0.3)[kind],
+            hide_ns=(60, 600, 4 * 3600, 1800)[kind] * S,
+            crashes=(0.0, 0.01, 0.002, 0.02)[kind],
+            instrument=BTCUSDT if (seed // 4) % 2 else SPOT,
+        )
+        assert wrong(world) == [], seed
+        counts["orders"] += len(world.venue.placed)
+        counts["fills"] += len(world.venue.fills)
+        counts["deaths"] += world.life - 1
+        counts["lost"] += world.lost
+        counts["proven"] += len(world.proven)
+    sys.stdout.write(f"{counts}\n")
+
+
 def test_nothing_is_lost_where_nothing_goes_wrong() -> None:
     world = lived(1, trouble=0.0)
     assert wrong(world) == []
@@ -120,18 +158,23 @@ def test_the_same_seed_gives_the_same_trace_on_disk_as_in_memory(
     assert wrong(kept) == []
 
 
-def test_an_order_that_never_arrived_is_over_once_that_is_proven() -> None:
-    world = lived(3, trouble=0.6)
+@pytest.mark.parametrize("instrument", [SPOT, BTCUSDT])
+def test_an_order_that_never_arrived_is_over_once_that_is_proven(instrument: Instrument) -> None:
+    world = lived(3, trouble=0.6, instrument=instrument)
     assert wrong(world) == []
-    there = list(world.handler.orders)
-    assert there
-    assert not set(there) & set(world.venue.orders)
-    for client_id in there:
-        world.handler.absent(client_id, "locked and position are ours without it", world.now)
-        world.pump()
-    assert not world.handler.orders
-    assert not world.orders.lost
-    assert all(one.state is not OrderState.OPEN for one in world.venue.orders.values())
+    assert world.proven
+
+
+def test_a_run_of_many_orders_remembers_the_last_of_them() -> None:
+    handler = OrderHandler(BTCUSDT, "mm1", 0)
+    for number in range(1, MOST_OVER + 11):
+        handler.command(
+            SubmitOrder(ts_local=0, order_id=number, side=Side.BUY, price=1, quantity=1), 0
+        )
+        handler.place_refused(f"mm1-{number}", Refused(Refusal.WOULD_TAKE, "no", -5022), 0)
+        handler.take()
+    there = [handler.is_ours(f"mm1-{number}") for number in range(1, MOST_OVER + 11)]
+    assert there == [False] * 10 + [True] * MOST_OVER
 
 
 class SendsAgain(OrderHandler):

@@ -8,18 +8,13 @@ from mmkit.accounts import FillRecord
 from mmkit.instruments import ContractKind, Instrument
 
 
-def settlement_asset(instrument: Instrument) -> str:
-    """Return the currency in which profit is counted."""
-    return instrument.base if instrument.kind is ContractKind.INVERSE else instrument.quote
-
-
 def in_settlement(fill: FillRecord, instrument: Instrument) -> Decimal:
     """Return the fee of a fill in the settlement currency.
 
     A fee in the base currency is valued at the price of the fill. One in another asset, such as BNB, counts 0
     here, as no price of it is known: it is told by asset besides.
     """
-    if not fill.fee_asset or fill.fee_asset == settlement_asset(instrument):
+    if not fill.fee_asset or fill.fee_asset == instrument.settle:
         return fill.fee
     if instrument.kind is ContractKind.SPOT and fill.fee_asset == instrument.base:
         return fill.fee * fill.price

@@ -58,10 +58,17 @@ CHECK_NS = 30 * _S
 """How often everything that is on the book is looked at, whatever the user stream says."""
 FILL_GRACE_NS = 500 * _MS
 """How long after a record that tells of a trade the trade itself may come by the user stream; then it is asked for."""
+VALID_NS = 20 * _S
+"""After so long an order that was written down cannot arrive any more: it leaves within 10 s or not at all (the time limit of
+a request), and no venue takes a request of which it knows that it is older than 10 s (Binance: ``recvWindow``)."""
 OVERLAP_NS = 60 * _S
 """How far back before the last known fill is asked, as clocks differ and trades are listed late."""
+MOST_OVER = 10_000
+"""So many of the orders that are over are remembered, for what is still told of them."""
 _FIRST_WAIT_NS = 250 * _MS
 _LONGEST_WAIT_NS = 15 * _S
+_PROOF_WAIT_NS = 2 * _S
+"""How soon what had no answer is asked again, when its answer is part of a proof."""
 
 
 class Taken(NamedTuple):
@@ -85,13 +92,20 @@ class Taken(NamedTuple):
 class _Retry:
     """When something is asked for again: at once, then less and less often."""
 
-    __slots__ = ("due_ns", "under_way", "wait_ns")
+    __slots__ = ("asked_ns", "denied_ns", "due_ns", "under_way", "wait_ns")
 
     def __init__(self, due_ns: int) -> None:
         self.due_ns, self.wait_ns, self.under_way = due_ns, _FIRST_WAIT_NS, False
+        self.asked_ns = 0
+        self.denied_ns = NEVER
 
-    def asked(self) -> None:
-        self.under_way, self.due_ns = True, NEVER
+    def asked(self, now_ns: int) -> None:
+        self.under_way, self.due_ns, self.asked_ns = True, NEVER, now_ns
+
+    def denied(self, now_ns: int, valid_ns: int) -> None:
+        """The venue has said that there is no such order; that counts if it was asked after the order could arrive."""
+        if self.asked_ns >= valid_ns:
+            self.denied_ns = min(self.denied_ns, now_ns)
 
     def again(self, now_ns: int, least_ns: int = 0) -> None:
         self.under_way = False
@@ -127,7 +141,6 @@ class OrderHandler:
         self.foreign: dict[str, OrderRecord] = {}
         """What is on the book and not ours, as it was last seen; it is left alone."""
         self._over: dict[str, KnownOrder] = {}
-        self._ids: dict[int, str] = {}
         self._venue_ids: dict[str, str] = {}
         self._trade_ids = set(trade_ids)
         self._fills_since_ns = fills_since_ns
@@ -165,28 +178,22 @@ class OrderHandler:
         return taken
 
     @property
-    def settled(self) -> bool:
-        """Whether every order is over or known to be on the book, and no fill is missing."""
-        return (
-            self._fills.due_ns == NEVER
-            and not self._fills.under_way
-            and all(
-                order.stage is Stage.OPEN and order.filled == order.executed
-                for order in self.orders.values()
-            )
-        )
-
-    @property
     def sure(self) -> bool:
-        """Whether everything that was asked for has been answered: what is left unknown is lost, and counted as such."""
+        """Whether all is known that has been asked for, but for lost orders of this run, which the engine counts as such.
+
+        Of an order of an earlier run the engine knows nothing: it has to be over.
+        """
         return (
             self._fills.due_ns == NEVER
             and not self._fills.under_way
             and not self._check.under_way
             and self._check.due_ns > self._now
             and not any(
-                order.stage is Stage.UNSURE or order.filled < order.executed
-                for order in self.orders.values()
+                order.stage is Stage.UNSURE
+                or order.filled < order.executed
+                or not order.order_id
+                or (client_id in self._asks and order.stage is not Stage.LOST)
+                for client_id, order in self.orders.items()
             )
         )
 
@@ -196,6 +203,22 @@ class OrderHandler:
         for order in self.orders.values():
             reach[order.side] += order.remaining
         return reach[Side.BUY], reach[Side.SELL]
+
+    def is_ours(self, client_id: str) -> bool:
+        """Return whether an order is of this run, or of an earlier one that was not over."""
+        return client_id in self.orders or client_id in self._over
+
+    def denied_ns(self, client_id: str) -> int:
+        """Return when the venue had denied an order and refused its cancel, both asked after it could arrive; or `NEVER`."""
+        asked, canceled = self._asks.get(client_id), self._cancels.get(client_id)
+        if asked is None or canceled is None:
+            return NEVER
+        return max(asked.denied_ns, canceled.denied_ns)
+
+    def want_fills(self, now_ns: int) -> None:
+        """Ask for the latest trades, as something does not add up."""
+        self._now = now_ns
+        self._ask_fills(now_ns)
 
     def client_id(self, order_id: int) -> str:
         """Return the client order id of one of the engine's orders of this run."""
@@ -218,6 +241,12 @@ class OrderHandler:
         self._asked_to_cancel.add(client_id)
         self._want_cancel(order)
 
+    def cancel_all(self, now_ns: int) -> None:
+        """Have every order canceled; the engine, which has not asked for it, hears of their end all the same."""
+        self._now = now_ns
+        for order in self.orders.values():
+            self._want_cancel(order)
+
     def _submit(self, command: SubmitOrder) -> None:
         order = KnownOrder(
             client_id=self.client_id(command.order_id),
@@ -229,7 +258,6 @@ class OrderHandler:
             intended_ns=self._now,
         )
         self.orders[order.client_id] = order
-        self._ids[order.order_id] = order.client_id
         self._dirty[order.client_id] = order
         placement = Placement(
             client_id=order.client_id,
@@ -249,7 +277,7 @@ class OrderHandler:
             self._send_cancel(order.client_id, retry)
 
     def _send_cancel(self, client_id: str, retry: _Retry) -> None:
-        retry.asked()
+        retry.asked(self._now)
         self._requests.append(Cancel(client_id))
 
     # --- what a placement came to ---
@@ -295,6 +323,9 @@ class OrderHandler:
     def cancel_refused(self, client_id: str, refused: Refused, now_ns: int) -> None:
         """Take in that the venue did not cancel; most often there is nothing left, and its record says what there was."""
         self._now = now_ns
+        retry = self._cancels.get(client_id)
+        if refused.refusal is Refusal.NO_SUCH_ORDER and retry is not None:
+            retry.denied(now_ns, self.orders[client_id].intended_ns + VALID_NS)
         self._cancel_again(client_id, refused.retry_ns)
 
     def cancel_unanswered(self, client_id: str, now_ns: int) -> None:
@@ -307,6 +338,8 @@ class OrderHandler:
         if retry is not None:
             # Until its record says that it is gone it is not, whatever the answer was.
             retry.again(self._now, least_ns)
+            if not least_ns:
+                self._in_time(client_id, retry)
             self._ask(self.orders[client_id])
 
     # --- what the venue's record says ---
@@ -316,15 +349,19 @@ class OrderHandler:
         self._now = now_ns
         if record is not None:
             self._asks.pop(client_id, None)
+            over = self._over.get(client_id)
+            if over is not None and self._should_not_be(over, record):
+                self._come_back(over)
             self.record(record, now_ns)
             return
-        self._asked_for(client_id)
         order = self.orders.get(client_id)
-        if (
-            order is not None
-            and order.stage is Stage.UNSURE
-            and now_ns >= order.intended_ns + LOST_AFTER_NS
-        ):
+        if order is None:
+            self._asks.pop(client_id, None)
+            return
+        if client_id in self._asks:
+            self._asks[client_id].denied(now_ns, order.intended_ns + VALID_NS)
+        self._asked_for(client_id)
+        if order.stage is Stage.UNSURE and now_ns >= order.intended_ns + LOST_AFTER_NS:
             self._lose(order, "the venue knows of no such order, which may be too early to say")
 
     def order_unanswered(self, client_id: str, now_ns: int) -> None:
@@ -343,6 +380,18 @@ class OrderHandler:
         retry = self._asks.get(client_id)
         if retry is not None:
             retry.again(self._now)
+            self._in_time(client_id, retry)
+
+    def _in_time(self, client_id: str, retry: _Retry) -> None:
+        """Ask as soon as the answer can prove something."""
+        order = self.orders.get(client_id)
+        if order is None:
+            return
+        valid_ns = order.intended_ns + VALID_NS
+        if self._now < valid_ns:
+            retry.due_ns = min(retry.due_ns, valid_ns)
+        elif order.stage is Stage.LOST and retry.denied_ns == NEVER:
+            retry.due_ns = min(retry.due_ns, self._now + _PROOF_WAIT_NS)
 
     def _lose(self, order: KnownOrder, why: str) -> None:
         order.stage, order.why = Stage.LOST, why
@@ -400,11 +449,26 @@ class OrderHandler:
         if over is not None:
             if self._lots(record) > over.filled:
                 self._trade_after_the_end(over)
+            elif self._should_not_be(over, record):
+                # It may be a word of before; what it is now is asked for.
+                self._asks.setdefault(over.client_id, _Retry(self._now))
             return
         if record.state is OrderState.OPEN:
             self.foreign[record.client_id] = record
         else:
             self.foreign.pop(record.client_id, None)
+
+    def _should_not_be(self, over: KnownOrder, record: OrderRecord) -> bool:
+        return record.state is OrderState.OPEN and over.end is OrderState.REJECTED
+
+    def _come_back(self, order: KnownOrder) -> None:
+        """An order that was over is on the book: have it canceled, and say that something is wrong."""
+        self._problems.append(
+            f"order {order.client_id} was over ({order.why or order.end}), and is on the book; it is being canceled"
+        )
+        del self._over[order.client_id]
+        order.order_id, order.end, order.stage, order.why = 0, None, Stage.LOST, ""
+        self.orders[order.client_id] = order
 
     # --- fills ---
 
@@ -497,11 +561,11 @@ class OrderHandler:
     # --- the end of an order ---
 
     def absent(self, client_id: str, proof: str, now_ns: int) -> None:
-        """Take in that the venue's own books prove that an order never arrived."""
+        """Take in that the venue's own books prove that an order is not on the book, and that nothing of it was traded."""
         self._now = now_ns
         order = self.orders.get(client_id)
         if order is not None and order.end is None and not order.executed:
-            self._end(order, OrderState.REJECTED, f"it never arrived: {proof}")
+            self._end(order, OrderState.REJECTED, f"it came to nothing: {proof}")
 
     def _end(self, order: KnownOrder, state: OrderState, why: str) -> None:
         order.end, order.why = state, why
@@ -521,6 +585,9 @@ class OrderHandler:
         self._dirty[order.client_id] = order
         del self.orders[order.client_id]
         self._over[order.client_id] = order
+        if len(self._over) > MOST_OVER:
+            first = self._over.pop(next(iter(self._over)))
+            self._venue_ids.pop(first.venue_id, None)
         self._asks.pop(order.client_id, None)
         self._cancels.pop(order.client_id, None)
         if order.order_id:
@@ -612,16 +679,16 @@ class OrderHandler:
         self._now = now_ns
         for client_id, retry in self._asks.items():
             if retry.due_ns <= now_ns:
-                retry.asked()
+                retry.asked(self._now)
                 self._requests.append(AskOrder(client_id))
         for client_id, retry in self._cancels.items():
             if retry.due_ns <= now_ns:
                 self._send_cancel(client_id, retry)
         if self._fills.due_ns <= now_ns:
-            self._fills.asked()
+            self._fills.asked(now_ns)
             self._requests.append(AskFills(self._fills_wanted_since()))
         if self._check.due_ns <= now_ns and not self._check.under_way:
-            self._check.asked()
+            self._check.asked(now_ns)
             self._requests.append(AskOpen())
 
     def _ask(self, order: KnownOrder) -> None:

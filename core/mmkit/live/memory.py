@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import msgspec
 
 from mmkit.errors import RunError
+from mmkit.live.anchor import Anchor
 from mmkit.live.known import KnownFill, KnownOrder, Stage
-from mmkit.live.store import Found
+from mmkit.live.store import LEAST_ROOM, Found
 
 
 class MemoryStore:
@@ -22,6 +23,7 @@ class MemoryStore:
         self._over: dict[str, bytes] = {}
         self._fills: dict[str, bytes] = {}
         self._runs: dict[str, int] = {}
+        self._anchor: bytes | None = None
 
     def found(self) -> Found:
         """Return what is in it."""
@@ -52,6 +54,18 @@ class MemoryStore:
             kept[order.client_id] = msgspec.json.encode(order)
         for fill in fills:
             self._fills.setdefault(fill.trade_id, msgspec.json.encode(fill))
+
+    def anchor(self) -> Anchor | None:
+        """Return the last one that was kept."""
+        return msgspec.json.decode(self._anchor, type=Anchor) if self._anchor else None
+
+    def keep(self, anchor: Anchor) -> None:
+        """Keep an anchor."""
+        self._anchor = msgspec.json.encode(anchor)
+
+    def room(self) -> int:
+        """Return how many bytes there is room for: more than will be asked about."""
+        return 2 * LEAST_ROOM
 
     def close(self) -> None:
         """Do nothing: what is in it stays."""

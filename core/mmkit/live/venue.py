@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
 
 from mmkit.accounts import (
     AccountClient,
     AccountEvent,
     AccountInfo,
+    BalanceUpdate,
     FateUnknown,
     OrderUpdate,
+    PositionUpdate,
     Refusal,
     Refused,
     StreamDown,
@@ -27,12 +29,15 @@ from mmkit.clock import Clock
 from mmkit.commands import AnyCommand
 from mmkit.errors import MmkitError, RunError, VenueError
 from mmkit.events import VenueDown, VenueEvent, VenueUp
-from mmkit.instruments import Instrument
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import ExecutionVenue
+from mmkit.live.anchor import Anchor
 from mmkit.live.handler import OrderHandler, Taken
 from mmkit.live.known import KnownFill, KnownOrder, Stage
+from mmkit.live.pace import Pace
+from mmkit.live.reconcile import Books, Reconciler
 from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
-from mmkit.live.store import Found
+from mmkit.live.store import LEAST_ROOM, Found
 from mmkit.tape import NEVER
 
 _log = logging.getLogger("mmkit.live")
@@ -41,9 +46,8 @@ ANSWER_WITHIN_S = 10.0
 """Longer than a venue takes to say that it has timed out itself."""
 RECOVER_WITHIN_S = 60.0
 """How long the start waits for the fate of what earlier runs left."""
-_HOLD_NS = 1_000_000_000
-"""How long nothing is sent after a refusal that says nothing of when to come back."""
-_FOR_NOW = frozenset({Refusal.RATE, Refusal.BUSY, Refusal.CLOCK})
+COUNTDOWN_MS = 60_000
+"""After so long without a word from us the venue is to cancel every order, where it can; said anew four times as often."""
 _FOR_GOOD = frozenset({Refusal.KEY, Refusal.PERMISSION, Refusal.SYMBOL, Refusal.MODE})
 
 
@@ -62,6 +66,15 @@ class OrderStore(Protocol):
     def write(self, orders: Iterable[KnownOrder], fills: Iterable[KnownFill]) -> None:
         """Put orders and fills on the disk; return when they are there."""
 
+    def anchor(self) -> Anchor | None:
+        """Return the last one that was kept."""
+
+    def keep(self, anchor: Anchor) -> None:
+        """Put an anchor on the disk."""
+
+    def room(self) -> int:
+        """Return how many bytes there is room for on the disk."""
+
     def close(self) -> None:
         """Let go of the file."""
 
@@ -77,7 +90,8 @@ class LiveVenue(ExecutionVenue):
     """Real orders in one market of one account.
 
     While the user stream is down, the venue refuses everything, the journal cannot be written, or something is not as
-    it has to be, the engine is told `VenueDown`, and quotes are pulled; `VenueUp` once all of that is over.
+    it has to be, the engine is told `VenueDown`, and quotes are pulled; `VenueUp` once all of that is over. Until then
+    no order leaves, whatever is decided; cancels do.
 
     Args:
         instrument: What is traded.
@@ -85,6 +99,9 @@ class LiveVenue(ExecutionVenue):
         store: The journal of orders.
         clock: The run's.
         tag: Begins the client order ids of this run; no other run has it.
+
+    Raises:
+        RunError: if the journal holds a run of that tag, or cannot be written.
     """
 
     simulated = False
@@ -97,7 +114,8 @@ class LiveVenue(ExecutionVenue):
         clock: Clock,
         tag: str,
     ) -> None:
-        self._client, self._store, self._clock = client, store, clock
+        self._client, self._store, self._clock, self._tag = client, store, clock, tag
+        self._spot = instrument.kind is ContractKind.SPOT
         now = clock.now_ns()
         found = store.found()
         store.begin(tag, now)
@@ -111,18 +129,25 @@ class LiveVenue(ExecutionVenue):
         )
         self.ready: Wanted = lambda: None
         """Called when there is something to take."""
+        self.books = Reconciler(instrument, self.handler, store.fills(), store.anchor(), now)
+        """What the account has, beside what it should have."""
+        self._pace = Pace()
         self._events: deque[VenueEvent] = deque()
-        self._down: dict[str, str] = {"start": "not connected yet"}
+        self._down = {"stream": "not connected yet"}
         self._told_down: str | None = None
-        self._held: asyncio.TimerHandle | None = None
+        self._failure: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listening: asyncio.Task[None] | None = None
-        self._turning = False
-        self._journal_broken = False
+        self._renewing: asyncio.Task[None] | None = None
+        self._waiting: list[Request] = []
+        """What leaves once the venue may be spoken to again."""
+        self._foreign: frozenset[str] = frozenset()
+        self._turning = self._journal_broken = self._stopping = self._closed = False
         self._recovering = False
+        self._has_been_up = False
         self._changed = asyncio.Event()
+        self._tell_state()
 
     # --- what the run asks ---
 
@@ -131,23 +156,39 @@ class LiveVenue(ExecutionVenue):
         self.handler.command(command, self._clock.now_ns())
         if not self._turning:
             self._turning = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            asyncio.get_running_loop().call_soon(self._guarded, self._pump)
 
     def next_ns(self) -> int:
         """Return when the first event was known that has not been taken."""
+        if self._failure is not None:
+            return 0
         return self._events[0].ts_local if self._events else NEVER
 
     def take(self, now_ns: int) -> Sequence[VenueEvent]:
-        """Return the events that were known by `now_ns`, in order."""
+        """Return the events that were known by `now_ns`, in order.
+
+        Raises:
+            Exception: once, whatever has gone wrong beside the run's own calls; orders can still be canceled, by `stop`.
+        """
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
         taken = []
         while self._events and self._events[0].ts_local <= now_ns:
             taken.append(self._events.popleft())
         return taken
 
     @property
+    def down(self) -> str | None:
+        """Why no order leaves, or `None`."""
+        return "; ".join(self._down.values()) or None
+
+    @property
     def unknown(self) -> list[KnownOrder]:
         """The orders of which nobody knows whether they are on the book."""
-        return [one for one in self.handler.orders.values() if one.stage is not Stage.OPEN]
+        return [
+            one for one in self.handler.orders.values() if one.stage in (Stage.UNSURE, Stage.LOST)
+        ]
 
     # --- begin and end ---
 
@@ -172,43 +213,80 @@ class LiveVenue(ExecutionVenue):
             _log.warning(
                 "key_may_withdraw; whoever gets hold of it can take the money away; use a key without that right"
             )
-        self._listening = asyncio.get_running_loop().create_task(self._listen())
-        self._listening.add_done_callback(lambda _: self._changed.set())
-        self._recovering = True
-        self._pump()
+        self._pace.orders_per_10s = info.orders_per_10s
+        self._spawn(self._listen(), "user stream")
+        if info.countdown:
+            self._renewing = self._spawn(self._renew(), "countdown")
+        else:
+            _log.warning(
+                "no_countdown; the venue cancels nothing by itself: if this machine or its line dies, orders stay"
+            )
         try:
             async with asyncio.timeout(RECOVER_WITHIN_S):
                 while self._down:
                     self._changed.clear()
-                    if self._listening.done():
-                        self._listening.result()
-                        raise VenueError("the user stream has ended; see the log")
+                    if hopeless := self._down.keys() & _FOR_GOOD:
+                        raise VenueError("; ".join(self._down[one] for one in sorted(hopeless)))
                     await self._changed.wait()
+                    if self._failure is not None:
+                        self.take(0)
         except TimeoutError:
             left = ", ".join(one.client_id for one in self.handler.orders.values())
             raise VenueError(
-                f"within {RECOVER_WITHIN_S:.0f} s the account could not be brought to a known state: "
-                f"{'; '.join(self._down.values())}{'; not settled: ' + left if left else ''}"
+                f"within {RECOVER_WITHIN_S:.0f} s the account could not be brought to a known state: {self.down}"
+                f"{'; not settled: ' + left if left else ''}"
+                f"{'; ' + self.books.last if self.books.last else ''}; see to it at the venue, and start again"
             ) from None
         return info
 
     async def stop(self, within_s: float) -> list[KnownOrder]:
-        """Wait until everything that is canceled is gone by the venue's record; return what is left."""
+        """Send no order any more, cancel all of ours, and wait until they are gone by the venue's record.
+
+        Args:
+            within_s: How long to wait.
+
+        Returns:
+            What is left: not gone, or of unknown fate. The venue's countdown goes on then, if there is one.
+        """
+        self._stopping = True
+        self.handler.cancel_all(self._clock.now_ns())
+        self._guarded(self._pump)
         try:
             async with asyncio.timeout(within_s):
                 while self.handler.orders:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            pass  # what is left is returned, and the caller says it
+            left = [f"{one.client_id} ({one.stage})" for one in self.handler.orders.values()]
+            _log.error(
+                "orders_left count=%d orders='%s'; look at the venue", len(left), ", ".join(left)
+            )
+        if not self.handler.orders:
+            await self._end_countdown()
         return list(self.handler.orders.values())
+
+    async def _end_countdown(self) -> None:
+        if self._renewing is None:
+            return
+        self._renewing.cancel()
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._client.countdown(0)
+        except (VenueError, TimeoutError) as error:
+            _log.warning(
+                "countdown_not_ended reason='%s'; the venue will cancel every order in this market within %d s",
+                error or "no answer",
+                COUNTDOWN_MS // 1000,
+            )
 
     async def close(self) -> None:
         """Let go of connections and of the journal; cancels nothing."""
-        for timer in (self._timer, self._held):
-            if timer is not None:
-                timer.cancel()
-        tasks = [*self._tasks, *([self._listening] if self._listening is not None else [])]
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -223,51 +301,155 @@ class LiveVenue(ExecutionVenue):
     def _pump(self) -> None:
         """Write what is to be written, send what is to be sent, and hand on what is to be told."""
         self._turning = False
-        while any(taken := self.handler.take()):
-            if self._write(taken):
-                for request in taken.requests:
-                    self._ask(request)
-            self._events.extend(taken.events)
-            for problem in taken.problems:
-                self._say_down("problem", problem)
-        if self._recovering and self.handler.sure and "stream" not in self._down:
+        if self._closed:
+            return
+        # One time for all of it: what is over for one of them is over for the other.
+        now = self._clock.now_ns()
+        self._go_on(now)
+        self._hand_on()
+        self._compare(now)
+        if (
+            self._recovering
+            and self.handler.sure
+            and self.books.known
+            and "stream" not in self._down
+        ):
             self._recovering = False
-            self._say_up("start")
-            self._say_up("recovery")
-        self._schedule()
+            self._has_been_up = True
+            self._down.pop("recovery", None)
+        self._tell_foreign()
+        self._tell_state()
+        self._schedule(now)
         self._changed.set()
         if self._events:
             self.ready()
 
-    def _write(self, taken: Taken) -> bool:
-        """Return whether what was taken is on the disk; if not, no order leaves, and cancels do."""
+    def _hand_on(self) -> None:
+        while any(taken := self.handler.take()):
+            self._write(taken)
+            self.books.changed(taken.fills)
+            for request in taken.requests:
+                self._leave(request)
+            self._events.extend(taken.events)
+            for problem in (*taken.problems, *self._not_this_run(taken.fills)):
+                self._say_down(problem, problem)
+
+    def _compare(self, now: int) -> None:
+        """See what the last look at the account came to, and whether it is time for another."""
+        verdict = self.books.judge(now)
+        if verdict is not None:
+            for moved in verdict.moved:
+                _log.warning("account_moved since the last run: %s; counted from here", moved)
+            for client_id, proof in verdict.absent.items():
+                _log.info("came_to_nothing order=%s proof='%s'", client_id, proof)
+                self.handler.absent(client_id, proof, now)
+            if verdict.anchor is not None:
+                self._keep(verdict.anchor)
+            if self.books.differs:
+                self._say_down("books", f"the account differs: {'; '.join(self.books.differs)}")
+            else:
+                self._down.pop("books", None)
+            self._hand_on()
+        if not self._pace.silent(now) and self.books.wants_look(now):
+            self._spawn(self._look(), "look")
+
+    def _keep(self, anchor: Anchor) -> None:
         try:
-            if not self._journal_broken:
-                self._store.write(taken.orders, taken.fills)
-                return True
+            self._store.keep(anchor)
         except RunError as error:
-            _log.error("journal_broken %s", error)
             self._journal_broken = True
             self._say_down("journal", str(error))
-        now = self._clock.now_ns()
-        for request in taken.requests:
-            if isinstance(request, Place):
-                refused = Refused(Refusal.OTHER, "the journal of orders cannot be written")
-                self.handler.place_refused(request.placement.client_id, refused, now)
-            else:
-                self._ask(request)
-        return False
 
-    def _schedule(self) -> None:
-        due = self.handler.next_ns()
+    async def _look(self) -> None:
+        client = self._client
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                books = Books(
+                    await client.balances(),
+                    None if self._spot else await client.position(),
+                    await client.open_orders(),
+                )
+        except Refused as refused:
+            self._told_no(refused, an_order=False)
+            self.books.not_looked(self._clock.now_ns())
+        except (VenueError, TimeoutError) as error:
+            _log.warning("not_looked reason='%s'", error or "no answer")
+            self.books.not_looked(self._clock.now_ns())
+        except Exception as error:  # noqa: BLE001 - a client's own failure; its words may hold a signature
+            _log.error("not_looked error=%s", type(error).__name__)
+            self.books.not_looked(self._clock.now_ns())
+        else:
+            self.books.looked(books, self._clock.now_ns())
+        self._pump()
+
+    def _go_on(self, now: int) -> None:
+        """See whether what was held may leave, cancels first."""
+        if not self._pace.held(now):
+            self._down.pop("held", None)
+        if self._waiting and not self._pace.silent(now):
+            waiting, self._waiting = self._waiting, []
+            for request in sorted(waiting, key=lambda one: not isinstance(one, Cancel)):
+                self._leave(request)
+
+    def _write(self, taken: Taken) -> None:
+        if self._journal_broken:
+            return
+        try:
+            self._store.write(taken.orders, taken.fills)
+            self._mind_room()
+        except RunError as error:
+            self._journal_broken = True
+            self._say_down("journal", str(error))
+
+    def _mind_room(self) -> None:
+        room = self._store.room()
+        if room >= LEAST_ROOM:
+            self._down.pop("room", None)
+        elif "room" not in self._down:
+            self._say_down(
+                "room",
+                f"there is room for {room // 2**20} MiB on the disk of the journal of orders, and {LEAST_ROOM // 2**20} "
+                "are needed; make room",
+            )
+
+    def _not_this_run(self, fills: Sequence[KnownFill]) -> list[str]:
+        """Return what is wrong with fills that the engine is not told of."""
+        if not self._has_been_up:
+            return []
+        return [
+            f"order {one.client_id} of an earlier run has traded {one.quantity} lots; the position of this run "
+            "is not the account's any more; start again"
+            for one in fills
+            if not one.client_id.startswith(f"{self._tag}-")
+        ]
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """Call what the loop wants called; what it raises ends the run."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - raised by `take`, where the run hears of it
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        _log.error("failed error=%s", type(error).__name__)
+        self._failure = self._failure or error
+        self._say_down("failure", f"{type(error).__name__}; see the log")
+        self._changed.set()
+        self.ready()
+
+    def _schedule(self, now: int) -> None:
+        look = max(self.books.next_ns(), self._pace.silent_until_ns)
+        due = min(self.handler.next_ns(), look, self._pace.next_ns(now))
         if due == self._timer_ns:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._timer_ns = None, due
         if due != NEVER:
-            delay = max(0.0, (due - self._clock.now_ns()) / 1e9)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+            delay = max(0.0, (due - now) / 1e9)
+            self._timer = asyncio.get_running_loop().call_later(
+                delay, self._guarded, self._on_timer
+            )
 
     def _on_timer(self) -> None:
         self._timer, self._timer_ns = None, NEVER
@@ -276,31 +458,44 @@ class LiveVenue(ExecutionVenue):
 
     # --- requests ---
 
-    def _ask(self, request: Request) -> None:
-        task = asyncio.get_running_loop().create_task(self._do(request))
+    def _leave(self, request: Request) -> None:
+        """Send a request, unless it may not leave."""
+        now = self._clock.now_ns()
+        if isinstance(request, Place):
+            refused = self._refused_here(now)
+            if refused is not None:
+                self.handler.place_refused(request.placement.client_id, refused, now)
+                return
+        elif self._pace.silent(now):
+            self._waiting.append(request)
+            return
+        self._spawn(self._do(request), type(request).__name__)
+
+    def _refused_here(self, now: int) -> Refused | None:
+        """Return why no order leaves now."""
+        if self._stopping:
+            return Refused(Refusal.OTHER, "the run is being stopped")
+        if self._down.keys() - {"held"}:
+            return Refused(Refusal.OTHER, f"not sent: {self.down}")
+        refused = self._pace.place(now)
+        if refused is not None:
+            self._say_down("held", self._pace.why)
+        return refused
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     async def _do(self, request: Request) -> None:
-        client = self._client
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                match request:
-                    case Place(placement):
-                        record = await client.place(placement)
-                        self.handler.placed(record, self._clock.now_ns())
-                    case Cancel(client_id):
-                        canceled = await client.cancel(client_id)
-                        self.handler.canceled(client_id, canceled, self._clock.now_ns())
-                    case AskOrder(client_id):
-                        found = await client.order(client_id)
-                        self.handler.order_told(client_id, found, self._clock.now_ns())
-                    case AskFills(since_ns):
-                        fills = await client.fills(since_ns)
-                        self.handler.fills_told(fills, self._clock.now_ns())
-                    case AskOpen():
-                        records = await client.open_orders()
-                        self.handler.open_told(records, self._clock.now_ns())
+            answer = await self._asked(request)
         except Refused as refused:
             self._refused(request, refused)
         except FateUnknown as error:
@@ -315,9 +510,41 @@ class LiveVenue(ExecutionVenue):
             kind = type(error).__name__
             _log.error("request_failed request=%s error=%s", type(request).__name__, kind)
             self._unanswered(request, f"the client failed: {kind}")
+        else:
+            self._answered(request, answer)
         self._pump()
 
+    async def _asked(self, request: Request) -> Any:
+        client = self._client
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            match request:
+                case Place(placement):
+                    return await client.place(placement)
+                case Cancel(client_id):
+                    return await client.cancel(client_id)
+                case AskOrder(client_id):
+                    return await client.order(client_id)
+                case AskFills(since_ns):
+                    return await client.fills(since_ns)
+                case AskOpen():
+                    return await client.open_orders()
+
+    def _answered(self, request: Request, answer: Any) -> None:
+        now = self._clock.now_ns()
+        match request:
+            case Place():
+                self.handler.placed(answer, now)
+            case Cancel(client_id):
+                self.handler.canceled(client_id, answer, now)
+            case AskOrder(client_id):
+                self.handler.order_told(client_id, answer, now)
+            case AskFills():
+                self.handler.fills_told(answer, now)
+            case AskOpen():
+                self.handler.open_told(answer, now)
+
     def _refused(self, request: Request, refused: Refused) -> None:
+        self._told_no(refused, an_order=isinstance(request, Place))
         now = self._clock.now_ns()
         match request:
             case Place(placement):
@@ -328,10 +555,14 @@ class LiveVenue(ExecutionVenue):
                 self.handler.order_told(client_id, None, now)
             case _:
                 self._unanswered(request, str(refused))
+
+    def _told_no(self, refused: Refused, *, an_order: bool) -> None:
+        now = self._clock.now_ns()
+        self._pace.refused(refused, now, an_order=an_order)
+        if self._pace.held(now):
+            self._say_down("held", self._pace.why)
         if refused.refusal in _FOR_GOOD:
             self._say_down(refused.refusal, f"the venue refuses: {refused}")
-        elif refused.refusal in _FOR_NOW:
-            self._hold(max(refused.retry_ns, _HOLD_NS), f"the venue refuses for now: {refused}")
 
     def _unanswered(self, request: Request, why: str) -> None:
         now = self._clock.now_ns()
@@ -347,18 +578,17 @@ class LiveVenue(ExecutionVenue):
             case AskOpen():
                 self.handler.open_unanswered(now)
 
-    def _hold(self, for_ns: int, reason: str) -> None:
-        """Send no order for so long."""
-        self._say_down("held", reason)
-        if self._held is not None:
-            self._held.cancel()
-        loop = asyncio.get_running_loop()
-        self._held = loop.call_later(for_ns / 1e9, self._let_go)
-
-    def _let_go(self) -> None:
-        self._held = None
-        self._say_up("held")
-        self._pump()
+    async def _renew(self) -> None:
+        """Tell the venue again and again that we are there."""
+        while True:
+            wait_s = COUNTDOWN_MS / 4000
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    await self._client.countdown(COUNTDOWN_MS)
+            except (VenueError, TimeoutError) as error:
+                _log.warning("countdown_not_renewed reason='%s'", error or "no answer")
+                wait_s = 1.0
+            await asyncio.sleep(wait_s)
 
     # --- what the account tells ---
 
@@ -377,30 +607,38 @@ class LiveVenue(ExecutionVenue):
             case StreamUp():
                 self._recovering = True
                 self.handler.stream_up(now)
-                self._say_up("stream", "recovery", "finding out what happened meanwhile")
+                self.books.soon(now)
+                self._down.pop("stream", None)
+                self._say_down("recovery", "finding out what has happened at the venue")
             case StreamDown(reason=reason):
                 self._say_down("stream", f"the user stream is down: {reason}")
+            case BalanceUpdate() | PositionUpdate():
+                self.books.heard(event, now)
+
+    def _tell_foreign(self) -> None:
+        foreign = frozenset(self.handler.foreign)
+        if new := foreign - self._foreign:
+            _log.warning(
+                "foreign_orders count=%d orders='%s'; they are not ours, and left alone",
+                len(new),
+                ", ".join(sorted(new)),
+            )
+        self._foreign = foreign
 
     # --- up and down ---
 
     def _say_down(self, cause: str, reason: str) -> None:
+        if self._down.get(cause) != reason:
+            _log.warning("down cause=%s reason='%s'", cause, reason)
         self._down[cause] = reason
-        self._tell_state()
-
-    def _say_up(self, cause: str, instead: str = "", reason: str = "") -> None:
-        """One cause is over; another may take its place."""
-        self._down.pop(cause, None)
-        if instead:
-            self._down[instead] = reason
-        self._tell_state()
 
     def _tell_state(self) -> None:
-        reason = "; ".join(self._down.values()) or None
+        reason = self.down
         if reason == self._told_down:
             return
-        was, self._told_down = self._told_down, reason
+        self._told_down = reason
         now = self._clock.now_ns()
         if reason is not None:
             self._events.append(VenueDown(ts_exchange=now, ts_local=now, reason=reason))
-        elif was is not None:
+        else:
             self._events.append(VenueUp(ts_exchange=now, ts_local=now))
