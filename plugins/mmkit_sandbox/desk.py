@@ -84,7 +84,7 @@ class Desk:
             params = dict(parse_qsl(query, keep_blank_values=True))
             params |= dict(parse_qsl(body, keep_blank_values=True))
             if endpoint.signed:
-                signing.check_rest(account, query, body)
+                signing.check_rest(account, query, body, market)
                 signing.check_time(params, now_ns // 1_000_000)
             carried = self.carry_out(endpoint, account, market, params, now_ns, f"{method} {path}")
         except Refused as refused:
