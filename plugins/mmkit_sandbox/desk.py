@@ -59,6 +59,7 @@ class Desk:
     def __init__(self, accounts: Accounts, trouble: Trouble | None = None) -> None:
         self.accounts, self.trouble = accounts, trouble
         self.limits, self.listen_keys = Limits(), ListenKeys()
+        self._said: list[Said] = []
 
     def rest(
         self, method: str, path: str, key: str | None, query: str, body: str, now_ns: int
@@ -83,11 +84,11 @@ class Desk:
             params = dict(parse_qsl(query, keep_blank_values=True))
             params |= dict(parse_qsl(body, keep_blank_values=True))
             if endpoint.signed:
-                signing.check_rest(account, query, body)
+                signing.check_rest(account, query, body, market)
                 signing.check_time(params, now_ns // 1_000_000)
             carried = self.carry_out(endpoint, account, market, params, now_ns, f"{method} {path}")
         except Refused as refused:
-            self._weigh(market, max(1, endpoint.weight), now_ns)
+            self.limits.count(market, max(1, endpoint.weight), now_ns)
             carried = Carried(refused.status, refused.body)
         headers = self.limits.headers(market, account.key if account else None, now_ns)
         if carried.cut:
@@ -124,6 +125,7 @@ class Desk:
         try:
             if met.refusal is not None:
                 raise met.refusal
+            self._gather()
             if endpoint.orders:
                 self.limits.order(market, account.key, now_ns)
             if not endpoint.free:
@@ -141,7 +143,7 @@ class Desk:
             carried = Carried(200, endpoint.answer(call))
         except Refused as refused:
             if endpoint.free:
-                self._weigh(market, endpoint.weight, now_ns)
+                self.limits.count(market, endpoint.weight, now_ns)
             carried = Carried(refused.status, refused.body, met.retry_after_s)
         finally:
             self.accounts.hide_next_ns = 0
@@ -151,20 +153,19 @@ class Desk:
             return Carried(_UNKNOWN.status, _UNKNOWN.body)
         return carried
 
-    def _weigh(self, market: str, weight: int, now_ns: int) -> None:
-        """Count a request that has been refused already."""
-        try:
-            self.limits.weigh(market, weight, now_ns)
-        except Refused:
-            return  # it is not carried out anyway
-
     def take(self) -> list[Said]:
-        """Return what user streams say, in order; on spot an order that trades does not count any more."""
+        """Return what user streams say since the last call, in order."""
+        self._gather()
+        said, self._said = self._said, []
+        return said
+
+    def _gather(self) -> None:
+        """Take what has been said; on spot an order that has traded does not count any more."""
         said = self.accounts.take()
         for key, market, event in said:
             if market == SPOT and event.get("x") == "TRADE" and event["l"] == event["z"]:
                 self.limits.traded(SPOT, key, self.accounts.now_ns)
-        return said
+        self._said += said
 
     def ledger(self, key: str) -> dict[str, Any] | None:
         """Return all that is known of an account, to the last digit; `None` if there is none."""
@@ -187,6 +188,7 @@ class Desk:
                         "realised": text(position.realised),
                     }
                     for symbol, position in account.positions.items()
+                    if position.updated_ns  # it has been traded
                 },
             },
             "orders": [

@@ -35,6 +35,9 @@ class Config(PluginConfig):
     symbols: tuple[str, ...] = Field(
         (), description="What is listed, such as BTC/USDT:USDT; the run's instruments if empty."
     )
+    halted: tuple[str, ...] = Field(
+        (), description="Of what is listed: symbols that take no orders, such as BTC/USDT."
+    )
     price: Exact | None = Field(None, gt=0, description="Where the market starts.")
     tick: Exact | None = Field(
         None, gt=0, description="Price step; the instrument's, or BTCUSDT's."
@@ -78,7 +81,7 @@ class Config(PluginConfig):
 
 
 class Sandbox(Service):
-    """A local exchange that speaks Binance's public protocol."""
+    """A local exchange that speaks Binance's protocol."""
 
     def __init__(self, config: Config, context: ServiceContext) -> None:
         self.config, self._clock = config, context.clock
@@ -92,6 +95,8 @@ class Sandbox(Service):
         """What goes wrong, once started; `None` for nothing."""
         self.accounts: Accounts | None = None
         """Who trades here, once started; `None` in a replay."""
+        self.desk: Desk | None = None
+        """Where they are answered; likewise."""
 
     async def start(self) -> str:
         """Listen; return the address, such as ``http://127.0.0.1:8787``.
@@ -124,14 +129,13 @@ class Sandbox(Service):
         if config.faults.on:
             faults = planned(config.faults, possible(replay=bool(config.replay)))
             self.trouble = Trouble(faults, pace.now_ns(), config.faults.seed)
-        desk = None
         if isinstance(self.exchange, SimulatedExchange):
             who = config.accounts or (demo(),)
             for account in who:
                 if account.public_key:
                     public_key(account.public_key)  # one that is none is a mistake to be told now
             self.accounts = Accounts(self.exchange, who, pace.now_ns())
-            desk = Desk(self.accounts, self.trouble)
+            self.desk = Desk(self.accounts, self.trouble)
         self._server = SandboxServer(
             self.exchange,
             pace,
@@ -139,7 +143,7 @@ class Sandbox(Service):
             config.port,
             patient=bool(config.replay),
             trouble=self.trouble,
-            desk=desk,
+            desk=self.desk,
         )
         return await self._server.start()
 
@@ -155,6 +159,22 @@ class Sandbox(Service):
 
 
 def _listings(config: Config, specs: Sequence[InstrumentSpec]) -> list[Listing]:
+    listings = _listed(config, specs)
+    for symbol in config.halted:
+        try:
+            wanted = Listing.of(symbol)
+        except UsageError as error:
+            raise ConfigError([Mistake("", "services.sandbox.halted", str(error))]) from error
+        found = [one for one in listings if (one.market, one.pair) == (wanted.market, wanted.pair)]
+        if not found:
+            words = f"{symbol!r} is not listed; expected one of 'symbols', or leave it out"
+            raise ConfigError([Mistake("", "services.sandbox.halted", words)])
+        for one in found:
+            one.halted = True
+    return listings
+
+
+def _listed(config: Config, specs: Sequence[InstrumentSpec]) -> list[Listing]:
     grids = {spec.symbol: (spec.tick, spec.lot) for spec in specs}
     try:
         return [
