@@ -59,8 +59,29 @@ OWN_KEYS: dict[Kind, tuple[str, ...]] = {
     "execution venue": ("plugin",),
     "strategy": ("plugin",),
     "service": ("plugin",),
-    "signal model": ("plugin", "model", "as", "every", "expires", "latency"),
-    "signal trainer": ("plugin", "out", "window", "folds", "test", "valid", "rolling", "seed"),
+    "signal model": ("plugin", "model", "as", "market", "every", "expires", "latency"),
+    "signal trainer": (
+        "plugin",
+        "out",
+        "window",
+        "stride",
+        "folds",
+        "test",
+        "valid",
+        "rolling",
+        "seed",
+    ),
+    "advisor": (
+        "plugin",
+        "question",
+        "as",
+        "every",
+        "messages",
+        "on",
+        "expires",
+        "language",
+        "journal",
+    ),
 }
 """Keys that mean something to mmkit where a plugin's own are written beside them; no plugin may take one."""
 _RUN_HOOKS = ("run_started", "run_finished")

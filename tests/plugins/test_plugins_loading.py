@@ -11,7 +11,7 @@ from types import ModuleType
 import click
 import pytest
 
-from mmkit.config.check import GAPS, SIGNAL_KEYS
+from mmkit.config.check import ADVISOR_KEYS, GAPS, SIGNAL_KEYS
 from mmkit.config.learning import TrainingSection
 from mmkit.discovery import PluginInfo
 from mmkit.errors import PluginError
@@ -324,6 +324,7 @@ def test_a_plugin_that_takes_a_key_which_is_mmkits_is_refused_by_name(
 def test_the_keys_that_no_plugin_may_take_are_those_that_are_read() -> None:
     assert set(OWN_KEYS["signal trainer"]) == {"plugin", *TrainingSection.model_fields}
     assert set(OWN_KEYS["signal model"]) == {"plugin", *SIGNAL_KEYS}
+    assert set(OWN_KEYS["advisor"]) == {"plugin", *ADVISOR_KEYS}
     assert set(OWN_KEYS["data source"]) == {"plugin", GAPS}
 
 
