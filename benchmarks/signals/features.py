@@ -12,9 +12,10 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from mmkit.clock import SimClock
 from mmkit.features import Features, Streaming
@@ -24,7 +25,7 @@ from mmkit.plugins import Plugins
 from mmkit.tape import KIND, LAST, Kind, Row, Tape
 from mmkit_capture.source import CaptureConfig, CaptureSource
 
-from .part import Part
+from .part import Part, Sizes
 
 TOP: list[Any] = ["spread", "mid", "microprice", "bid_size", "ask_size", "imbalance", "age"]
 FLOW: list[Any] = [
@@ -66,16 +67,14 @@ _CAPTURES = (
         ),
     ),
 )
-_STREAMED = 100_000
-"""Messages that are streamed, at most."""
 
 
-def features() -> Part:
+def features(sizes: Sizes) -> Part:
     """Measure every set of features on real captures; the figures are those of ``level 1`` on BTCUSDT."""
     lines = [
-        f"{'':32}{'streaming, us an update':^42}{'batch, M rows/s':^24}",
-        f"{'capture':16}{'features':16}{'median':>7}{'book':>7}{'trade':>7}{'P99':>7}{'4 rows':>8}"
-        f"{'each update':>16}{'each 100 ms':>14}",
+        f"{'':31}{'streaming, us an update':^49}{'batch, M rows/s':^30}",
+        f"{'capture':16}{'features':15}{'median':>7}{'book':>7}{'trade':>7}{'P99':>7}{'4 rows':>8}{'CPU, mean':>12}"
+        f"{'each update':>14}{'by CPU':>8}{'100 ms':>8}",
     ]
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -86,18 +85,24 @@ def features() -> Part:
                 bucket = "5" if capture[1] == "usdm" else "100"
                 specs = [{**one, "bucket": bucket} if "bucket" in one else one for one in written]
                 columns = Features(specs, tape.instrument)
-                streamed = _stream(columns, messages)
-                updates, grid = _batch(columns, tape, messages)
+                streamed = _stream(columns, messages[: sizes.messages])
+                each = np.unique(np.array([message[-1][1] for message in messages], np.int64))
+                grid = np.arange(tape.ts_local[0], tape.ts_local[-1], 100_000_000)
+                wall, cpu = _batch(columns, tape, each, sizes.repeats)
                 lines.append(
-                    f"{capture[0]:16}{title:16}"
+                    f"{capture[0]:16}{title:15}"
                     + "".join(f"{us:7.2f}" for us in streamed[:4])
-                    + f"{streamed[4]:8.2f}{updates / 1e6:16.1f}{grid / 1e6:14.1f}"
+                    + f"{streamed.few:8.2f}{streamed.cpu:12.2f}{wall / 1e6:14.1f}{cpu / 1e6:8.1f}"
+                    f"{_batch(columns, tape, grid, sizes.repeats)[0] / 1e6:8.1f}"
                 )
-                figures.setdefault("feature_us", round(streamed[0], 3))
-                figures.setdefault("batch_rows_per_s", round(updates))
+                figures.setdefault("feature_us", round(streamed.median, 3))
+                figures.setdefault("feature_cpu_us", round(streamed.cpu, 3))
+                figures.setdefault("batch_rows_per_s", round(wall))
+                figures.setdefault("batch_rows_per_cpu_s", round(cpu))
             lines.append(
                 f"{'':16}{len(tape):,} rows, {len(messages):,} messages; of the book "
-                f"{median(len(one) for one in messages if _is_book(one)):.0f} rows each in the middle"
+                f"{median(len(one) for one in messages if _is_book(one)):.0f} rows each in the middle, "
+                f"{np.mean([len(one) for one in messages]):.1f} of all in the mean"
             )
     return Part(figures, tuple(lines))
 
@@ -125,48 +130,78 @@ def _is_book(message: list[Row]) -> bool:
     return message[-1][2] & KIND == Kind.LEVEL
 
 
-def _stream(columns: Features, messages: list[list[Row]]) -> tuple[float, ...]:
-    """Return us an update: median of all, of the book's, of trades, P99, and median of those of up to 4 rows.
+class _Streamed(NamedTuple):
+    """What an update takes in us: one message taken in, and all values asked for.
 
-    An update is one message taken in, and all values asked for.
+    Attributes:
+        median: Of all.
+        book: Of the book's, the median.
+        trade: Of trades, the median.
+        p99: Of all.
+        few: Of the book's of up to four rows, the median.
+        cpu: Of all, the mean, of the processor.
     """
+
+    median: float
+    book: float
+    trade: float
+    p99: float
+    few: float
+    cpu: float
+
+
+def _stream(columns: Features, messages: list[list[Row]]) -> _Streamed:
     streaming = Streaming(columns)
     on_message, values, clock = streaming.on_message, streaming.values, time.perf_counter_ns
-    took = np.zeros(min(len(messages), _STREAMED), np.int64)
+    took = np.zeros(len(messages), np.int64)
+    # It would walk through the millions of objects that the messages are.
     gc.disable()
     try:
-        for n, message in enumerate(messages[:_STREAMED]):
+        for n, message in enumerate(messages):
             begun = clock()
             on_message(message)
             values(message[-1][1])
             took[n] = clock() - begun
+        cpu = _stream_at_once(columns, messages)
     finally:
         gc.enable()
     us = took / 1000
-    kinds = [message[-1][2] & KIND for message in messages[:_STREAMED]]
-    book = np.array([kind == Kind.LEVEL for kind in kinds])
-    trades = np.array([kind == Kind.TRADE for kind in kinds])
-    few = book & np.array([len(message) <= 4 for message in messages[:_STREAMED]])
-    return (
-        float(np.median(us)),
-        float(np.median(us[book])),
-        float(np.median(us[trades])),
-        float(np.percentile(us, 99)),
-        float(np.median(us[few])) if few.any() else float("nan"),
+    kinds = np.array([message[-1][2] & KIND for message in messages])
+    book, few = kinds == Kind.LEVEL, np.array([len(message) <= 4 for message in messages])
+    return _Streamed(
+        median=_middle(us),
+        book=_middle(us[book]),
+        trade=_middle(us[kinds == Kind.TRADE]),
+        p99=float(np.percentile(us, 99)),
+        few=_middle(us[book & few]),
+        cpu=cpu,
     )
 
 
-def _batch(columns: Features, tape: Tape, messages: list[list[Row]]) -> tuple[float, float]:
-    """Return rows a second with values after each message, and with values each 100 ms; medians of five."""
-    each = np.unique(np.array([message[-1][1] for message in messages], np.int64))
-    grid = np.arange(tape.ts_local[0], tape.ts_local[-1], 100_000_000)
-    found = []
-    for at in (each, grid):
-        columns.compute(tape, at[:1])  # compiled, and loaded
-        times = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            columns.compute(tape, at)
-            times.append(time.perf_counter() - begun)
-        found.append(len(tape) / median(times))
-    return found[0], found[1]
+def _middle(us: npt.NDArray[np.float64]) -> float:
+    return float(np.median(us)) if len(us) else float("nan")
+
+
+def _stream_at_once(columns: Features, messages: list[list[Row]]) -> float:
+    """Return the processor's us an update, read once: reading it takes as long as an update."""
+    streaming = Streaming(columns)
+    on_message, values = streaming.on_message, streaming.values
+    begun = time.thread_time()
+    for message in messages:
+        on_message(message)
+        values(message[-1][1])
+    return (time.thread_time() - begun) / len(messages) * 1e6
+
+
+def _batch(
+    columns: Features, tape: Tape, at: npt.NDArray[np.int64], repeats: int
+) -> tuple[float, float]:
+    """Return rows a second of the clock on the wall, and of the processor, in the middle."""
+    columns.compute(tape, at[:1])  # compiled, and loaded
+    wall, cpu = [], []
+    for _ in range(repeats):
+        begun, used = time.perf_counter(), time.thread_time()
+        columns.compute(tape, at)
+        cpu.append(time.thread_time() - used)
+        wall.append(time.perf_counter() - begun)
+    return len(tape) / median(wall), len(tape) / median(cpu)

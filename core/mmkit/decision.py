@@ -19,7 +19,8 @@ Put it in a module of its own, which is imported only when a backtest can use it
   n levels, price and quantity of the n best bids follow from ``view[LEVELS]`` on, then those of the n best asks;
   a level that is not there is -1 and 0.
 - ``parameters``: floats, what `mmkit.interfaces.Strategy.parameters` returns. Each run has its own, so that
-  a decision may keep what it must remember there.
+  a decision may keep what it must remember there. Behind them, three more: down, flat and up of the signal that
+  `mmkit.interfaces.Strategy.decision_signal` names; zeros while none holds.
 - ``wanted``: integers to be filled in; ``wanted[0]`` bids and ``wanted[1]`` asks (both 0 beforehand), then
   price in ticks and quantity in lots of each bid and of each ask, at most `MOST_LEVELS` a side. Or
   ``wanted[0] = TARGET`` and ``wanted[1]`` the position to be reached by taking.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from mmkit.errors import StrategyError
 from mmkit.events import (
     MAIN,
     SELF_TRADE,
+    Advice,
     AnyEvent,
     FeedLost,
     FeedRestored,
@@ -29,8 +30,18 @@ from mmkit.events import (
     VenueUp,
     WatchEvent,
 )
+from mmkit.fusion import Fused, Fusion
+from mmkit.held import Held
 from mmkit.instruments import Instrument
-from mmkit.interfaces import ByMarket, MarketView, Quotes, Signals, Strategy, Target
+from mmkit.interfaces import (
+    AdviceByName,
+    ByMarket,
+    MarketView,
+    Quotes,
+    Signals,
+    Strategy,
+    Target,
+)
 from mmkit.orders import Order, Orders
 from mmkit.portfolio import Portfolio
 from mmkit.quoter import Quoter, wanted_by_market
@@ -61,6 +72,7 @@ class Engine:
         start_ns: When the run begins; the first regular wake is one interval later.
         market: Its name; only the main one is woken at an interval.
         watch: Is told the market's trades, if anybody wants to hear what stands out in them.
+        fusion: Makes one of signal and advice, if the run says how.
     """
 
     def __init__(
@@ -71,8 +83,11 @@ class Engine:
         start_ns: int,
         market: str = MAIN,
         watch: Watch | None = None,
+        fusion: Fusion | None = None,
     ) -> None:
         self.instrument = instrument
+        self.fusion = fusion
+        """Makes one of signal and advice; `None` if the run does not say how."""
         self.watch = watch
         """Statistics of the market's trades; `None` if nobody looks at them."""
         self.market = market
@@ -115,9 +130,8 @@ class Engine:
         self.listens = listens(strategy)
         """Whether the strategy looks at the watch, and hears its events."""
         self._seen: list[WatchEvent] = []
-        self._signals: dict[str, Signal] = {}
-        self._expiry_ns = NEVER
-        """When the first of them expires, if that is to be acted on."""
+        self._signals: Held[Signal] = Held(wakes=self._wake.on_signal)
+        self._advice: Held[Advice] = Held(wakes=self._wake.on_advice)
 
     # --- what risk checks see ---
 
@@ -216,22 +230,60 @@ class Engine:
         """Take in what a model says, at its ``ts_local``."""
         self.now = max(self.now, signal.ts_local)
         self.counts["signals"] += 1
-        self._signals[signal.name] = signal
+        self._signals.take(signal)
         self.strategy_hears(signal)
         if self._wake.on_signal:
-            self._drop_expired()
+            self._signals.mind_expiry(self.now)
+            self._decide()
+
+    def on_advice(self, advice: Advice) -> None:
+        """Take in what came of a question to a language model, at its ``ts_local``; without an answer it changes nothing."""
+        self.now = max(self.now, advice.ts_local)
+        self.counts["advice"] += 1
+        if advice.answer is not None:
+            self._advice.take(advice)
+        self.strategy_hears(advice)
+        if advice.answer is not None and self._wake.on_advice:
+            self._advice.mind_expiry(self.now)
             self._decide()
 
     @property
     def signals(self) -> Signals:
         """Those that hold now."""
-        return Signals(
-            (name, one) for name, one in self._signals.items() if one.expires_ns > self.now
+        return Signals(self._signals.at(self.now))
+
+    @property
+    def last_signals(self) -> Mapping[str, Signal]:
+        """The last of each name, expired or not."""
+        return self._signals.last
+
+    @property
+    def advice(self) -> AdviceByName:
+        """What holds now."""
+        return AdviceByName(self._advice.at(self.now))
+
+    @property
+    def fused(self) -> Fused:
+        """What signal and advice come to now.
+
+        Raises:
+            StrategyError: if the run does not say how.
+        """
+        return self.fused_of(
+            lambda name: self._signals.get(name, self.now),
+            lambda name: self._advice.get(name, self.now),
         )
 
-    def _drop_expired(self) -> None:
-        self._signals = dict(self.signals)
-        self._expiry_ns = min((one.expires_ns for one in self._signals.values()), default=NEVER)
+    def fused_of(
+        self,
+        signal: Callable[[str], Signal | None],
+        advice: Callable[[str], Advice | None],
+    ) -> Fused:
+        """Return what signal and advice come to, each found by its name; `None` if there is none now."""
+        if self.fusion is None:
+            raise self.unconfigured_fusion()
+        settings = self.fusion.settings
+        return self.fusion.fuse(signal(settings.signal), advice(settings.advice))
 
     def next_ns(self) -> int:
         """Return when the engine next wants to be woken by time alone."""
@@ -246,7 +298,7 @@ class Engine:
             return self._next_wake
         # Not after `now`: a report of the very instant at which a check is to be asked does not ask it.
         due = min(self._next_wake, self.risk.next_ns(self, self._decided_ns))
-        return min(due, self._expiry_ns)
+        return min(due, self._signals.expiry_ns, self._advice.expiry_ns)
 
     def wake(self, now_ns: int) -> None:
         """Tell the statistics that are due, and decide, because `next_ns` has come."""
@@ -259,8 +311,9 @@ class Engine:
             if not decides:
                 return
         self.now = now_ns
-        if self._expiry_ns <= now_ns:
-            self._drop_expired()
+        for held in (self._signals, self._advice):
+            if held.expiry_ns <= now_ns:
+                held.mind_expiry(now_ns)
         every = self._every
         if self._next_wake <= now_ns and every:
             self._next_wake += every * ((now_ns - self._next_wake) // every + 1)
@@ -305,6 +358,9 @@ class Engine:
     def ready(self) -> bool:
         """Return whether quotes may be on the book now; if not, they are pulled."""
         self._decided_ns = self.now
+        for held in (self._signals, self._advice):
+            if held.expiry_ns < self.now:  # passed while nothing was to be on the book
+                held.mind_expiry(self.now)
         if self._may_quote:
             self.pulled = self.risk.pull(self)
         if self.quiet:
@@ -453,6 +509,14 @@ class Engine:
             f"{name} looks at view.watch, but does not declare it; say 'watches = True' in class {name}"
         )
 
+    def unconfigured_fusion(self) -> StrategyError:
+        """Return the error of a strategy that looks at what signal and advice come to, in a run that does not say how."""
+        name = type(self.strategy).__name__
+        return StrategyError(
+            f"{name} looks at view.fused, for which the section 'fusion' was expected in the configuration; found none; "
+            "write one, such as fusion: {policy: confidence}"
+        )
+
     def strategy_failed(self, method: str, error: Exception) -> StrategyError:
         """Return the error that says what the user's code raised."""
         name = type(self.strategy).__name__
@@ -521,6 +585,20 @@ class View:
     def signals(self) -> Signals:
         """The signals that are known and have not expired, by name."""
         return self._engine.signals
+
+    @property
+    def advice(self) -> AdviceByName:
+        """What language models have answered and what has not expired, by name."""
+        return self._engine.advice
+
+    @property
+    def fused(self) -> Fused:
+        """What signal and advice come to now.
+
+        Raises:
+            StrategyError: if the run does not say how.
+        """
+        return self._engine.fused
 
     @property
     def watch(self) -> Statistics:

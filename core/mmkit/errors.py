@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 class MmkitError(Exception):
@@ -103,6 +104,31 @@ class UnknownSignal(StrategyError):  # noqa: N818 - a state of the run, in its o
         super().__init__(
             f"a signal of this run was expected; found {name!r}; {found}; name it under 'signals', such as "
             f"signals: [{{plugin: lightgbm, model: user_data/models/example, as: {name}}}]"
+        )
+
+
+class UnknownAdvisor(StrategyError):  # noqa: N818 - a state of the run, in its own words
+    """The user's strategy needs an advisor that the run does not have."""
+
+    def __init__(self, name: str, there: Sequence[str]) -> None:
+        self.name = name
+        near = get_close_matches(name, there, 1)
+        found = f"there is {', '.join(there)}" if there else "there is none"
+        found += f" (did you mean {near[0]!r}?)" if near else ""
+        super().__init__(
+            f"an advisor of this run was expected; found {name!r}; {found}; name it under 'advisors', such as "
+            f"advisors: [{{plugin: holysheep, as: {name}, model: deepseek-v3.2, every: 60s}}]"
+        )
+
+
+class OtherQuestion(StrategyError):  # noqa: N818 - a state of the run, in its own words
+    """The user's strategy listens to an advisor that is asked something else."""
+
+    def __init__(self, name: str, expected: str, found: str) -> None:
+        self.name = name
+        super().__init__(
+            f"an advisor that is asked {expected} was expected; '{name}' is asked {found}; name another one of "
+            "'advisors', or change its 'question'"
         )
 
 

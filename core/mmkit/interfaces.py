@@ -31,8 +31,17 @@ from mmkit.advisors import Facts as Facts  # noqa: PLC0414 - handed on
 from mmkit.advisors import Inquiry as Inquiry  # noqa: PLC0414 - handed on
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand, SubmitOrder
-from mmkit.errors import StrategyError, UnknownMarket, UnknownSignal, UsageError
-from mmkit.events import AnyEvent, Side, Signal, VenueEvent
+from mmkit.errors import (
+    OtherQuestion,
+    StrategyError,
+    UnknownAdvisor,
+    UnknownMarket,
+    UnknownSignal,
+    UsageError,
+)
+from mmkit.events import Advice, AnyEvent, Side, Signal, VenueEvent
+from mmkit.fusion import Fused as Fused  # noqa: PLC0414 - handed on
+from mmkit.fusion import FusionSettings
 from mmkit.instruments import Instrument, InstrumentSpec
 from mmkit.quality import SourceCheck, of_stats
 from mmkit.settings import SimSettings
@@ -154,12 +163,16 @@ class Context:
         markets: What is traded in the other markets of the run, by name; told to strategies. A name that is not
             there raises `mmkit.errors.UnknownMarket`.
         signals: Names of the signals of the run; told to strategies.
+        advisors: Names of the advisors of the run, each with the question it is asked; told to strategies.
+        fusion: How signal and advice become one; `None` if the run does not say. Told to strategies.
     """
 
     instrument: Instrument
     sim: SimSettings = SimSettings()
     markets: Mapping[str, Instrument] = field(default_factory=ByMarket)
     signals: tuple[str, ...] = ()
+    advisors: Mapping[str, str] = field(default_factory=dict)
+    fusion: FusionSettings | None = None
 
     def check_signal(self, name: str) -> None:
         """Refuse a signal that the run does not have.
@@ -169,6 +182,18 @@ class Context:
         """
         if name not in self.signals:
             raise UnknownSignal(name, self.signals)
+
+    def check_advisor(self, name: str, question: str = "") -> None:
+        """Refuse an advisor that the run does not have, or that is not asked `question`, if that is given.
+
+        Raises:
+            UnknownAdvisor: says which there are.
+            OtherQuestion: says what it is asked.
+        """
+        if name not in self.advisors:
+            raise UnknownAdvisor(name, tuple(self.advisors))
+        if question and self.advisors[name] != question:
+            raise OtherQuestion(name, question, self.advisors[name])
 
 
 # --- market data ----------------------------------------------------------------------------------
@@ -520,6 +545,17 @@ class Signals(dict[str, Signal]):
         )
 
 
+class AdviceByName(dict[str, Advice]):
+    """The advice that holds now, by the advisor's name; each has an answer."""
+
+    def __missing__(self, name: str) -> Advice:
+        there = f"there is {', '.join(self)}" if self else "there is none"
+        raise StrategyError(
+            f"an advice '{name}' that holds now was expected; {there}; one is late, expires, and may never come, "
+            "so ask with view.advice.get, which returns None then"
+        )
+
+
 class MarketView(Protocol):
     """What a strategy may look at while it decides. Read-only; valid during the call."""
 
@@ -576,6 +612,22 @@ class MarketView(Protocol):
         """
 
     @property
+    def advice(self) -> Mapping[str, Advice]:
+        """What language models have answered and what has not expired, by the advisor's name; of the main market alone.
+
+        Raises:
+            StrategyError: for a name of which there is none now; ``get`` returns `None`.
+        """
+
+    @property
+    def fused(self) -> Fused:
+        """What the section ``fusion`` makes of signal and advice now.
+
+        Raises:
+            StrategyError: if the run has no such section.
+        """
+
+    @property
     def watch(self) -> Statistics:
         """The market watch's statistics of the trades received so far, as the section ``watch`` asks for them.
 
@@ -594,6 +646,7 @@ class Wake(msgspec.Struct, frozen=True, kw_only=True):
         on_fill: On every answer about one of our orders: accepted, filled, canceled, rejected.
         on_watch: On every event of the market watch, as if the strategy declared `Strategy.watches`.
         on_signal: On every signal, and when one expires.
+        on_advice: On every advice that has an answer, and when one expires.
     """
 
     every: int | None = None
@@ -602,16 +655,17 @@ class Wake(msgspec.Struct, frozen=True, kw_only=True):
     on_fill: bool = False
     on_watch: bool = False
     on_signal: bool = False
+    on_advice: bool = False
 
 
 class StrategyConfig(PluginConfig):
     """The keys every strategy has."""
 
     every: Duration | None = Field(None, description="Ask the strategy at this interval.", gt=0)
-    on: tuple[Literal["best", "trade", "fill", "watch", "signal"], ...] = Field(
+    on: tuple[Literal["best", "trade", "fill", "watch", "signal", "advice"], ...] = Field(
         (),
         description="Ask the strategy besides on a change of the best prices, on trades, on own fills, on "
-        "events of the market watch, on signals.",
+        "events of the market watch, on signals, on advice.",
     )
     compiled: bool = Field(
         True,
@@ -636,6 +690,9 @@ class Strategy(ABC):
     decision: ClassVar[str] = ""
     """The same decision as `quote`, compiled (`mmkit.decision`), as ``module:name``; empty for none."""
 
+    decision_signal: str = ""
+    """The signal that the compiled `decision` looks at, by its name; empty for none."""
+
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
         self.context = context
@@ -654,6 +711,7 @@ class Strategy(ABC):
             on_fill="fill" in config.on,
             on_watch="watch" in config.on,
             on_signal="signal" in config.on,
+            on_advice="advice" in config.on,
         )
 
     @abstractmethod
@@ -669,7 +727,9 @@ class Strategy(ABC):
         return ()
 
     def on_event(self, event: AnyEvent) -> None:
-        """Take notice of what happened to an order, the account or the feed, and of signals, as it becomes known.
+        """Take notice of what happened to an order, the account or the feed, of signals and of advice, as it becomes known.
+
+        Advice (`mmkit.events.Advice`) is told here whether there is an answer or not.
 
         With `watches` also of what the market watch has to say (`mmkit.events.WatchEvent`), once the message that
         holds the trade is taken in and before `quote` is asked about it.

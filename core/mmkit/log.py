@@ -7,7 +7,17 @@ import sys
 import time
 
 # Their debug lines tell every message on the wire, which is worth a second -v.
-_LIBRARIES = ("aiohttp", "asyncio", "ccxt", "numba", "urllib3", "websockets")
+_LIBRARIES = (
+    "aiohttp",
+    "asyncio",
+    "ccxt",
+    "httpcore2",
+    "httpx2",
+    "numba",
+    "openai",
+    "urllib3",
+    "websockets",
+)
 
 
 SILENT_THREADS = "silent-"

@@ -78,7 +78,7 @@ def save(
         why = "the disk is full" if error.errno in _FULL else "cannot be written"
         raise RunError(
             f"{folder}: the model was not saved: {why} ({error.strerror or error}); "
-            + ("the model that was there is as before; " if folder.exists() else "")
+            + ("the model that was there is as before; " if (folder / CARD).exists() else "")
             + "make room or take another folder, and save again"
         ) from error
     finally:

@@ -52,6 +52,15 @@ _HOOKS: dict[Kind, str] = {
     "signal trainer": "register_signal_trainers",
     "advisor": "register_advisors",
 }
+OWN_KEYS: dict[Kind, tuple[str, ...]] = {
+    "data source": ("plugin", "gaps"),
+    "execution venue": ("plugin",),
+    "strategy": ("plugin",),
+    "service": ("plugin",),
+    "signal model": ("plugin", "model", "as", "every", "expires", "latency"),
+    "signal trainer": ("plugin", "out", "window", "folds", "test", "valid", "rolling", "seed"),
+}
+"""Keys that mean something to mmkit where a plugin's own are written beside them; no plugin may take one."""
 _RUN_HOOKS = ("run_started", "run_finished")
 
 
@@ -306,6 +315,7 @@ class Plugins:
                     raise PluginError(
                         f"{_HOOKS[kind]} must return providers; found {type(provider).__name__}"
                     )
+                _check_keys(kind, provider)
             providers += listed
         return providers
 
@@ -376,6 +386,15 @@ def _duplicate(kind: Kind, name: str, owners: Sequence[str]) -> str:
         f"plugins {listed} both register {article} {kind} named '{name}'; "
         f"disable one of them with 'plugins.disabled: [{owners[-1]}]'"
     )
+
+
+def _check_keys(kind: Kind, provider: Provider[Any, Any]) -> None:
+    keys = {field.alias or name for name, field in provider.config.model_fields.items()}
+    if taken := [f"'{key}'" for key in OWN_KEYS.get(kind, ()) if key in keys]:
+        raise PluginError(
+            f"the {kind} '{provider.name}' has {' and '.join(taken)} in its config, which mmkit reads itself beside "
+            f"'plugin: {provider.name}'; rename {'it' if len(taken) == 1 else 'them'}"
+        )
 
 
 def _missing(provider: Provider[Any, Any]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
 
 import msgspec
 
 from mmkit.engine import Engine
-from mmkit.events import MAIN
+from mmkit.events import MAIN, Advice
 from mmkit.interfaces import RunInfo
 from mmkit.notify import Notified
 from mmkit.tape import FeedStats
@@ -45,6 +45,72 @@ class SignalFigures(msgspec.Struct, kw_only=True):
     failed: int = 0
     late: int = 0
     failure: str = ""
+
+
+_DIGITS = Context(prec=60)
+
+
+class AdvisorFigures(msgspec.Struct, kw_only=True):
+    """What became of one advisor, and what it cost.
+
+    Attributes:
+        plugin: Asks the language model.
+        question: What it asks.
+        expires_ns: How long an answer holds, from when it was asked on.
+        source: Where the advice comes from, if none was asked for: a recorded run, or nothing.
+        answered: How many questions were answered.
+        refused: How many came to no advice, by why: ``timeout``, ``late`` (known only when it had expired), ``failed``
+            (the advisor raised) and what else the advisor says.
+        passed_over: How often a question was due while the one before was still under way, or the book was not known.
+        under_way: How many were still under way when the run ended; what they cost is not known.
+        failure: What the advisor raised first, in words; empty if nothing.
+        took_ns: From asking to knowing, the median of those answered; 0 for none.
+        calls: Requests to a language model, those that failed and those that asked again included.
+        unpriced: How many of them have a cost that is not known.
+        prompt_tokens: As far as the gateway counts them.
+        cached_tokens: Of those, read from a cache.
+        completion_tokens: As far as the gateway counts them.
+        cost: USD, of the calls whose cost is known, exact.
+    """
+
+    plugin: str
+    question: str
+    expires_ns: int
+    source: str = ""
+    answered: int = 0
+    refused: dict[str, int] = {}
+    passed_over: int = 0
+    under_way: int = 0
+    failure: str = ""
+    took_ns: int = 0
+    calls: int = 0
+    unpriced: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    cost: Decimal = Decimal(0)
+
+    @property
+    def asked(self) -> int:
+        """How many questions were asked."""
+        return self.answered + sum(self.refused.values()) + self.under_way
+
+    def count(self, advice: Advice) -> None:
+        """Count what came of one question, and what was paid for it."""
+        if advice.answer is not None:
+            self.answered += 1
+        else:
+            why = advice.refused.partition(":")[0]
+            self.refused[why] = self.refused.get(why, 0) + 1
+        for call in advice.calls:
+            self.calls += 1
+            self.prompt_tokens += call.prompt_tokens or 0
+            self.cached_tokens += call.cached_tokens
+            self.completion_tokens += call.completion_tokens or 0
+            if call.cost is None or not call.cost.is_finite():
+                self.unpriced += 1
+            else:
+                self.cost = _DIGITS.add(self.cost, call.cost)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +158,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         equity_of_all: Of all markets together; `None` if there is one, or they settle in several currencies.
         notified: What came of the messages that were sent on; `None` if none are asked for.
         signals: What became of each signal, by name.
+        advisors: What became of each advisor, and what it cost, by name.
     """
 
     run_id: str
@@ -134,9 +201,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     equity_of_all: Decimal | None = None
     notified: Notified | None = None
     signals: dict[str, SignalFigures] = msgspec.field(default_factory=dict)
+    advisors: dict[str, AdvisorFigures] = msgspec.field(default_factory=dict)
 
 
-_DIGITS = Context(prec=60)
 # Decimals as JSON numbers with all their digits; a reader that wants floats gets floats.
 _JSON = msgspec.json.Encoder(decimal_format="number")
 
@@ -151,6 +218,7 @@ def report_of(
     wall_s: float,
     ran_on: str = "reference",
     signals: Mapping[str, SignalFigures] | None = None,
+    advisors: Mapping[str, AdvisorFigures] | None = None,
 ) -> Report:
     """Return the results of a run that has ended.
 
@@ -163,6 +231,7 @@ def report_of(
         wall_s: How long it took, seconds.
         ran_on: Which engine ran it.
         signals: What became of each signal.
+        advisors: What became of each advisor.
     """
 
     def of(market: str) -> Report:
@@ -177,7 +246,9 @@ def report_of(
         )
 
     others = {market: of(market) for market in engines if market != MAIN}
-    main = msgspec.structs.replace(of(MAIN), signals=dict(signals or {}))
+    main = msgspec.structs.replace(
+        of(MAIN), signals=dict(signals or {}), advisors=dict(advisors or {})
+    )
     if not others:
         return main
     currencies = {report.currency for report in (main, *others.values())}
@@ -274,6 +345,9 @@ def report_text(report: Report) -> str:
     if report.equity_of_all is not None:
         rows.append(("equity of all", f"{_money(report.equity_of_all)} {report.currency}"))
     rows += [(f"signal {name}", signal_words(one)) for name, one in report.signals.items()]
+    rows += [(f"advisor {name}", advisor_words(one)) for name, one in report.advisors.items()]
+    if len(report.advisors) > 1:
+        rows.append(("advice cost", cost_words(report.advisors.values())))
     if report.notified is not None:
         rows += notified_rows(report.notified)
     rows.append(
@@ -367,6 +441,39 @@ def signal_words(one: SignalFigures) -> str:
         said += f", {one.late:,} late"
     if one.failed:
         said += f", {one.failed:,} failed: {one.failure}"
+    return said
+
+
+def advisor_words(one: AdvisorFigures) -> str:
+    """Return what became of an advisor, for people."""
+    if one.source and not one.asked:
+        return f"{one.plugin} ({one.question}): {one.source}"
+    said = f"{one.plugin} ({one.question}): {one.asked:,} asked, {one.answered:,} answered"
+    if one.took_ns:
+        said += f" after {one.took_ns / 1e9:,.2f} s"
+    for why, count in one.refused.items():
+        said += f", {count:,} {why}"
+    if one.passed_over:
+        said += f", {one.passed_over:,} passed over"
+    if one.under_way:
+        said += f", {one.under_way:,} still under way at the end"
+    said += f"; {one.prompt_tokens + one.completion_tokens:,} tokens, {cost_words([one])}"
+    if one.source:
+        said += f"; {one.source}"
+    if one.failure:
+        said += f"; first failure: {one.failure}"
+    return said
+
+
+def cost_words(figures: Iterable[AdvisorFigures]) -> str:
+    """Return what several advisors cost together, to the last digit; an unknown cost is told as such."""
+    known, unpriced = Decimal(0), 0
+    for one in figures:
+        known = _DIGITS.add(known, one.cost)
+        unpriced += one.unpriced
+    said = f"{_plain(known):f} USD"
+    if unpriced:
+        said += f" and {unpriced:,} call{'' if unpriced == 1 else 's'} of unknown cost"
     return said
 
 

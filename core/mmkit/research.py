@@ -28,9 +28,10 @@ from mmkit.interfaces import Provider, Strategy
 from mmkit.recorder import Nothing
 from mmkit.report import Report, report_text
 from mmkit.run import backtest as runs
+from mmkit.run.advisors.recorded import advice_over
 from mmkit.run.assembly import assemble
 from mmkit.run.replay import Tapes
-from mmkit.run.session import Session, SignalFeed
+from mmkit.run.session import AdviceFeed, Session, SignalFeed
 from mmkit.run.signals.batch import signals_over
 from mmkit.run.trail import Trail
 from mmkit.units import parse_duration
@@ -288,13 +289,20 @@ def sweep(
 
     # Most sets differ in other things, and each model is asked once.
     computed: dict[str, Callable[[], SignalFeed | None]] = {}
+    read: dict[str, Callable[[], AdviceFeed | None]] = {}
 
     def prepare(each: Config) -> Callable[[], Session]:
         asked = repr(each.resolved["signals"])
         if asked not in computed:
             computed[asked] = signals_over(each, tapes)
         signals = computed[asked]
-        return lambda: assemble(each, instruments, Nothing(), start_ns, signals=signals())
+        recorded = repr(each.resolved["advisors"])
+        if recorded not in read:
+            read[recorded] = advice_over(each, tapes)
+        advice = read[recorded]
+        return lambda: assemble(
+            each, instruments, Nothing(), start_ns, signals=signals(), advice=advice()
+        )
 
     prepared = [prepare(each) for each in configs]
     for number, build in enumerate(prepared):

@@ -19,7 +19,8 @@ from rich.text import Text
 from mmkit.clock import Clock
 from mmkit.engine import Engine
 from mmkit.events import MAIN, Side
-from mmkit.report import format_span
+from mmkit.report import cost_words, format_span
+from mmkit.run.advisors.words import answer_words
 from mmkit.run.trade import LiveRun
 
 _log = logging.getLogger("mmkit.status")
@@ -128,6 +129,7 @@ def _facts(live: LiveRun, rate: float, *, ladder: bool) -> list[tuple[str, str]]
         ("position", f"{instrument.quantity(portfolio.position):f} {instrument.base}"),
         ("equity", _money(engine.equity, instrument.settle)),
         ("orders / fills", f"{engine.counts['orders']:,} / {engine.counts['fills']:,}"),
+        *_signals(live),
         ("realized", _money(portfolio.realized_pnl, instrument.settle)),
         ("fees", _money(portfolio.fees, instrument.settle)),
     ]
@@ -138,6 +140,7 @@ def _facts(live: LiveRun, rate: float, *, ladder: bool) -> list[tuple[str, str]]
         ("messages", f"{rate:,.0f}/s"),
         ("feed latency", f"{live.feed_latency_ns / 1e6:,.1f} ms"),
     ]
+    facts += _advice(live)
     for name, (other, _) in live.session.markets.items():
         if name != MAIN:
             held = other.instrument.quantity(other.position)
@@ -149,6 +152,51 @@ def _facts(live: LiveRun, rate: float, *, ladder: bool) -> list[tuple[str, str]]
                 ("orders / fills", f"{other.counts['orders']:,} / {other.counts['fills']:,}"),
             ]
     return facts
+
+
+def _signals(live: LiveRun) -> list[tuple[str, str]]:
+    """Return what each signal said last, how old its sample is, and what went wrong, if something did."""
+    feed = live.session.signals
+    if feed is None:
+        return []
+    facts, now_ns = [("signals", "down / flat / up")], live.clock.now_ns()
+    last = live.session.engine.last_signals
+    for name, (late, failed) in feed.troubles.items():
+        one = last.get(name)
+        if one is None:
+            facts.append((f"  {name}", "not known yet"))
+        else:
+            said = " / ".join(f"{share:.0%}"[:-1] for share in (one.down, one.flat, one.up))
+            expired = "expired, " if one.expires_ns <= now_ns else ""
+            facts += [
+                (f"  {name}", f"{said} %"),
+                ("  age", f"{expired}{_age(now_ns - one.ts_exchange)}"),
+            ]
+        if late or failed:
+            facts.append(("  late / failed", f"{late:,} / {failed:,}"))
+    return facts
+
+
+def _age(ns: int) -> str:
+    """Return tenths of a second, and of what is older than a minute a span."""
+    return f"{ns / 1e9:.1f} s" if ns < 60_000_000_000 else format_span(ns // 10**9 * 10**9)
+
+
+def _advice(live: LiveRun) -> list[tuple[str, str]]:
+    """Return a line for each advisor: its last answer, how old it is, and what all of them cost so far."""
+    feed = live.session.advice
+    if feed is None:
+        return []
+    now, lines = live.clock.now_ns(), []
+    for name, figures in feed.figures.items():
+        said = "no answer yet"
+        advice = feed.last.get(name)
+        if advice is not None and advice.answer is not None:
+            age_s = (now - advice.ts_exchange) // 1_000_000_000
+            over = "" if advice.expires_ns > now else ", expired"
+            said = f"{answer_words(advice.answer)}, {age_s} s old{over}"
+        lines.append((name, f"{said}, {cost_words([figures])}"))
+    return lines
 
 
 def last_events(
@@ -259,6 +307,23 @@ def _figures(engine: Engine) -> str:
     )
 
 
+def _signal_lines(live: LiveRun) -> Iterator[str]:
+    feed = live.session.signals
+    if feed is None:
+        return
+    now_ns, last = live.clock.now_ns(), live.session.engine.last_signals
+    for name, (late, failed) in feed.troubles.items():
+        one = last.get(name)
+        said = "known=no"
+        if one is not None:
+            state = " expired=yes" if one.expires_ns <= now_ns else ""
+            said = (
+                f"down={one.down:.2f} flat={one.flat:.2f} up={one.up:.2f} "
+                f"age_ms={(now_ns - one.ts_exchange) / 1e6:.0f}{state}"
+            )
+        yield f"signal={name} {said} late={late} failed={failed}"
+
+
 @contextlib.asynccontextmanager
 async def in_lines(live: LiveRun) -> AsyncIterator[None]:
     """Log a line now and then until the run ends."""
@@ -270,6 +335,8 @@ async def in_lines(live: LiveRun) -> AsyncIterator[None]:
             for name, (engine, _) in live.session.markets.items():
                 if name != MAIN:
                     _log.info("market=%s %s", name, _figures(engine))
+            for line in _signal_lines(live):
+                _log.info("%s", line)
             _log.info(
                 "%s messages_per_s=%.0f feed_latency_ms=%.1f",
                 _figures(live.session.engine),

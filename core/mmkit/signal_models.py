@@ -134,20 +134,21 @@ class TrainingSet:
     """Windows with what happened after them.
 
     Attributes:
-        windows: float64, shape ``(n, window, features)``; may be a view.
+        windows: float64, shape ``(n, window, features)``. A view over the samples, or, where there are gaps, what is
+            indexed like one (`mmkit.learning.windows.ChosenWindows`): take parts of it, as all of it need not fit into
+            memory; ``np.asarray`` makes an array of a part.
         labels: int8, shape ``(n,)``: 0 down, 1 flat, 2 up.
     """
 
     windows: Floats
     labels: Labels
 
-    def check(self, context: TrainingContext, what: str, *, missing: bool = False) -> None:
+    def check(self, context: TrainingContext, what: str) -> None:
         """Refuse what cannot be learned from.
 
         Args:
             context: The columns and the length that windows must have.
             what: Which split it is, such as ``training``.
-            missing: Whether NaN may stand for what is not known.
 
         Raises:
             DataError: if it is empty, has another shape, NaN or infinite values, a label that is no class, or
@@ -165,7 +166,7 @@ class TrainingSet:
                 "a shorter window or a shorter horizon"
             )
         for start in range(0, n, _CHUNK):
-            bad_value(self.windows[start : start + _CHUNK], context.names, what, start, missing)
+            bad_value(self.windows[start : start + _CHUNK], context.names, what, start)
         outside = np.flatnonzero((self.labels < 0) | (self.labels > 2))
         if outside.size:
             raise DataError(
@@ -288,9 +289,7 @@ def check_windows(windows: Floats, length: int, names: Sequence[str]) -> None:
         check_window(np.empty(windows.shape[1:]), length, names)
 
 
-def bad_value(
-    windows: Floats, names: Sequence[str], what: str, first: int = 0, missing: bool = False
-) -> None:
+def bad_value(windows: Floats, names: Sequence[str], what: str, first: int = 0) -> None:
     """Refuse NaN and infinite values.
 
     Args:
@@ -298,12 +297,11 @@ def bad_value(
         names: Of the features.
         what: Whose windows they are.
         first: The number of the first window.
-        missing: Whether NaN may be.
 
     Raises:
         DataError: names the first value's window, sample and feature, and how many there are.
     """
-    bad = np.isinf(windows) if missing else ~np.isfinite(windows)
+    bad = ~np.isfinite(windows)
     if not bad.any():
         return
     number, sample, column = (int(place) for place in np.argwhere(bad)[0])
@@ -315,16 +313,15 @@ def bad_value(
     )
 
 
-_CHUNK = 65_536
+_CHUNK = 8_192
+"""Windows: of 30 samples of 20 features 40 MB."""
 
 
-def check_splits(
-    train: TrainingSet, valid: TrainingSet, context: TrainingContext, *, missing: bool = False
-) -> None:
+def check_splits(train: TrainingSet, valid: TrainingSet, context: TrainingContext) -> None:
     """Refuse splits that cannot be used.
 
     Raises:
         DataError: as `TrainingSet.check`.
     """
     for what, data in (("training", train), ("validation", valid)):
-        data.check(context, what, missing=missing)
+        data.check(context, what)

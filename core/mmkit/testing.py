@@ -7,14 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from mmkit.answers import AnyAnswer
 from mmkit.commands import AnyCommand
 from mmkit.engine import Engine
-from mmkit.events import MAIN, AnyEvent, Signal
+from mmkit.events import MAIN, Advice, AnyEvent, Signal
+from mmkit.fusion import Fusion, FusionSettings
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import (
     NO_QUOTES,
     ByMarket,
     Context,
+    Facts,
     Level,
     MarketView,
     Quotes,
@@ -41,6 +44,28 @@ BTCUSDT = Instrument(
     lot=Decimal("0.001"),
 )
 """A linear perpetual with tick 0.1 and lot 0.001, as on Binance USD-M."""
+
+FACTS = Facts(
+    venue="binance",
+    symbol="BTC/USDT:USDT",
+    time="2026-11-26T06:00:00Z",
+    bids=(("60000.0", "1.5"), ("59999.9", "0.2")),
+    asks=(("60000.1", "0.5"), ("60000.2", "0.7")),
+    mid=60000.05,
+    spread_bps=0.0167,
+    bid_volume=1.7,
+    ask_volume=1.2,
+    imbalance=0.172413,
+    records=30,
+    mean_mid=60001.5,
+    mean_spread_bps=0.02,
+    mean_imbalance=0.1,
+    deviation_bps=-0.24,
+    volatility_bps=0.8,
+    trades=55,
+    bought_share=0.61,
+)
+"""A market to ask an advisor about."""
 
 
 def snapshot_rows(
@@ -70,15 +95,24 @@ def market_view(
     *,
     markets: Mapping[str, MarketView] | None = None,
     signals: Mapping[str, tuple[float, float, float]] | None = None,
+    advice: Mapping[str, AnyAnswer] | None = None,
+    fusion: FusionSettings | None = None,
 ) -> MarketView:
     """Return what a strategy is shown, every level of the book. Prices in ticks, quantities in lots, `now` in ns.
 
-    `markets` are the views of the other markets, made by this function, too; `signals` are down, flat and up, by name.
+    `markets` are the views of the other markets, made by this function, too; `signals` are down, flat and up, by name,
+    `advice` is what advisors have answered, by name, and `fusion` how the two become one.
     """
     instrument = instrument or BTCUSDT
     quiet = _Quiet(StrategyConfig(), Context(instrument))
     quiet.depth = max(1, len(bids), len(asks))
-    engine = Engine(instrument, quiet, RiskGate(), now)
+    engine = Engine(
+        instrument,
+        quiet,
+        RiskGate(),
+        now,
+        fusion=Fusion(fusion) if fusion is not None else None,
+    )
     for row in snapshot_rows(bids, asks, now, now):
         engine.on_row(row)
     for name, (down, flat, up) in (signals or {}).items():
@@ -93,9 +127,43 @@ def market_view(
                 expires_ns=now + 1,
             )
         )
+    for name, answer in (advice or {}).items():
+        engine.on_advice(advice_of(answer, name, now))
     engine.portfolio.position = position
     engine.view.markets = ByMarket(markets or {})
     return engine.view
+
+
+def advice_of(
+    answer: AnyAnswer | None,
+    name: str = "market_structure",
+    known_ns: int = 0,
+    *,
+    asked_ns: int | None = None,
+    holds_ns: int = 1,
+) -> Advice:
+    """Return an advice with an answer, or without one.
+
+    Args:
+        answer: What the language model says.
+        name: Of the advisor.
+        known_ns: When it is known.
+        asked_ns: When it was asked; as it is known unless given.
+        holds_ns: How long it holds from `known_ns` on.
+    """
+    tag = type(answer).__struct_config__.tag if answer is not None else name
+    return Advice(
+        ts_exchange=known_ns if asked_ns is None else asked_ns,
+        ts_local=known_ns,
+        name=name,
+        question=str(tag),
+        answer=answer,
+        refused="" if answer is not None else "timeout: nothing came",
+        expires_ns=known_ns + holds_ns,
+        prompt_sha256="",
+        text="",
+        calls=(),
+    )
 
 
 def build_strategy(
@@ -104,13 +172,19 @@ def build_strategy(
     *,
     markets: Mapping[str, Instrument] | None = None,
     signals: Sequence[str] = (),
+    advisors: Mapping[str, str] | None = None,
+    fusion: FusionSettings | None = None,
     **config: Any,
 ) -> Strategy:
-    """Return a strategy built from the keys that the YAML would have; `markets` are the other ones, `signals` the names
-    of those that the run has.
+    """Return a strategy built from the keys that the YAML would have; `markets` are the other ones, `signals` and
+    `advisors` the names of those that the run has, the latter with the question each is asked, and `fusion` says how the two become one.
     """
     context = Context(
-        instrument or BTCUSDT, markets=ByMarket(markets or {}), signals=tuple(signals)
+        instrument or BTCUSDT,
+        markets=ByMarket(markets or {}),
+        signals=tuple(signals),
+        advisors=dict(advisors or {}),
+        fusion=fusion,
     )
     return strategy(strategy.Config.model_validate(config), context)
 

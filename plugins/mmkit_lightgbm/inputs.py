@@ -31,6 +31,9 @@ def check_lags(lags: Sequence[int], window: int) -> None:
 def flat(windows: npt.NDArray[np.float64], lags: Sequence[int]) -> npt.NDArray[np.float64]:
     """Return the inputs of each window: shape ``(n, window, f)`` to ``(n, lags x f)``."""
     last = windows.shape[1] - 1
+    if len(lags) == 1:
+        # Of a view over the samples a view, too.
+        return np.ascontiguousarray(windows[:, last - lags[0], :], dtype=np.float64)
     return np.ascontiguousarray(
         windows[:, [last - lag for lag in lags], :].reshape(len(windows), -1), dtype=np.float64
     )

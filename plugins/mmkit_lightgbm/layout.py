@@ -22,7 +22,6 @@ class Layout(NamedTuple):
 
     Attributes:
         nodes: Of dtype `NODE`; the right child is ``left + 1``.
-        rule: As in `Forest`, of each node.
         value: Of each leaf, by its node.
         root: The first node of each tree, uint32, in order of depth; a multiple of `LANES`, the last ones leaves.
         order: The number of the tree in the forest that each of `root` is, int32.
@@ -31,7 +30,6 @@ class Layout(NamedTuple):
     """
 
     nodes: npt.NDArray[np.void]
-    rule: npt.NDArray[np.uint8]
     value: npt.NDArray[np.float64]
     root: npt.NDArray[np.uint32]
     order: npt.NDArray[np.int32]
@@ -42,7 +40,7 @@ class Layout(NamedTuple):
 def lay(forest: Forest) -> Layout:
     """Return the forest in another order."""
     size = len(forest.feature) + len(forest.value) + 1
-    nodes, rule, value = np.zeros(size, NODE), np.zeros(size, np.uint8), np.zeros(size)
+    nodes, value = np.zeros(size, NODE), np.zeros(size)
     threshold, feature, left = nodes["threshold"], nodes["feature"], nodes["left"]
     child = forest.child.tolist()
     roots, depths, free = [], [], 0
@@ -56,7 +54,7 @@ def lay(forest: Forest) -> Layout:
                     left[slot], threshold[slot], value[slot] = slot, np.inf, forest.value[~node]
                     continue
                 left[slot], threshold[slot] = free, forest.threshold[node]
-                feature[slot], rule[slot] = forest.feature[node], forest.rule[node]
+                feature[slot] = forest.feature[node]
                 below += [(child[2 * node], free), (child[2 * node + 1], free + 1)]
                 free += 2
             level, depth = below, depth + bool(below)
@@ -68,7 +66,6 @@ def lay(forest: Forest) -> Layout:
     steps = np.append(np.array(depths)[order], np.zeros(spare, int)).reshape(-1, LANES).max(1)
     return Layout(
         nodes,
-        rule,
         value,
         root.astype(np.uint32),
         np.append(order, len(order) + np.arange(spare)).astype(np.int32),

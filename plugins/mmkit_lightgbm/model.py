@@ -23,10 +23,7 @@ class LightgbmConfig(PluginConfig):
 
 
 class LightgbmModel(SignalModel):
-    """Boosted trees, read from LightGBM's text without LightGBM.
-
-    NaN is refused unless the trees were trained with ``missing: learn``.
-    """
+    """Boosted trees, read from LightGBM's text without LightGBM."""
 
     def __init__(self, config: LightgbmConfig, context: ModelContext) -> None:
         from mmkit_lightgbm import walk
@@ -42,11 +39,8 @@ class LightgbmModel(SignalModel):
             raise DataError(f"{context.folder}: {error}") from error
         layout = lay(forest)
         self.names, self.window = card.names, card.window
-        self._missing = forest.missing
         self._arguments: tuple[Any, ...] = (
             places(forest.inputs, card.names, card.window),
-            forest.missing,
-            bool((forest.rule & 3 == 1).any()),
             *layout,
         )
         self._inputs = len(forest.inputs)
@@ -64,7 +58,7 @@ class LightgbmModel(SignalModel):
             check_window(window, self.window, self.names)
         out = self._out
         if not self._walk(window, *self._arguments, self._x, self._found, out):
-            bad_value(window[None], self.names, "current", missing=self._missing)
+            bad_value(window[None], self.names, "current")
         down, flat, up = out.tolist()
         return down, flat, up
 
@@ -76,5 +70,5 @@ class LightgbmModel(SignalModel):
             windows, *self._arguments, np.empty(self._inputs), np.empty_like(self._found), out
         )
         if bad >= 0:
-            bad_value(windows[bad : bad + 1], self.names, "given", bad, self._missing)
+            bad_value(windows[bad : bad + 1], self.names, "given", bad)
         return out

@@ -16,7 +16,8 @@ from mmkit.errors import DataError
 
 T = TypeVar("T", bound=np.generic)
 
-_CATEGORICAL, _DEFAULT_LEFT = 1, 2  # kCategoricalMask, kDefaultLeftMask: include/LightGBM/tree.h
+# include/LightGBM/tree.h: kCategoricalMask, and the two bits of MissingType, which is 1 for Zero.
+_CATEGORICAL, _MISSING, _ZERO = 1, 0b1100, 0b0100
 
 
 class Forest(NamedTuple):
@@ -24,25 +25,20 @@ class Forest(NamedTuple):
 
     Attributes:
         inputs: Names of the inputs.
-        missing: Whether NaN was told apart in training.
         classes: How many; tree t votes for class t % classes.
         root: Where each tree begins, int32: a node, or ``~leaf`` of a tree that is one leaf.
         feature: Of each node, int32.
         threshold: Of each node, float64: at most that goes left.
         child: Of each node, int32, left then right; ``~leaf`` for a leaf.
-        rule: Of each node, uint8: 0 NaN is 0; 1 zero is missing; 2 NaN is missing; plus 4 if what is missing
-            goes left.
         value: Of each leaf, float64.
     """
 
     inputs: tuple[str, ...]
-    missing: bool
     classes: int
     root: npt.NDArray[np.int32]
     feature: npt.NDArray[np.int32]
     threshold: npt.NDArray[np.float64]
     child: npt.NDArray[np.int32]
-    rule: npt.NDArray[np.uint8]
     value: npt.NDArray[np.float64]
 
 
@@ -52,7 +48,7 @@ def read(text: str) -> Forest:
     Raises:
         DataError: if the text is truncated, of another version or objective, or holds what is not read here.
     """
-    head, trees, tail = _blocks(text)
+    head, trees = _blocks(text)
     _expect("version", head.get("version"), "v4")
     _expect("objective", head.get("objective"), "multiclass num_class:3")
     _expect("num_tree_per_iteration", head.get("num_tree_per_iteration"), "3")
@@ -67,39 +63,31 @@ def read(text: str) -> Forest:
     for number, tree in enumerate(trees):
         part = _tree(number, tree, len(inputs), nodes, leaves)
         roots.append(nodes if len(part[0]) else ~leaves)
-        nodes, leaves = nodes + len(part[0]), leaves + len(part[4])
+        nodes, leaves = nodes + len(part[0]), leaves + len(part[3])
         parts.append(part)
-    empty = (
-        np.empty(0, np.int32),
-        np.empty(0),
-        np.empty(0, np.int32),
-        np.empty(0, np.uint8),
-        np.empty(0),
-    )
-    feature, threshold, child, rule, value = (
+    empty = (np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32), np.empty(0))
+    feature, threshold, child, value = (
         np.concatenate(column) for column in zip(empty, *parts, strict=True)
     )
     return Forest(
         inputs,
-        "[use_missing: 1]" in tail,
         3,
         np.array(roots, np.int32),
         feature,
         threshold,
         child,
-        rule,
         value,
     )
 
 
-def _blocks(text: str) -> tuple[dict[str, str], list[dict[str, str]], str]:
-    body, end, tail = text.partition("\nend of trees\n")
+def _blocks(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+    body, end, _ = text.partition("\nend of trees\n")
     if not text.startswith("tree\n"):
         raise _bad(f"'tree' was expected on line 1; found {text[:20]!r}")
     if not end:
         raise _bad("'end of trees' was expected; found the end of the file, which is truncated")
     head, *trees = body.split("\nTree=")
-    return _pairs(head), [_pairs(tree) for tree in trees], tail
+    return _pairs(head), [_pairs(tree) for tree in trees]
 
 
 def _pairs(block: str) -> dict[str, str]:
@@ -112,13 +100,12 @@ _Columns = tuple[
     npt.NDArray[np.int32],
     npt.NDArray[np.float64],
     npt.NDArray[np.int32],
-    npt.NDArray[np.uint8],
     npt.NDArray[np.float64],
 ]
 
 
 def _tree(number: int, tree: Mapping[str, str], inputs: int, nodes: int, leaves: int) -> _Columns:
-    """Return feature, threshold, child, rule and value of one tree, counted on from `nodes` and `leaves`."""
+    """Return feature, threshold, child and value of one tree, counted on from `nodes` and `leaves`."""
     where = f"tree {number}"
     _expect(f"{where}: num_cat", tree.get("num_cat"), "0")
     _expect(f"{where}: is_linear", tree.get("is_linear", "0"), "0")
@@ -133,6 +120,8 @@ def _tree(number: int, tree: Mapping[str, str], inputs: int, nodes: int, leaves:
     child[:, 1] = _column(where, tree, "right_child", size, np.int32)
     if (decision & _CATEGORICAL).any():
         raise _bad(f"{where}: numbers were expected; found a split by category")
+    if (decision & _MISSING == _ZERO).any():
+        raise _bad(f"{where}: zeros that are numbers were expected; found zero_as_missing")
     if not np.isfinite(value).all() or np.isnan(threshold).any():
         raise _bad(f"{where}: finite numbers were expected; found others")
     if size and not (feature.min() >= 0 and feature.max() < inputs):
@@ -146,9 +135,8 @@ def _tree(number: int, tree: Mapping[str, str], inputs: int, nodes: int, leaves:
         and (not size or np.array_equal(np.sort(leaf), np.arange(count)))
     ):
         raise _bad(f"{where}: each node and leaf was expected once, after its parent")
-    rule = (((decision >> 2) & 3) | ((decision & _DEFAULT_LEFT) << 1)).astype(np.uint8)
     child = np.where(child >= 0, child + nodes, child - leaves).astype(np.int32)
-    return feature, threshold, child.ravel(), rule, value
+    return feature, threshold, child.ravel(), value
 
 
 def _column(

@@ -20,6 +20,7 @@ from mmkit.interfaces import (
     TrainingSet,
     TrainingStep,
 )
+from mmkit.learning import best_shift
 from mmkit.signal_models import check_splits, macro_f1
 from mmkit_lightgbm.inputs import check_lags, flat, input_names
 from mmkit_lightgbm.model import FILE
@@ -38,11 +39,12 @@ class LightgbmTraining(PluginConfig):
     bagging_fraction: float = Field(0.8, gt=0, le=1)
     max_bin: int = Field(255, ge=2)
     class_weights: Literal["balanced", "none"] = "balanced"
+    calls: Literal["f1", "plain"] = Field(
+        "f1",
+        description="'f1' shifts the log-odds so that the largest is the call with the best macro-F1.",
+    )
     lags: tuple[int, ...] | Literal["all"] = Field(
         (0,), description="Samples of the window that the trees see, 0 is the last; 'all' is each."
-    )
-    missing: Literal["refuse", "learn"] = Field(
-        "refuse", description="Whether NaN is a mistake, or a value to learn from."
     )
     threads: int = Field(1, ge=1, description="More are quicker, and may give another file.")
 
@@ -81,7 +83,7 @@ class LightgbmTrainer(SignalTrainer):
             raise UsageError(
                 "'lightgbm' trains in one go and keeps nothing to resume from; leave out --resume"
             )
-        check_splits(train, valid, self._context, missing=config.missing == "learn")
+        check_splits(train, valid, self._context)
         names = input_names(self._context.names, self._lags)
         counts = np.bincount(train.labels, minlength=3)
         balanced = len(train.labels) / (3 * counts)
@@ -91,6 +93,7 @@ class LightgbmTrainer(SignalTrainer):
         )
         watched = lightgbm.Dataset(flat(valid.windows, self._lags), valid.labels, reference=data)
         watch = _Watch(config.rounds, config.patience, progress, stop)
+        calls = _Calls(watched, shifted=config.calls == "f1")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=UserWarning, module="lightgbm")
             booster = lightgbm.train(
@@ -99,9 +102,10 @@ class LightgbmTrainer(SignalTrainer):
                 num_boost_round=config.rounds,
                 valid_sets=[data, watched],
                 valid_names=["training", "validation"],
-                feval=_f1,
+                feval=calls,
                 callbacks=[watch],
             )
+        _shift(booster, calls.shifts[watch.best_round - 1])
         # One thread and no path in it: the same training gives the same text.
         self._text = booster.model_to_string(num_iteration=watch.best_round)
 
@@ -119,7 +123,8 @@ class LightgbmTrainer(SignalTrainer):
             "bagging_fraction": config.bagging_fraction,
             "bagging_freq": 1 if config.bagging_fraction < 1 else 0,
             "max_bin": config.max_bin,
-            "use_missing": config.missing == "learn",
+            # Windows have no NaN in them; without it, none of the trees has a rule for one.
+            "use_missing": False,
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,
@@ -180,9 +185,32 @@ class _Watch:
             raise EarlyStopException(self.best_round - 1, environment.evaluation_result_list)
 
 
-def _f1(scores: npt.NDArray[np.float64], data: Any) -> tuple[str, float, bool]:
-    labels = data.get_label().astype(np.int8)
-    return "macro_f1", macro_f1(labels, scores.reshape(len(labels), -1).argmax(1)), True
+class _Calls:
+    """Macro-F1 of each round's calls on the validation data, and what to add to the log-odds for them."""
+
+    def __init__(self, validation: Any, *, shifted: bool) -> None:
+        self._validation, self._shifted = validation, shifted
+        self.shifts: list[npt.NDArray[np.float64]] = []
+
+    def __call__(
+        self, probabilities: npt.NDArray[np.float64], data: Any
+    ) -> list[tuple[str, float, bool]]:
+        if data is not self._validation:
+            return []
+        labels = data.get_label().astype(np.int8)
+        # The smallest is told apart from 0 in single precision, which has 2**-149 as its least.
+        scores = np.log(np.maximum(probabilities.reshape(len(labels), -1), 2.0**-149))
+        self.shifts.append(best_shift(labels, scores) if self._shifted else np.zeros(3))
+        called = (scores + self.shifts[-1]).argmax(axis=1)
+        return [("macro_f1", macro_f1(labels, called), True)]
+
+
+def _shift(booster: Any, by: npt.NDArray[np.float64]) -> None:
+    """Add to the log-odds of each class: to all leaves of its first tree."""
+    first = booster.dump_model(num_iteration=1)["tree_info"]
+    for tree, shift in enumerate(by.tolist()):
+        for leaf in range(first[tree]["num_leaves"]):
+            booster.set_leaf_output(tree, leaf, booster.get_leaf_output(tree, leaf) + shift)
 
 
 def _plain(name: str) -> bool:

@@ -1,6 +1,6 @@
 """The walk down the trees, compiled.
 
-Decisions are those of ``Tree::NumericalDecision`` (``include/LightGBM/tree.h``, LightGBM 4), sums in the order of
+Decisions are those of ``Tree::NumericalDecision`` (``include/LightGBM/tree.h``, LightGBM 4) where nothing is missing, sums in the order of
 the trees, then the softmax of ``src/objective/multiclass_objective.hpp``.
 """
 
@@ -17,8 +17,8 @@ value of a row (``RowPairFunctionFromDenseMatric``, ``src/c_api.cpp``)."""
 
 
 @njit(cache=True, nogil=True)
-def _plain(x: Any, nodes: Any, value: Any, root: Any, order: Any, depth: Any, found: Any) -> None:
-    """Find each tree's vote where no value is missing and none can be: one comparison a step.
+def _votes(x: Any, nodes: Any, value: Any, root: Any, order: Any, depth: Any, found: Any) -> None:
+    """Find each tree's vote: one comparison a step.
 
     Written out for `mmkit_lightgbm.layout.LANES` trees, which the compiler keeps in registers.
     """
@@ -52,23 +52,6 @@ def _plain(x: Any, nodes: Any, value: Any, root: Any, order: Any, depth: Any, fo
 
 
 @njit(cache=True, nogil=True)
-def _missing(x: Any, nodes: Any, rule: Any, value: Any, root: Any, order: Any, found: Any) -> None:
-    """Find each tree's vote with LightGBM's rules for what is missing."""
-    for tree in range(root.size):
-        node = root[tree]
-        while nodes[node].left != node:
-            known, kind = x[nodes[node].feature], rule[node]
-            if known != known and kind & 3 != 2:  # noqa: PLR0124 - NaN
-                known = 0.0
-            if (kind & 3 == 1 and known == 0.0) or (kind & 3 == 2 and known != known):  # noqa: PLR0124
-                right = 0 if kind & 4 else 1
-            else:
-                right = 0 if known <= nodes[node].threshold else 1
-            node = nodes[node].left + right
-        found[order[tree]] = value[node]
-
-
-@njit(cache=True, nogil=True)
 def _softmax(found: Any, trees: Any, out: Any) -> None:
     out[0] = out[1] = out[2] = 0.0
     for tree in range(0, trees, 3):
@@ -87,10 +70,7 @@ def _softmax(found: Any, trees: Any, out: Any) -> None:
 def window(
     values: Any,
     places: Any,
-    missing: Any,
-    zeros: Any,
     nodes: Any,
-    rule: Any,
     value: Any,
     root: Any,
     order: Any,
@@ -104,24 +84,15 @@ def window(
 
     Every value is looked at, whether a tree wants it or not: what is refused must not hang on the trees.
     """
-    known = True
     for sample in range(values.shape[0]):
         for column in range(values.shape[1]):
-            seen = values[sample, column]
-            if seen != seen:  # noqa: PLR0124 - NaN
-                known = False
-            elif seen in (np.inf, -np.inf):
+            if not np.isfinite(values[sample, column]):
                 return False
-    if not known and not missing:
-        return False
     columns = values.shape[1]
     for number in range(places.size):
         taken = values[places[number] // columns, places[number] % columns]
         x[number] = 0.0 if -_ZERO <= taken <= _ZERO else taken
-    if known and not zeros:
-        _plain(x, nodes, value, root, order, depth, found)
-    else:
-        _missing(x, nodes, rule, value, root, order, found)
+    _votes(x, nodes, value, root, order, depth, found)
     _softmax(found, trees, out)
     return True
 
@@ -130,10 +101,7 @@ def window(
 def batch(
     windows: Any,
     places: Any,
-    missing: Any,
-    zeros: Any,
     nodes: Any,
-    rule: Any,
     value: Any,
     root: Any,
     order: Any,
@@ -148,10 +116,7 @@ def batch(
         if not window(
             windows[number],
             places,
-            missing,
-            zeros,
             nodes,
-            rule,
             value,
             root,
             order,

@@ -23,6 +23,7 @@ class Lstm(nn.Module):
         sizes = [lstm[-1], *dense, 3]
         self.dense = nn.ModuleList(nn.Linear(before, size) for before, size in pairwise(sizes))
         self.dropout = nn.Dropout(dropout)
+        self.last_bias = f"dense.{len(self.dense) - 1}.bias"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape ``(n, 3)``, of scaled windows, float32, shape ``(n, window, features)``."""
@@ -57,6 +58,12 @@ class DeepLob(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.lstm = nn.LSTM(192, 64, batch_first=True)
         self.dense = nn.Linear(64, 3)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                # With torch's own the signal fades in so deep a stack, and for long nothing is learned (He et al. 2015).
+                nn.init.kaiming_normal_(module.weight, 0.01)
+                nn.init.zeros_(module.bias)
+        self.last_bias = "dense.bias"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, shape ``(n, 3)``, of scaled windows, float32, shape ``(n, window, features)``."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mmkit.errors import UsageError
+from mmkit.features import level_names
 from mmkit.interfaces import PluginConfig, SignalTrainer, TrainingContext
+from mmkit.signal_models import differences
 
+_TOLD = 8
+"""Differences; the first ones say what the others are."""
 Size = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -29,6 +34,10 @@ class LstmTraining(PluginConfig):
     weight_decay: float = Field(1e-4, ge=0, le=1)
     clip: float = Field(1.0, gt=0, description="The norm that a step's gradient has at most.")
     class_weights: Literal["balanced", "none"] = "balanced"
+    calls: Literal["f1", "plain"] = Field(
+        "f1",
+        description="'f1' shifts the log-odds so that the largest is the call with the best macro-F1.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="'auto' takes a GPU if there is one."
     )
@@ -45,12 +54,20 @@ def build_trainer(config: LstmTraining, context: TrainingContext) -> SignalTrain
     Raises:
         UsageError: if the network cannot take the features, or the GPU asked for is not there.
     """
-    if config.network == "deeplob" and len(context.names) % 4:
-        raise UsageError(
-            "network: deeplob reads four features a level (ask price, ask size, bid price, bid size; Zhang, Zohren "
-            f"and Roberts 2019), so a multiple of 4 was expected; found {len(context.names)} features; add or leave "
-            "out some, or write 'network: lstm'"
-        )
+    if config.network == "deeplob":
+        _check_levels(context.names)
     from mmkit_lstm.trainer import LstmTrainer
 
     return LstmTrainer(config, context)
+
+
+def _check_levels(names: Sequence[str]) -> None:
+    """Refuse what is not four features a level, from the best on: the convolutions go by their places."""
+    levels = -(-len(names) // 4)
+    if found := differences(level_names(levels), names):
+        more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        raise UsageError(
+            "network: deeplob reads the book alone, four features a level: ask_price_1, ask_size_1, bid_price_1, "
+            f"bid_size_1, ask_price_2 and so on were expected; found {len(names)} features that differ: "
+            f"{'; '.join(found[:_TOLD])}{more}; write 'features: [{{name: levels, levels: 10}}]', or 'network: lstm'"
+        )

@@ -21,6 +21,6 @@ def register_data_sources() -> list[Provider[Any, DataSource]]:
             "rows",
             RowsConfig,
             RowsSource,
-            summary="what 'mmkit record' and 'mmkit data import' keep, or a .tape, .parquet, .csv, .npz",
+            summary="what 'mmkit record' and 'mmkit data import' keep, or a .tape, .parquet, .csv, .npz, or a recorded run",
         )
     ]

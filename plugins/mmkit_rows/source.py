@@ -12,6 +12,7 @@ from mmkit.errors import DataError, UsageError
 from mmkit.formats import SUFFIXES, load
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource, PluginConfig, SourceContext
+from mmkit.journal import RecordedRun
 from mmkit.recording.dataset import listed, market_of
 from mmkit.recording.place import dataset_of
 from mmkit.recording.reading import read
@@ -33,7 +34,7 @@ class _Config(PluginConfig):
         min_length=1,
         max_length=1,
         description="In place of the dataset one file: a .tape, .parquet or .csv of 'mmkit data convert', or "
-        "hftbacktest's .npz.",
+        "hftbacktest's .npz; or the folder of a run of 'mmkit trade'.",
     )
 
     @model_validator(mode="after")
@@ -104,7 +105,7 @@ class RowsSource(DataSource):
             DataError: if the market is not there.
         """
         if self._config.paths is not None:
-            return [self._file]
+            return [self._file / "market.rows" if self._file.is_dir() else self._file]
         return [one.path for one in listed(market_of(self._root, self._context.spec))]
 
     @property
@@ -132,10 +133,13 @@ class RowsSource(DataSource):
 
     def _of_file(self) -> Tape:
         path, spec = self._file, self._context.spec
+        if path.is_dir():
+            return self._of_run(path)
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(
                 f"data.paths: a file that ends in one of {', '.join(SUFFIXES)} was expected; found '{path}'; raw "
-                "captures are read by 'data: {plugin: capture}', CSV datasets of Tardis by 'plugin: tardis'"
+                "captures are read by 'data: {plugin: capture}', CSV datasets of Tardis by 'plugin: tardis'; the folder of a "
+                "run of 'mmkit trade' is read, too"
             )
         if path.suffix.lower() != ".npz":
             return self._agreed(load(path), path)
@@ -144,6 +148,16 @@ class RowsSource(DataSource):
                 f"{path}: hftbacktest's events do not say what they are about; write tick and lot under 'instrument'"
             )
         return load(path, spec.on_grid(spec.tick, spec.lot))
+
+    def _of_run(self, folder: Path) -> Tape:
+        """Return what a recorded run received in the market that is asked for; in a run in several there may be one of that
+        instrument only.
+        """
+        recorded, spec = RecordedRun(folder), self._context.spec
+        for market, instrument in recorded.instruments.items():
+            if not spec.refused(instrument):
+                return recorded.tape(market)
+        return self._agreed(recorded.tape(), folder)
 
     def _agreed(self, tape: Tape, path: Path) -> Tape:
         if words := self._context.spec.refused(tape.instrument):

@@ -56,6 +56,14 @@ import click
     help="What may go wrong by chance; may be repeated.  [default: everything about public data]",
 )
 @click.option("--faults-seed", type=int, default=1, show_default=True, help="Decides the chance.")
+@click.option(
+    "--gateway-fault",
+    "gateway_faults",
+    multiple=True,
+    metavar="FAULT",
+    help="Something that goes wrong with the language model's answers: 'WHICH WHAT [HOW LONG]', such as "
+    "'3 hang' or '20% cut'; may be repeated.",
+)
 @click.option("--duration", metavar="TIME", help="End by itself after this time, such as 30s.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one JSON object.")
 def sandbox(
@@ -70,6 +78,7 @@ def sandbox(
     faults_every: str | None,
     faults_kinds: tuple[str, ...],
     faults_seed: int,
+    gateway_faults: tuple[str, ...],
     duration: str | None,
     as_json: bool,
 ) -> None:
@@ -80,10 +89,12 @@ def sandbox(
     capture starts once somebody subscribes or asks for the time. With --fault or --faults-every
     things go wrong; what has is told by a GET of /sandbox/faults. Without --replay orders can be
     placed on spot and USD-M, by a demo account whose key and secret are printed.
+
+    The same address answers for a language model, under /v1: that is a rule and says so.
     """
     import asyncio
 
-    from mmkit_sandbox.foreground import config_of, faults_of, seconds, serve
+    from mmkit_sandbox.foreground import config_of, faults_of, gateway_of, seconds, serve
     from mmkit_sandbox.listing import Listing
 
     lasts = seconds(duration)
@@ -97,6 +108,7 @@ def sandbox(
         replay=replay,
         speed=speed,
         faults=faults_of(faults, faults_every, faults_kinds, faults_seed),
+        gateway=gateway_of(gateway_faults, faults_seed),
     )
     try:
         asyncio.run(serve(config, lasts, as_json))

@@ -20,6 +20,7 @@ from mmkit.units import parse_duration
 from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
 from mmkit_sandbox.exchange import Exchange
 from mmkit_sandbox.faults import FaultsConfig
+from mmkit_sandbox.gateway import GatewayConfig
 from mmkit_sandbox.listing import COINM, FUTURES, SPOT, USDM
 from mmkit_sandbox.replay import ReplayedExchange
 from mmkit_sandbox.service import Config, Sandbox
@@ -56,6 +57,18 @@ def faults_of(
         )
     except ValidationError as error:
         raise UsageError(f"--fault: {_plainly(error)}") from None
+
+
+def gateway_of(faults: tuple[str, ...], seed: int) -> GatewayConfig:
+    """Return what the options say of the language model.
+
+    Raises:
+        UsageError: if they make no sense.
+    """
+    try:
+        return GatewayConfig(faults=faults, seed=seed)
+    except ValidationError as error:
+        raise UsageError(f"--gateway-fault: {_plainly(error)}") from None
 
 
 def config_of(**options: Any) -> Config:
@@ -119,6 +132,7 @@ def _addresses(url: str, exchange: Exchange, config: Config) -> dict[str, object
             USDM: [f"{ws}/fstream/public", f"{ws}/fstream/market"],
             COINM: [f"{ws}/dstream/ws", f"{ws}/dstream/stream"],
         },
+        "gateway": f"{url}/v1",
         "symbols": {
             market: [one.symbol for one in exchange.listings if one.market == market]
             for market in (SPOT, *FUTURES)
@@ -146,6 +160,10 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
         what = f"The markets trade by themselves, from seed {config.seed}."
     if config.faults.on:
         what += f"\nThings go wrong on purpose; {url}/sandbox/faults tells what has."
+    if config.gateway.faults:
+        what += (
+            f"\nThe advisor's answers go wrong on purpose; {url}/sandbox/gateway tells which have."
+        )
     source = "plugin: binance, endpoint: sandbox"
     recorded = exchange.streams if isinstance(exchange, ReplayedExchange) else ()
     if recorded and not spot and not any("@aggTrade" in name for name in recorded):
@@ -170,6 +188,7 @@ Sandbox exchange at {url}, listing {listed}.
   WebSocket   spot   {ws}/ws  {ws}/stream
               USD-M  {ws}/fstream/public  {ws}/fstream/market
               COIN-M {ws}/dstream/ws  {ws}/dstream/stream{trading}
+  advisor     {url}/v1, as OpenAI's; a rule, and no language model
   try         curl '{rest}/depth?symbol={first.symbol}&limit=5'
               {streams}/stream?streams={first.symbol.lower()}@depth@100ms
   mmkit       data: {{{source}}}

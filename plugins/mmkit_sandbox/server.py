@@ -18,6 +18,7 @@ from mmkit_sandbox.connection import CLOSE_WITHIN_S, Connection
 from mmkit_sandbox.desk import Desk
 from mmkit_sandbox.exchange import Exchange, Message
 from mmkit_sandbox.faults import CLOSES, Fault, FaultKind
+from mmkit_sandbox.gateway import Gateway
 from mmkit_sandbox.limits import Limits
 from mmkit_sandbox.listing import COINM, SPOT, USDM
 from mmkit_sandbox.pace import Pace
@@ -47,6 +48,7 @@ class SandboxServer:
         port: The port to listen on; 0 for any that is free.
         patient: Whether time waits for slow clients (a replay) or passes over them (a market).
         trouble: What goes wrong; `None` for nothing.
+        gateway: Answers for a language model at the same address; `None` for nobody.
         desk: The private side; `None` for public data only.
     """
 
@@ -58,13 +60,14 @@ class SandboxServer:
         port: int,
         patient: bool = False,
         trouble: Trouble | None = None,
+        gateway: Gateway | None = None,
         desk: Desk | None = None,
     ) -> None:
         self._private = (
             None if desk is None else PrivateSide(desk, pace, self._serve, self._refuses)
         )
         self._exchange, self._pace, self._host, self._port = exchange, pace, host, port
-        self._patient, self._trouble = patient, trouble
+        self._patient, self._trouble, self._gateway = patient, trouble, gateway
         self._told = 0  # faults that the log knows of
         self._site: web.SockSite | None = None
         self._connections: set[Connection] = set()
@@ -130,6 +133,11 @@ class SandboxServer:
 
     def _application(self) -> web.Application:
         application = web.Application()
+        if self._gateway is not None:
+            self._gateway.add_to(
+                application.router,
+                lambda request: self._refuses(request, self._pace.now_ns()),
+            )
         application.router.add_get("/sandbox/truth", self._tell_truth)
         application.router.add_get("/sandbox/faults", self._tell_faults)
         if self._private is not None:

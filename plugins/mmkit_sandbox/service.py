@@ -17,6 +17,7 @@ from mmkit_sandbox.accounts import Accounts
 from mmkit_sandbox.desk import Desk
 from mmkit_sandbox.exchange import Exchange
 from mmkit_sandbox.faults import FaultsConfig, impossible, planned, possible
+from mmkit_sandbox.gateway import Gateway, GatewayConfig
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.replay import open_replay
@@ -57,6 +58,9 @@ class Config(PluginConfig):
     faults: FaultsConfig = Field(
         FaultsConfig(), description="What goes wrong, by chance or at given times."
     )
+    gateway: GatewayConfig = Field(
+        GatewayConfig(), description="The language model at the same address, which is a rule."
+    )
 
     @model_validator(mode="after")
     def _accounts_that_can_be(self) -> Config:
@@ -93,6 +97,8 @@ class Sandbox(Service):
         """What stands behind the address, once started."""
         self.trouble: Trouble | None = None
         """What goes wrong, once started; `None` for nothing."""
+        self.gateway: Gateway | None = None
+        """Answers for a language model, once started."""
         self.accounts: Accounts | None = None
         """Who trades here, once started; `None` in a replay."""
         self.desk: Desk | None = None
@@ -129,6 +135,7 @@ class Sandbox(Service):
         if config.faults.on:
             faults = planned(config.faults, possible(replay=bool(config.replay)))
             self.trouble = Trouble(faults, pace.now_ns(), config.faults.seed)
+        self.gateway = Gateway(self.exchange, pace, config.gateway)
         if isinstance(self.exchange, SimulatedExchange):
             who = config.accounts or (demo(),)
             for account in who:
@@ -143,6 +150,7 @@ class Sandbox(Service):
             config.port,
             patient=bool(config.replay),
             trouble=self.trouble,
+            gateway=self.gateway,
             desk=self.desk,
         )
         return await self._server.start()

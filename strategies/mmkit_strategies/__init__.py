@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def register_strategies() -> list[Provider[Any, Strategy]]:
     """Offer every bundled strategy."""
     from mmkit.interfaces import Provider
+    from mmkit_strategies.advised_maker import AdvisedMaker
     from mmkit_strategies.avellaneda_stoikov import AvellanedaStoikov
     from mmkit_strategies.glft import Glft
     from mmkit_strategies.grid import Grid
@@ -53,5 +54,11 @@ def register_strategies() -> list[Provider[Any, Strategy]]:
             SignalTaker.Config,
             SignalTaker,
             "All in where a signal says up, all out where it says down",
+        ),
+        Provider(
+            "advised_maker",
+            AdvisedMaker.Config,
+            AdvisedMaker,
+            "Around mid, widened by advice of language models, within bounds",
         ),
     ]

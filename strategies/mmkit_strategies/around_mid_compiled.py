@@ -34,6 +34,13 @@ def _two_sided(
         wanted[n], wanted[n + 1] = math.ceil(max(own_ask, bid + 1)), int(size)
 
 
+@njit
+def _lean(parameters: Any, skew: int, said: int, mid: float) -> float:
+    """As `SignalSkew.ticks`, with its parameters from `skew` on, and what the signal says from `said` on."""
+    away = parameters[skew] * mid / parameters[skew + 1] + parameters[skew + 2]
+    return float(away * (parameters[said + 2] - parameters[said]))
+
+
 @decision
 def avellaneda_stoikov(view: Any, parameters: Any, wanted: Any) -> None:
     """As `AvellanedaStoikov.quote`, in the same order of operations.
@@ -41,7 +48,7 @@ def avellaneda_stoikov(view: Any, parameters: Any, wanted: Any) -> None:
     Parameters: size and max_position in lots; sigma as the numerator and the denominator of a share of mid,
     and as a number of ticks; gamma; the horizon in seconds; the fixed part of the spread; a fixed horizon in ns, 0
     for a rolling one; then the run's memory: whether the strategy has been asked, and when it first was, in
-    seconds and ns, as a float does not hold both.
+    seconds and ns, as a float does not hold both; then signal_skew and what the signal says.
     """
     bid, ask, position = view[BEST_BID], view[BEST_ASK], view[POSITION]
     if bid < 0 or ask < 0 or bid >= ask:
@@ -58,6 +65,7 @@ def avellaneda_stoikov(view: Any, parameters: Any, wanted: Any) -> None:
         began = int(parameters[10]) * _SECOND + int(parameters[11])
         remaining = (horizon - (now - began) % horizon) / _SECOND
     center = mid - position / parameters[0] * gamma * sigma * sigma * remaining
+    center += _lean(parameters, 12, 15, mid)
     away = (gamma * sigma * sigma * remaining + parameters[7]) / 2
     _two_sided(view, wanted, center - away, center + away, parameters[0], parameters[1])
 
@@ -67,7 +75,7 @@ def glft(view: Any, parameters: Any, wanted: Any) -> None:
     """As `Glft.quote` with the closed form, in the same order of operations.
 
     Parameters: size and max_position in lots; sigma as the numerator and the denominator of a share of mid,
-    and as a number of ticks; c1 and c2 of the closed form.
+    and as a number of ticks; c1 and c2 of the closed form; signal_skew and what the signal says.
     """
     bid, ask, position = view[BEST_BID], view[BEST_ASK], view[POSITION]
     if bid < 0 or ask < 0 or bid >= ask:
@@ -76,8 +84,9 @@ def glft(view: Any, parameters: Any, wanted: Any) -> None:
     sigma = parameters[2] * mid / parameters[3] + parameters[4]
     half_spread, skew = parameters[5] + 0.5 * sigma * parameters[6], sigma * parameters[6]
     inventory = position / parameters[0]
-    own_bid = mid - (half_spread + skew * inventory)
-    own_ask = mid + (half_spread - skew * inventory)
+    shift = _lean(parameters, 7, 10, mid)
+    own_bid = mid - (half_spread + skew * inventory) + shift
+    own_ask = mid + (half_spread - skew * inventory) + shift
     _two_sided(view, wanted, own_bid, own_ask, parameters[0], parameters[1])
 
 
@@ -98,8 +107,8 @@ def _between(parameters: Any, first: int, place: float) -> float:
 def glft_exact(view: Any, parameters: Any, wanted: Any) -> None:
     """As `Glft.quote` with the exact solution for a sigma in ticks, in the same order of operations.
 
-    Parameters: size and max_position in lots; Q, the largest inventory in orders; the distances of the bid for
-    each inventory from -Q to Q, and those of the ask.
+    Parameters: size and max_position in lots; Q, the largest inventory in orders; signal_skew; the distances of
+    the bid for each inventory from -Q to Q, and those of the ask; then what the signal says.
     """
     bid, ask, position = view[BEST_BID], view[BEST_ASK], view[POSITION]
     if bid < 0 or ask < 0 or bid >= ask:
@@ -107,8 +116,10 @@ def glft_exact(view: Any, parameters: Any, wanted: Any) -> None:
     mid = (bid + ask) / 2
     most = int(parameters[2])
     place = min(max(position / parameters[0] + most, 0.0), 2.0 * most)
-    own_bid = mid - _between(parameters, 3, place)
-    own_ask = mid + _between(parameters, 3 + 2 * most + 1, place)
+    count = 2 * most + 1
+    shift = _lean(parameters, 3, 6 + 2 * count, mid)
+    own_bid = mid - _between(parameters, 6, place) + shift
+    own_ask = mid + _between(parameters, 6 + count, place) + shift
     _two_sided(view, wanted, own_bid, own_ask, parameters[0], parameters[1])
 
 
@@ -116,24 +127,26 @@ def glft_exact(view: Any, parameters: Any, wanted: Any) -> None:
 def imbalance(view: Any, parameters: Any, wanted: Any) -> None:
     """As `Imbalance.quote`, in the same order of operations.
 
-    Parameters: size and max_position in lots; half spread and skew, each as the numerator and the denominator
-    of a share of mid, and as a number of ticks; then rows and columns of the adjustment, and the table.
+    Parameters: size and max_position in lots; half spread, skew and signal_skew, each as the numerator and
+    the denominator of a share of mid, and as a number of ticks; then rows and columns of the adjustment, the table, and
+    what the signal says.
     """
     bid, ask, position = view[BEST_BID], view[BEST_ASK], view[POSITION]
     if bid < 0 or ask < 0 or bid >= ask:
         return
     bid_quantity, ask_quantity = float(view[LEVELS + 1]), float(view[LEVELS + 3])
     mid = (bid + ask) / 2
-    rows, columns = int(parameters[8]), int(parameters[9])
+    rows, columns = int(parameters[11]), int(parameters[12])
     if rows:
         share = bid_quantity / (bid_quantity + ask_quantity)
         row = min(ask - bid, rows) - 1
-        price = mid + parameters[10 + row * columns + min(columns - 1, int(columns * share))]
+        price = mid + parameters[13 + row * columns + min(columns - 1, int(columns * share))]
     else:
         price = (bid * ask_quantity + ask * bid_quantity) / (bid_quantity + ask_quantity)
     half_spread = parameters[2] * mid / parameters[3] + parameters[4]
     skew = parameters[5] * mid / parameters[6] + parameters[7]
     center = price - skew * position / parameters[0]
+    center += _lean(parameters, 8, 13 + rows * columns, mid)
     _two_sided(
         view, wanted, center - half_spread, center + half_spread, parameters[0], parameters[1]
     )

@@ -90,6 +90,7 @@ class AvellanedaStoikov(Strategy):
     def __init__(self, config: AvellanedaStoikovConfig, context: Context) -> None:
         super().__init__(config, context)
         self._signal = SignalSkew(config, context)
+        self.decision_signal = self._signal.name
         self._gamma, self._k, self._sigma = config.gamma, config.k, config.sigma
         self._horizon = config.horizon
         self._fixed = config.horizon_is == "fixed"
@@ -109,6 +110,7 @@ class AvellanedaStoikov(Strategy):
             optimal_spread(self._gamma, 0.0, self._k, 0.0),
             self._horizon if self._fixed else 0,
             *(0, 0, 0),
+            *self._signal.parameters(),
         )
 
     def quote(self, view: MarketView) -> Quotes:

@@ -214,6 +214,7 @@ class Glft(Strategy):
     def __init__(self, config: GlftConfig, context: Context) -> None:
         super().__init__(config, context)
         self._signal = SignalSkew(config, context)
+        self.decision_signal = self._signal.name
         self._settings = config
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
@@ -237,12 +238,17 @@ class Glft(Strategy):
         if self._exact:
             distances = np.array([*self._bid_distances, *self._ask_distances])
             finite = np.minimum(distances, UNQUOTED).tolist()
-            return (self._size, self._max_position, self._most, *finite)
+            return (
+                *(self._size, self._max_position, self._most),
+                *self._signal.parameters(),
+                *finite,
+            )
         return (
             self._size,
             self._max_position,
             *config.sigma.formula(self._instrument),
             *_constants(config.A, config.k, config.gamma, xi=config.xi),
+            *self._signal.parameters(),
         )
 
     def quote(self, view: MarketView) -> Quotes:

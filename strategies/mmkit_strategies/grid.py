@@ -52,6 +52,7 @@ class Grid(Strategy):
     def __init__(self, config: GridConfig, context: Context) -> None:
         super().__init__(config, context)
         self._signal = SignalSkew(config, context)
+        self.decision_signal = self._signal.name
         self._levels = config.levels
         self._half_spread, self._spacing, self._skew = (
             config.half_spread,
@@ -72,6 +73,7 @@ class Grid(Strategy):
             *self._half_spread.formula(instrument),
             *self._spacing.formula(instrument),
             *self._skew.formula(instrument),
+            *self._signal.parameters(),
         )
 
     def quote(self, view: MarketView) -> Quotes:

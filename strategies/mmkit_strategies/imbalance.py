@@ -87,6 +87,7 @@ class Imbalance(Strategy):
     def __init__(self, config: ImbalanceConfig, context: Context) -> None:
         super().__init__(config, context)
         self._signal = SignalSkew(config, context)
+        self.decision_signal = self._signal.name
         self._half_spread, self._skew = config.half_spread, config.skew
         self._adjustment = config.adjustment
         self._instrument = context.instrument
@@ -101,6 +102,7 @@ class Imbalance(Strategy):
             self._max_position,
             *self._half_spread.formula(instrument),
             *self._skew.formula(instrument),
+            *self._signal.parameters(),
             len(table),
             len(table[0]) if table else 0,
             *(ticks for row in table for ticks in row),

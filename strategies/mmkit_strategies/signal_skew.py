@@ -36,6 +36,15 @@ class SignalSkew:
         if self._moves:
             context.check_signal(config.signal)
 
+    @property
+    def name(self) -> str:
+        """The signal that is looked at; empty for none (`mmkit.interfaces.Strategy.decision_signal`)."""
+        return self._name if self._moves else ""
+
+    def parameters(self) -> tuple[float, ...]:
+        """Return how far for a compiled decision: numerator and denominator of a share of mid, and ticks."""
+        return self._skew.formula(self._instrument)
+
     def ticks(self, view: MarketView, mid: float) -> float:
         """Return how far to move up now."""
         if not self._moves:

@@ -1,4 +1,4 @@
-"""All in where a signal says up, all out where it does not any more."""
+"""All in where a signal, alone or with advice, says up; all out where it does not any more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fractions import Fraction
 from pydantic import Field
 
 from mmkit.errors import StrategyError
+from mmkit.fusion import NOBODY
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import Context, MarketView, Strategy, StrategyConfig, Target, Wake
 from mmkit.units import Exact
@@ -33,7 +34,10 @@ class SignalTakerConfig(StrategyConfig):
         0.5, gt=0, lt=1, description="Go out when that of the opposite move is at least this."
     )
     short: bool = Field(False, description="Go short on down, too; not on a spot market.")
-    signal: str = Field("direction", description="Which signal, by its name under 'signals'.")
+    signal: str = Field(
+        "direction",
+        description="Which signal, by its name under 'signals'; with a section 'fusion' that says which.",
+    )
 
 
 class SignalTaker(Strategy):
@@ -42,13 +46,18 @@ class SignalTaker(Strategy):
     Both by taking, at the best price there is, so that the taker's fee is paid twice. With `short` the same the other
     way round. A position stays while the signal says neither, and is given up when there is no signal any more: it is
     held for that reason alone. The size is fixed as the position is begun, of what the balance is worth then.
+
+    In a run with the section ``fusion`` it goes by what that makes of signal and advice: BUY is up, SELL down, with the
+    confidence in place of the probability; HOLD says neither, and a HOLD of nobody is no signal any more.
     """
 
     Config = SignalTakerConfig
 
     def __init__(self, config: SignalTakerConfig, context: Context) -> None:
         super().__init__(config, context)
-        context.check_signal(config.signal)
+        self._fused = context.fusion is not None
+        if not self._fused:
+            context.check_signal(config.signal)
         self._settings, self._instrument = config, context.instrument
         if config.short and context.instrument.kind is ContractKind.SPOT:
             raise StrategyError(
@@ -59,31 +68,45 @@ class SignalTaker(Strategy):
 
     @property
     def wake(self) -> Wake:
-        """When to be asked; on signals, and until what it wants is done on fills, unless the keys say otherwise."""
+        """When to be asked; on signals and on the advice that is fused with them, and until what it wants is done on fills,
+        unless the keys say otherwise.
+        """
         if self._settings.every is None and not self._settings.on:
-            return Wake(on_signal=True, on_fill=True)
+            fusion = self.context.fusion
+            needs = ("signal",) if fusion is None else fusion.needs
+            return Wake(on_signal="signal" in needs, on_advice="advice" in needs, on_fill=True)
         return super().wake
 
     def quote(self, view: MarketView) -> Target:
         """Return the position to be in."""
-        signal = view.signals.get(self._settings.signal)
-        if signal is None:
+        said = self._said(view)
+        if said is None:
             self._target = 0
             return Target(0)
+        down, up = said
         enter, leave = self._settings.enter, self._settings.leave
-        if (self._target > 0 and signal.down >= leave) or (self._target < 0 and signal.up >= leave):
+        if (self._target > 0 and down >= leave) or (self._target < 0 and up >= leave):
             self._target = 0
         if self._target == 0 and view.position == 0:
             # Not into what would be left again at once.
-            if signal.up >= enter and signal.down < min(leave, signal.up):
+            if up >= enter and down < min(leave, up):
                 self._target = self._lots(view, view.best_ask)
-            elif (
-                self._settings.short
-                and signal.down >= enter
-                and signal.up < min(leave, signal.down)
-            ):
+            elif self._settings.short and down >= enter and up < min(leave, down):
                 self._target = -self._lots(view, view.best_bid)
         return Target(self._target)
+
+    def _said(self, view: MarketView) -> tuple[float, float] | None:
+        """Return how likely down and up are; `None` if nobody says."""
+        if self._fused:
+            fused = view.fused
+            if fused == NOBODY:
+                return None
+            return (
+                fused.confidence if fused.side == "SELL" else 0.0,
+                fused.confidence if fused.side == "BUY" else 0.0,
+            )
+        signal = view.signals.get(self._settings.signal)
+        return None if signal is None else (signal.down, signal.up)
 
     def _lots(self, view: MarketView, price: int | None) -> int:
         """Return how many lots the share of the balance buys at a price in ticks; 0 if there is no price."""

@@ -42,6 +42,7 @@ class Skewed(Strategy):
     def __init__(self, config: SkewedConfig, context: Context) -> None:
         super().__init__(config, context)
         self._signal = SignalSkew(config, context)
+        self.decision_signal = self._signal.name
         self._half_spread, self._skew = config.half_spread, config.skew
         self._instrument = context.instrument
         self._size = context.instrument.lots(config.size)
@@ -55,6 +56,7 @@ class Skewed(Strategy):
             self._max_position,
             *self._half_spread.formula(instrument),
             *self._skew.formula(instrument),
+            *self._signal.parameters(),
         )
 
     def quote(self, view: MarketView) -> Quotes:

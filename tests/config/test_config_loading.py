@@ -246,7 +246,7 @@ def test_words_that_yaml_1_1_takes_for_booleans_and_times_are_text(load: Load) -
         ("strategy: {size: -1.50}", "strategy.size: a value above 0 was expected; found -1.50"),
         ("strategy: {size: null}", "strategy.size: a decimal number was expected; found nothing"),
         ("strategy: {pause: 1us}", "strategy.pause: a value of at least 1ms was expected; found '1us'"),
-        ("strategy: {on: [best, deal]}", "strategy.on[1]: one of best, trade, fill, watch, signal was expected; found 'deal'"),
+        ("strategy: {on: [best, deal]}", "strategy.on[1]: one of best, trade, fill, watch, signal, advice was expected; found 'deal'"),
         ("strategy: {siez: 1}", "strategy.siez: unknown key; did you mean 'size'?"),
         ("strategy: skewed", "strategy: keys and values such as {plugin: NAME} were expected; found 'skewed'"),
         ("services: {plugin: sandbox}", "services: a list was expected; found keys and values; such as [{plugin: sandbox}]"),
@@ -259,7 +259,6 @@ def test_words_that_yaml_1_1_takes_for_booleans_and_times_are_text(load: Load) -
         ("risk: {max_order: {limit: 0}}", "risk.max_order.limit: a value above 0 was expected; found 0"),
         ("risk: {max_ordr: 5}", "risk.max_ordr: no risk check named 'max_ordr'; did you mean 'max_order'?"),
         ("mode: dry-run", "mode: dry_run or live was expected; found 'dry-run'; did you mean 'dry_run'?"),
-        ("advisors: []", "advisors: this section is not built yet; leave it out"),
         ("plugins: {disabled: [limts]}", "plugins.disabled[0]: no plugin is named 'limts'; did you mean 'limits'?"),
         ("logging: {level: loud}", "logging.level: one of debug, info, warning, error was expected; found 'loud'"),
         (

@@ -77,6 +77,7 @@ def _value(
 ) -> Fraction | float | None:
     now = past[-1]
     (bid, bid_size), (ask, ask_size) = now.bids[0], now.asks[0]
+    level = (spec.level or 1) - 1
     bids = sum(quantity for _, quantity in now.bids[: spec.levels])
     asks = sum(quantity for _, quantity in now.asks[: spec.levels])
     match spec.name:
@@ -86,10 +87,12 @@ def _value(
             return now.mid
         case "microprice":
             return Fraction(ask * bid_size + bid * ask_size, bid_size + ask_size)
-        case "bid_size":
-            return Fraction(bid_size)
-        case "ask_size":
-            return Fraction(ask_size)
+        case "bid_price" | "ask_price":
+            levels = now.bids if spec.name == "bid_price" else now.asks
+            return levels[level][0] - now.mid if level < len(levels) else None
+        case "bid_size" | "ask_size":
+            levels = now.bids if spec.name == "bid_size" else now.asks
+            return Fraction(levels[level][1]) if level < len(levels) else None
         case "bid_volume":
             return Fraction(bids)
         case "ask_volume":

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from mmkit.config.mistakes import check
 from mmkit.config.yaml_source import read_yaml
 from mmkit.errors import ConfigError, DataError, Mistake
-from mmkit.features import DEFINITIONS, FeatureList, Features, Streaming
+from mmkit.features import DEFINITIONS, FeatureList, Features, Streaming, level_names
 from mmkit.features.memory import WIDEST
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.tape import LAST, Kind, Row, Tape
@@ -24,7 +24,13 @@ MISTAKES: list[tuple[Any, str, str]] = [
     ("imbalence", "", "did you mean 'imbalance'"),
     ({"name": "vipn", "bucket": "5"}, ".name", "did you mean 'vpin'"),
     ("nothing like it", "", "one of spread, mid, microprice, .* was expected; found"),
-    ({"name": "imbalance", "level": 5}, ".level", "unknown key; did you mean 'levels'?"),
+    ({"name": "imbalance", "level": 5}, ".level", "'imbalance' has no 'level': it takes levels"),
+    ({"name": "imbalance", "leveled": 5}, ".leveled", "unknown key; did you mean 'level"),
+    ({"name": "ask_price", "levels": 5}, ".levels", "no 'levels': it takes level; found 5"),
+    ({"name": "bid_size", "level": 0}, ".level", "a level of 1 to 100 was expected; found 0"),
+    ({"name": "levels", "levels": 101}, ".levels", "1 to 100 levels were expected; found 101"),
+    ({"name": "levels", "level": 2}, ".level", "'levels' has no 'level': it takes levels"),
+    ("level", "", "did you mean 'levels'"),
     ({"name": "imbalance", "levels": 0}, ".levels", "1 to 100 levels were expected; found 0"),
     ({"name": "imbalance", "levels": -1}, ".levels", "found -1"),
     ({"name": "imbalance", "levels": 101}, ".levels", "found 101"),
@@ -102,6 +108,7 @@ def test_every_mistake_is_told_at_once() -> None:
             [{"name": "ofi", "window": "60s"}, {"name": "ofi", "levels": 1, "window": "1m"}],
             "numbers 1 and 2 are both 'ofi_1_1m'",
         ),
+        (["levels", {"name": "bid_price", "level": 2}], "are both 'bid_price_2'"),
     ],
 )
 def test_a_list_that_cannot_be_is_refused(written: Any, message: str) -> None:
@@ -124,6 +131,20 @@ def test_names_and_units_are_those_of_the_definitions() -> None:
     back = [spec.model_dump(mode="json", exclude_none=True) for spec in features.specs]
     assert Features(back, BTCUSDT).specs == features.specs
     assert back[1] == {"name": "ofi", "levels": 1, "window": "1500ms"}
+
+
+def test_levels_are_four_features_each_in_the_order_of_deeplob() -> None:
+    features = Features(["mid", {"name": "levels", "levels": 2}, "bid_size"], BTCUSDT)
+    names = ("ask_price", "ask_size", "bid_price", "bid_size")
+    first, second = (tuple(f"{name}_{level}" for name in names) for level in (1, 2))
+    assert features.names == ("mid", *first, *second, "bid_size")
+    assert level_names(2) == first + second
+    assert features.units == ("ticks", *("ticks", "lots") * 4, "lots")
+    assert features.depth == 2
+    assert Features(["levels"], BTCUSDT).names == level_names(10)
+    assert Features(features.specs, BTCUSDT).names == features.names
+    back = [spec.model_dump(mode="json", exclude_none=True) for spec in features.specs]
+    assert Features(back, BTCUSDT).specs == features.specs
 
 
 def test_every_feature_and_its_unit_is_in_the_documentation() -> None:

@@ -25,6 +25,7 @@ DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SPECS: list[Any] = [
     *("spread", "mid", "microprice", "bid_size", "ask_size", "imbalance", "age"),
     *({"name": name, "levels": 10} for name in ("imbalance", "bid_slope", "ask_slope")),
+    "levels",
     *({"name": "ofi", "levels": n, "window": "1s"} for n in (1, 5)),
     *(
         {"name": name, "window": "2s"}

@@ -26,6 +26,8 @@ EVERY: list[Any] = [
     *("spread", "mid", "microprice", "bid_size", "ask_size", "imbalance", "age"),
     *({"name": name, "levels": n} for name in ("bid_volume", "ask_volume") for n in (2, 6)),
     *({"name": "imbalance", "levels": n} for n in (2, 5, 10)),
+    {"name": "levels", "levels": 3},
+    *({"name": name, "level": 7} for name in ("ask_price", "ask_size", "bid_price", "bid_size")),
     *({"name": name, "levels": n} for name in ("bid_slope", "ask_slope") for n in (1, 4)),
     *({"name": "ofi", "levels": n, "window": w} for n in (1, 3) for w in ("100ms", "1s", "3s")),
     *(

@@ -147,3 +147,9 @@ def test_without_memory_the_interval_is_that_of_the_normal_distribution(
     assert found.value == pytest.approx(series.mean())
     assert (found.low - found.value) / error == pytest.approx(-errors, abs=0.12)
     assert (found.high - found.value) / error == pytest.approx(errors, abs=0.12)
+
+
+def test_counts_give_the_totals_that_the_same_numbers_give_as_floats() -> None:
+    counts = np.random.default_rng(1).integers(0, 2, (500, 9)).astype(np.int8)
+    bootstrap = BlockBootstrap(length=7, resamples=50, seed=3)
+    np.testing.assert_array_equal(bootstrap.totals(counts), bootstrap.totals(counts.astype(float)))

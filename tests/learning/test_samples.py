@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -123,11 +124,43 @@ def test_a_window_holds_the_rows_up_to_its_own_and_no_gap(lengths: list[int], le
         np.testing.assert_array_equal(window, values[end - length + 1 : end + 1])
 
 
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 19), unique=True, min_size=1, max_size=15))
+def test_windows_with_gaps_between_them_are_indexed_like_the_array_of_them(
+    seed: int, chosen: list[int]
+) -> None:
+    values = np.random.default_rng(seed).normal(size=(24, 3))
+    ends = np.sort(np.array(chosen)) + 4
+    found = windows_at(values, ends, 5)
+    array = np.array([values[end - 4 : end + 1] for end in ends])
+    dice = np.random.default_rng(seed + 1)
+    some, mask = dice.integers(0, len(ends), 4), dice.random(len(ends)) < 0.5
+    assert (len(found), found.shape, found.ndim, found.dtype) == (
+        len(array),
+        array.shape,
+        3,
+        array.dtype,
+    )
+    keys: list[Any] = [
+        *(0, -1, slice(1, 4), slice(None), some, mask),
+        *((slice(None), -1), (slice(None), -1, slice(None)), (slice(None), -1, 1), (0, 2, 1)),
+        *((slice(None), slice(1, 3)), (slice(None), slice(None), 1), (some, 2), (0, [1, 2])),
+        *((slice(None), [4, 0, 0]), (slice(1, 3), [2], slice(None)), (mask, slice(1), slice(2))),
+        *((slice(None), slice(None), [2, 0]), (slice(None), [1, 2], 1)),
+    ]
+    for key in keys:
+        np.testing.assert_array_equal(found[key], array[key], str(key))
+    np.testing.assert_array_equal(np.asarray(found), array)
+
+
 def test_windows_over_one_span_take_no_memory() -> None:
     values = market(1_000, seed=1).samples.values
     every = windows_at(values, window_ends(np.zeros(1_000, np.int64), 30), 30)
     assert np.shares_memory(every, values)
     assert every.shape == (971, 30, 2)
+    some = windows_at(values, np.arange(40, 1_000, 7), 30)
+    assert np.shares_memory(some, values)
+    assert np.array_equal(some, every[11::7])
+    assert np.array_equal(windows_at(values, np.array([40, 47, 55]), 30), every[[11, 18, 26]])
 
 
 def test_sequences_shorter_than_the_window_are_refused() -> None:

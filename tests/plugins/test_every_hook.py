@@ -15,13 +15,18 @@ import pytest
 from click.testing import CliRunner
 
 from mmkit import hookspecs, model_folder
+from mmkit.answers import MarketStructure
+from mmkit.book import Book
 from mmkit.clock import SimClock
 from mmkit.commands import SubmitOrder
 from mmkit.errors import FeedError
 from mmkit.events import OrderRejected, Side
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import (
+    AdvisorContext,
+    Consulted,
     Context,
+    Inquiry,
     ModelContext,
     PluginConfig,
     Quotes,
@@ -32,8 +37,9 @@ from mmkit.interfaces import (
     TrainingSet,
 )
 from mmkit.plugins import Plugins
+from mmkit.run.advisors.facts import Memory
 from mmkit.tape import LAST, SELL, Kind
-from mmkit.testing import BTCUSDT, build_strategy, market_view
+from mmkit.testing import BTCUSDT, build_strategy, market_view, snapshot_rows
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "plugins.md"
 HOOKS = sorted(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "mmkit_spec"))
@@ -191,6 +197,24 @@ def test_register_signal_trainers_gives_a_trainer_that_saves_what_it_learned(
     trainer.save(tmp_path / "m", {"instrument": "x"})
     _, files = model_folder.load(tmp_path / "m", "shares", "model.json")
     assert files == {"model.json": b"[0.25, 0.25, 0.5]"}
+
+
+def test_register_advisors_gives_an_advisor_that_answers(load: Load) -> None:
+    provider = load("register_advisors").provider("advisor", "leaning")
+    advisor = provider.build(provider.config(), AdvisorContext(SPEC, SimClock(), Path()))
+    book, memory = Book(), Memory(BTCUSDT)
+    for row in snapshot_rows([(100, 9)], [(101, 1)]):
+        book.apply(row)
+    facts = memory.facts(book, 0)
+    assert facts is not None
+
+    def asked(question: Any) -> Consulted:
+        return asyncio.run(advisor.ask(Inquiry(question=question, facts=facts)))
+
+    answer = asked("market_structure").answer
+    assert isinstance(answer, MarketStructure)
+    assert (answer.signal, answer.confidence) == ("BUY", 0.8)
+    assert asked("sentiment").refused == "unknown question: sentiment"
 
 
 def test_register_commands_adds_a_command(load: Load) -> None:

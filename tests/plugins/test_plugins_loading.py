@@ -11,11 +11,13 @@ from types import ModuleType
 import click
 import pytest
 
+from mmkit.config.check import GAPS, SIGNAL_KEYS
+from mmkit.config.learning import TrainingSection
 from mmkit.discovery import PluginInfo
 from mmkit.errors import PluginError
 from mmkit.hookspecs import hookimpl
 from mmkit.interfaces import PluginConfig, Provider, RunInfo
-from mmkit.plugins import Plugins
+from mmkit.plugins import OWN_KEYS, Plugins
 from mmkit.testing import BTCUSDT
 
 CHECK = """
@@ -288,6 +290,41 @@ def test_one_plugin_that_offers_a_name_twice_is_refused(userdir: Path, write: Wr
         PluginError, match="plugin 'mine' registers a risk check named 'calm' twice"
     ):
         Plugins.load(userdir).provider("risk check", "calm")
+
+
+TRAINER = """
+from mmkit import PluginConfig, Provider, hookimpl
+
+class Config(PluginConfig):
+    seed: int = 1
+    {key}: int = 1
+
+@hookimpl
+def register_signal_trainers():
+    return [Provider("mine", {config}, print)]
+"""
+
+
+def test_a_plugin_that_takes_a_key_which_is_mmkits_is_refused_by_name(
+    userdir: Path, write: Write
+) -> None:
+    write("plugins/mine.py", TRAINER.format(key="window", config="Config"))
+    error = (
+        "the signal trainer 'mine' has 'window' and 'seed' in its config, which mmkit reads itself beside 'plugin: "
+        "mine'; rename them"
+    )
+    plugins = Plugins.load(userdir)
+    with pytest.raises(PluginError, match="the plugin of that name failed to load: the signal tr"):
+        plugins.provider("signal trainer", "mine")
+    assert info(plugins, "mine").error == error
+    write("plugins/mine.py", TRAINER.format(key="depth", config="PluginConfig"))
+    assert Plugins.load(userdir).provider("signal trainer", "mine")
+
+
+def test_the_keys_that_no_plugin_may_take_are_those_that_are_read() -> None:
+    assert set(OWN_KEYS["signal trainer"]) == {"plugin", *TrainingSection.model_fields}
+    assert set(OWN_KEYS["signal model"]) == {"plugin", *SIGNAL_KEYS}
+    assert set(OWN_KEYS["data source"]) == {"plugin", GAPS}
 
 
 def test_two_plugins_of_one_name_are_told_apart_and_the_second_is_not_loaded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pexpect
 import pyte
 import pytest
 from processes import write_config
+from signal_runs import MS, model
 
 CONFIG = """
 instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}
@@ -86,9 +88,9 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    tmp_path: Path, columns: int, lines: int, command: str, *words: str
+    tmp_path: Path, columns: int, lines: int, command: str, *words: str, more: str = ""
 ) -> Iterator[Terminal]:
-    write_config(tmp_path / "user_data", CONFIG)
+    write_config(tmp_path / "user_data", CONFIG + more)
     one = Terminal(columns, lines, (command, "-c", "user_data/config.yml", *words), tmp_path)
     try:
         yield one
@@ -138,6 +140,42 @@ def test_a_screen_fits_also_when_it_shrinks_and_ctrl_c_leaves_a_cursor_and_a_sum
     assert one.raw.rindex(SHOW) > one.raw.rindex(HIDE)
     assert left.startswith(SUMMARY[command])
     assert "\x1b" not in left.replace(SHOW.decode(), "")
+    assert "Traceback" not in left
+
+
+def test_the_screen_shows_what_signals_say_how_old_it_is_and_what_went_wrong(
+    tmp_path: Path,
+) -> None:
+    rule = model("imbalance", 50 * MS, 1)
+    signals = f"""
+signals:
+  - {{plugin: imbalance, model: {rule}, as: steady, expires: 1h}}
+  - {{plugin: imbalance, model: {rule}, as: brief, every: 500ms, expires: 200ms}}
+  - {{plugin: imbalance, model: {rule}, as: hopeless, expires: 1ns}}
+"""
+    said = re.compile(r"(\d+ / ){2}\d+ %$")
+
+    def whole(lines: list[str]) -> bool:
+        """Whether all there is to be said of the three stands there, one below the other."""
+        at = next((n for n, line in enumerate(lines) if "down / flat / up" in line), len(lines))
+        rows = lines[at + 1 : at + 7]
+        return (
+            len(rows) == 6
+            and said.search(rows[0]) is not None
+            and " steady " in rows[0]
+            and re.search(r"age +0\.\d s$", rows[1]) is not None
+            and said.search(rows[2]) is not None
+            and re.search(r"age +expired, 0\.\d s$", rows[3]) is not None
+            and re.search(r"hopeless +not known yet$", rows[4]) is not None
+            and re.search(r"late / failed +\d+ / 0$", rows[5]) is not None
+        )
+
+    with terminal(tmp_path, 80, 24, "trade", more=signals) as one:
+        one.read(60, until=whole)
+        one.resize(40, 20)
+        one.read(20, until=lambda lines: whole(lines) and max(map(len, lines)) <= 40)
+        status, left = one.interrupt()
+    assert status == 130
     assert "Traceback" not in left
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from signal_runs import (
     MS,
     Entries,
@@ -21,20 +22,24 @@ from signal_runs import (
 )
 
 from mmkit.config import Config
-from mmkit.errors import ConfigError, DataError
+from mmkit.errors import ConfigError, DataError, UsageError
 from mmkit.events import MAIN, AnyEvent, Signal
 from mmkit.interfaces import MarketView, Quotes, Strategy, StrategyConfig
 from mmkit.report import Report, SignalFigures
 from mmkit.research import backtest, sweep
-from mmkit.run.backtest import run_backtest, run_info
+from mmkit.run.assembly import assemble
+from mmkit.run.backtest import EngineChoice, run_backtest, run_info
 from mmkit.run.bracket import run_bracket
+from mmkit.run.replay import received, replay_received
+from mmkit.run.signals import batch
 from mmkit.run.signals.batch import predict
-from mmkit.run.signals.live import Live
+from mmkit.run.signals.live import Live, live_signals
 from mmkit.run.signals.loaded import load
 from mmkit.settings import FillReports
 from mmkit.tape import KIND, Kind, Tape
 from mmkit.testing import BTCUSDT, random_tape
 
+ENGINES: tuple[EngineChoice, ...] = ("compiled", "reference")
 SHAPES = [("lightgbm", 100 * MS, 3), ("lightgbm", "update", 2), ("imbalance", 50 * MS, 2)]
 
 
@@ -59,20 +64,43 @@ def test_one_batch_says_what_the_model_says_one_at_a_time(
     tape = random_tape(seed, 400, rough=bool(seed % 2))
     asked = signal(model(plugin, sampling, window), plugin, **({"every": every} if every else {}))
     config = config_of(tmp_path_factory.mktemp("user"), [asked])
-    batch = predict(load(config.signals[0], BTCUSDT), tape)
+    beforehand = predict(load(config.signals[0], BTCUSDT), tape)
     feed = Live([load(config.signals[0], BTCUSDT)], still(), tape.start_ns)
     entries, _ = one_at_a_time(config, tape, feed)
 
     said = told(entries)
     assert len(said) > 5
-    assert [one.ts_exchange for one in said] == batch.ts.tolist()
+    assert [one.ts_exchange for one in said] == beforehand.ts.tolist()
     np.testing.assert_allclose(
-        [(one.down, one.flat, one.up) for one in said], batch.said, atol=1e-9
+        [(one.down, one.flat, one.up) for one in said], beforehand.said, atol=1e-9
     )
     figures = feed.figures["direction"]
     assert (figures.failed, figures.late) == (0, 0)
     if sampling == "update":
-        assert figures.unknown == batch.figures.unknown
+        assert figures.unknown == beforehand.figures.unknown
+
+
+@pytest.mark.parametrize(("plugin", "sampling", "window"), SHAPES)
+@pytest.mark.parametrize("every", [None, "200ms"])
+def test_a_tape_that_is_gone_through_in_pieces_says_the_same(
+    plugin: str,
+    sampling: int | str,
+    window: int,
+    every: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = signal(model(plugin, sampling, window), plugin, **({"every": every} if every else {}))
+    loaded = load(config_of(tmp_path, [asked]).signals[0], BTCUSDT)
+    tape = random_tape(3, 900, rough=True)
+    whole = predict(loaded, tape)
+    assert len(whole.ts) > 50
+    for piece in (1, 2, 7, 50):
+        monkeypatch.setattr(batch, "_PIECE", piece)
+        found = predict(loaded, tape)
+        np.testing.assert_array_equal(found.ts, whole.ts)
+        np.testing.assert_array_equal(found.said, whole.said)
+        assert found.figures == whole.figures
 
 
 @settings(max_examples=10, deadline=None)
@@ -289,6 +317,61 @@ def test_noise_in_place_of_the_future_leaves_every_earlier_signal_and_order_as_i
     assert before(noisy(tape, cut, seed + 1)) == whole
 
 
+ETHER = {
+    "instrument": {
+        "venue": BTCUSDT.venue,
+        "market": BTCUSDT.market,
+        "symbol": "ETH/USDT:USDT",
+        "tick": "0.1",
+        "lot": "0.001",
+    },
+    "data": {"plugin": "capture", "paths": ["none.gz"]},
+}
+
+
+def test_a_signal_of_another_market_is_what_its_model_says_over_that_ones_data(
+    tmp_path: Path,
+) -> None:
+    other = replace(BTCUSDT, symbol="ETH/USDT:USDT", native="ETHUSDT", base="ETH")
+    tapes = {MAIN: random_tape(7, 500), "ether": random_tape(8, 500, instrument=other)}
+    asked = [signal(), signal(market="ether", **{"as": "ether"})]
+    sim = {"fill_reports": "after_data"}
+    config = config_of(tmp_path, asked, sim=sim, markets={"ether": ETHER})
+    entries = Entries()
+    run_backtest(config, tapes, entries, run_info(config, tapes))
+    said = told(entries.entries)
+    alone = predict(load(config.signals[1], other), tapes["ether"])
+    ether = [one for one in said if one.name == "ether"]
+    assert len(ether) > 50
+    end_ns = said[-1].ts_local
+    expected = [
+        (ts, *three)
+        for ts, three in zip(alone.ts.tolist(), alone.said.tolist(), strict=True)
+        if ts + alone.latency_ns <= end_ns
+    ]
+    assert [(one.ts_exchange, one.down, one.flat, one.up) for one in ether] == expected
+
+    # As a dry run has it: computed as the messages of both come, in the order of their receipt.
+    instruments = {MAIN: BTCUSDT, "ether": other}
+    live = live_signals(config, instruments, still(), min(tape.start_ns for tape in tapes.values()))
+    again = Entries()
+    session = assemble(
+        config,
+        instruments,
+        again,
+        min(tape.start_ns for tape in tapes.values()),
+        FillReports.AFTER_DATA,
+        signals=live,
+    )
+    replay_received(session, received(tapes))
+    known = {(one.name, one.ts_exchange): one.up for one in told(again.entries)}
+    both = [one for one in said if (one.name, one.ts_exchange) in known]
+    assert len(both) > 100
+    np.testing.assert_allclose(
+        [one.up for one in both], [known[one.name, one.ts_exchange] for one in both], atol=1e-9
+    )
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
@@ -326,6 +409,10 @@ def test_a_card_that_does_not_say_how_the_model_is_fed_is_refused(tmp_path: Path
         ([{"plugin": "lightgbm"}], "signals[0].model: missing"),
         ([{"plugin": "lightgmb", "model": "a"}], "did you mean 'lightgbm'"),
         ([{"plugin": "lightgbm", "model": "a", "evry": "1s"}], "signals[0].evry: unknown key"),
+        (
+            [{"plugin": "lightgbm", "model": "a", "market": "spot"}],
+            "signals[0].market: a market of the run was expected; found 'spot'; there is main",
+        ),
         ([{"plugin": "lightgbm", "model": "a", "every": "0s"}], "a duration above 0"),
         ([{"plugin": "lightgbm", "model": "a", "expires": "0s"}], "signals[0].expires"),
         (
@@ -347,10 +434,27 @@ def test_waiting_for_signals_without_any_is_a_mistake(tmp_path: Path) -> None:
         ran(config_of(tmp_path, []), random_tape(7, 50))
 
 
-def test_the_compiled_engine_leaves_signals_to_the_reference_and_says_so(tmp_path: Path) -> None:
-    config = config_of(tmp_path, [signal()])
+@pytest.mark.timeout(600)  # the first that needs the compiled engine may compile it
+def test_both_engines_give_the_same_journal_and_report_with_signals(tmp_path: Path) -> None:
+    both = [signal(), signal(model("imbalance", 50 * MS, 2), "imbalance", **{"as": "rule"})]
+    config = config_of(tmp_path, both)
+    tapes = {MAIN: random_tape(7, 800)}
+    runs: list[tuple[list[Any], Report]] = []
+    for engine in ENGINES:
+        entries = Entries()
+        _, report = run_backtest(config, tapes, entries, run_info(config, tapes), engine=engine)
+        assert report.engine == engine
+        runs.append((entries.entries, replace(report, engine="", wall_s=0.0, events_per_s=0.0)))
+    assert runs[0] == runs[1]
+    assert len(told(runs[0][0])) > 100
+
+
+def test_with_reports_after_data_signals_are_left_to_the_reference_which_is_said(
+    tmp_path: Path,
+) -> None:
+    config = config_of(tmp_path, [signal()], sim={"fill_reports": "after_data"})
     tapes = {MAIN: random_tape(7, 50)}
-    with pytest.raises(Exception, match="signals are not compiled"):
+    with pytest.raises(UsageError, match="only 'paper' with 'fill_reports: plain' is compiled"):
         run_backtest(config, tapes, Entries(), run_info(config, tapes), engine="compiled")
     report = run_backtest(config, tapes, Entries(), run_info(config, tapes))[1]
     assert report.engine == "reference"

@@ -60,7 +60,7 @@ def dry_run(config: Config, folder: Path, seed: int) -> Live:
     rows = list(random_tape(seed, 300).rows())
     start_ns = rows[0][1] - 3 * MS
     clock = Passing(start_ns, seed)
-    feed = live_signals(config, BTCUSDT, clock, start_ns)
+    feed = live_signals(config, {MAIN: BTCUSDT}, clock, start_ns)
     assert feed is not None
     recorder = Journal(folder, market=True)
     run = RunInfo(
@@ -187,6 +187,46 @@ def test_a_dry_run_on_the_sandbox_tells_signals_and_its_replay_needs_no_model(
     assert compared.status == 0, compared.stderr
     assert compared.json["equal"] is True
     assert compared.json["equity"] == report["equity"]
+
+
+SECOND = """
+markets:
+  ether:
+    instrument: {{venue: binance, market: usdm, symbol: "ETH/USDT:USDT"}}
+    data: {{plugin: binance, endpoint: sandbox}}
+signals:
+  - {{plugin: imbalance, model: {rule}, as: own}}
+  - {{plugin: imbalance, model: {rule}, as: ether, market: ether}}
+strategy: {{plugin: skewed, every: 100ms, on: [signal], half_spread: 1bps, signal_skew: 2bps, signal: ether,
+           size: "0.01", max_position: "0.05"}}
+"""
+
+
+def test_a_strategy_leans_to_a_signal_of_another_market_and_the_replay_does_too(
+    tmp_path: Path,
+) -> None:
+    head = CONFIG.partition("signals:")[0].replace(
+        '["BTC/USDT:USDT"]', '["BTC/USDT:USDT", "ETH/USDT:USDT"]'
+    )
+    text = (head + SECOND).format(rule=model("imbalance", 50 * MS, 2))
+    userdir = write_config(tmp_path / "user_data", text)
+    ended = mmkit(
+        *("trade", "-c", userdir / "config.yml", "--duration", "4s", "--json"), cwd=tmp_path
+    )
+    assert ended.status == 0, ended.stderr
+    report: dict[str, Any] = ended.json
+    said = [one for one in journal(Path(report["folder"])) if one["type"] == "Signal"]
+    of = {
+        name: [(one["ts_exchange"], one["down"], one["up"]) for one in said if one["name"] == name]
+        for name in ("own", "ether")
+    }
+    assert min(map(len, of.values())) > 20
+    assert {ts: rest for ts, *rest in of["own"]} != {ts: rest for ts, *rest in of["ether"]}
+    assert report["signals"]["ether"]["told"] == len(of["ether"])
+    assert report["orders"] > 5
+    compared = mmkit("parity", report["folder"], "--json", cwd=tmp_path)
+    assert compared.status == 0, compared.stderr
+    assert compared.json["equal"] is True
 
 
 SLOW = """

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from processes import start
 from signal_market import FEATURES, START, STEP, blind, configuration, tape
 
 from mmkit.config import draft_plain
-from mmkit.config.learning import Sampling
+from mmkit.config.learning import Sampling, TrainingSection
+from mmkit.features import level_names
 from mmkit.learning import LabelRule, read_card
+from mmkit.run.data_told import data_told
+from mmkit.run.folds import folds_of
 from mmkit.run.sampled import sample
 from mmkit.run.signals_eval import predictions
 from mmkit.tape import Tape
@@ -104,6 +108,7 @@ def test_the_card_is_whole(trained: tuple[Path, dict[str, Any]]) -> None:
     assert card.metrics["macro_f1"] == report["horizons"][0]["evaluation"]["macro_f1"]
     assert card.seed == 1
     assert set(card.libraries) == {"lightgbm", "numpy"}
+    assert card.data == {"day.tape": sha256((folder / "day.tape").read_bytes()).hexdigest()}
 
 
 def test_a_model_is_judged_on_another_day_as_on_its_own(
@@ -384,6 +389,74 @@ def test_a_model_that_is_damaged_or_of_another_version_is_refused(
         assert words in ended.stderr
 
 
+LEVELS = [{"name": "levels", "levels": 2}]
+
+
+def deeplob(folder: Path, market: Tape, **more: Any) -> Path:
+    """Write a configuration that trains DeepLOB on two levels; return it."""
+    path = configuration(folder, market)
+    plain = json.loads(path.read_text())
+    plain["features"] = more.pop("features", LEVELS)
+    plain["training"] = {
+        "plugin": "lstm",
+        "network": "deeplob",
+        "out": str(folder / "model"),
+        "folds": 1,
+        "window": 2,
+        "epochs": 4,
+        "learning_rate": 0.003,
+        "batch": 16,
+        "threads": 1,
+        **more,
+    }
+    path.write_text(json.dumps(plain))
+    return path
+
+
+def test_deeplob_learns_from_levels_what_the_plain_rule_cannot_see(tmp_path: Path) -> None:
+    config = deeplob(tmp_path, tape(2_000, 1), test=0.3, stride=2)
+    ended = mmkit("train", "-c", config, "--json", cwd=tmp_path)
+    assert ended.status == 0, ended.stderr
+    assert tuple(ended.json["features"]) == level_names(2)
+    (one,) = ended.json["horizons"]
+    assert one["evaluation"]["against_rule"]["difference"]["low"] > 0.1
+    assert ended.json["warnings"] == []
+    again = mmkit("signals", "eval", tmp_path / "model", "-c", config, "--json", cwd=tmp_path)
+    assert again.status == 0, again.stderr
+    (judged,) = again.json["horizons"]
+    assert judged["evaluation"]["against_rule"]["difference"]["low"] > 0.1
+
+
+def test_deeplob_given_other_features_is_refused_by_name(tmp_path: Path) -> None:
+    config = deeplob(tmp_path, tape(600, 1), features=[*LEVELS, "spread"])
+    ended = mmkit("train", "-c", config, cwd=tmp_path)
+    assert ended.status == 2
+    assert "found 9 features that differ: unknown 'spread'; missing 'ask_price_3'" in ended.stderr
+
+
+def test_a_stride_takes_every_nth_sample_to_learn_from_and_each_to_be_tested_on(
+    tmp_path: Path,
+) -> None:
+    sampled = sample(tape(900, 1), FEATURES, Sampling())
+    rule = LabelRule(horizon=1, threshold_bps=0.0)
+    every, third = (
+        folds_of(sampled, rule, TrainingSection(out="x", folds=2, window=3, stride=n), "1")
+        for n in (1, 3)
+    )
+    for whole, some in zip(every, third, strict=True):
+        assert whole.learned.tolist() == whole.rows[0].tolist()
+        assert some.learned.tolist() == whole.rows[0][::3].tolist()
+        assert [rows.tolist() for rows in some.rows] == [rows.tolist() for rows in whole.rows]
+        assert some.rule == whole.rule
+    ended = mmkit("train", "-c", configuration(tmp_path, tape(900, 1), stride=0), cwd=tmp_path)
+    assert ended.status == 3
+    assert "training.stride: a value of at least 1 was expected; found 0" in ended.stderr
+    config = configuration(tmp_path, tape(900, 1), stride=400)
+    ended = mmkit("train", "-c", config, cwd=tmp_path)
+    assert ended.status == 4
+    assert "training" in ended.stderr
+
+
 def test_a_configuration_that_only_trains_is_sound_without_a_strategy(tmp_path: Path) -> None:
     config = configuration(tmp_path, tape(50, 1))
     ended = mmkit("config", "check", "-c", config, cwd=tmp_path)
@@ -396,3 +469,15 @@ def test_a_configuration_that_only_trains_is_sound_without_a_strategy(tmp_path: 
     assert again.labels.rules() == {"1": LabelRule(horizon=1, threshold_bps=0.0)}
     assert [spec.column for spec in again.features or ()][2] == "imbalance_2"
     assert mmkit("backtest", "-c", config, cwd=tmp_path).status == 3
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders_and_no_more(tmp_path: Path) -> None:
+    paths = [tmp_path / "captures" / day_name / "btc.gz" for day_name in ("monday", "tuesday")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(path.parent.name.encode())
+    plain = json.loads(configuration(tmp_path, tape(50, 1)).read_text())
+    plain["data"] = {"plugin": "capture", "paths": [str(path) for path in paths]}
+    assert data_told(draft_plain({**plain, "strategy": STRATEGY}).config()) == {
+        f"{name}/btc.gz": sha256(name.encode()).hexdigest() for name in ("monday", "tuesday")
+    }

@@ -88,6 +88,13 @@ def test_it_says_that_things_go_wrong_on_purpose() -> None:
     assert "/sandbox/faults tells what has" in result.output
 
 
+def test_it_says_that_the_language_model_goes_wrong_on_purpose() -> None:
+    result = run("--port", "0", "--duration", "100ms", "--gateway-fault", "20% hang")
+    assert result.exit_code == 0
+    assert "/v1, as OpenAI's; a rule, and no language model" in result.output
+    assert "/sandbox/gateway tells which have" in result.output
+
+
 def test_a_capture_is_played() -> None:
     result = run(
         "--port", "0", "--duration", "50ms", "--replay", str(SPOT_CAPTURE), "--speed", "10"
@@ -106,6 +113,7 @@ def test_a_capture_is_played() -> None:
         (("--duration", "ten"), UsageError),
         (("--host", "203.0.113.1"), VenueError),
         (("--fault", "5s dorp"), UsageError),
+        (("--gateway-fault", "5 hnag"), UsageError),
         (("--faults-every", "5"), UsageError),
         (("--faults-every", "5s", "--faults-kind", "dorp"), UsageError),
         (("--replay", str(SPOT_CAPTURE), "--fault", "5s stale"), UsageError),

@@ -16,7 +16,7 @@ from learning_sets import NAMES, drawn
 
 from mmkit import model_folder
 from mmkit.errors import DataError, UsageError
-from mmkit.interfaces import ModelContext, TrainingContext, TrainingSet, TrainingStep
+from mmkit.interfaces import ModelContext, TrainingContext, TrainingStep
 from mmkit.signal_models import macro_f1
 from mmkit_lightgbm.inputs import flat, input_names
 from mmkit_lightgbm.model import FILE, LightgbmConfig, LightgbmModel
@@ -62,38 +62,34 @@ def trained(**more: Any) -> LightgbmTrainer:
 @given(
     seed=st.integers(0, 1000),
     leaves=st.sampled_from([2, 3, 31, 127]),
-    missing=st.sampled_from(["none", "nan", "zero", "off"]),
+    missing=st.booleans(),
+    zeros=st.booleans(),
 )
-@example(seed=2, leaves=2, missing="none")  # a threshold of -1e-35, below which is no 0
+@example(seed=2, leaves=2, missing=False, zeros=False)  # a threshold of -1e-35, below is no 0
 def test_the_walk_equals_the_library(
-    tmp_path_factory: Any, seed: int, leaves: int, missing: str
+    tmp_path_factory: Any, seed: int, leaves: int, missing: bool, zeros: bool
 ) -> None:
+    """Trees that know what to do where a value is missing do as the others where none is."""
     draw = np.random.default_rng(seed)
     inputs = np.round(draw.normal(size=(400, 4)), 1)
     signal = inputs[:, 0] + inputs[:, 1] * inputs[:, 2]
-    if missing in ("nan", "off"):
+    if missing:
         inputs[draw.random(inputs.shape) < 0.2] = np.nan
-    if missing in ("zero", "off"):
+    if zeros:
         inputs[draw.random(inputs.shape) < 0.2] = 0
-    labels = np.digitize(signal, [-0.5, 0.5])
-    booster = boosted(
-        inputs,
-        labels,
-        num_leaves=leaves,
-        zero_as_missing=missing == "zero",
-        use_missing=missing != "off",
+    booster = boosted(inputs, np.digitize(signal, [-0.5, 0.5]), num_leaves=leaves)
+    text = booster.model_to_string()
+    model = model_of(text, tmp_path_factory.mktemp("m") / "m", ("f0", "f1", "f2", "f3"))
+    thresholds = read(text).threshold[:50, None]  # equal goes left
+    asked = np.concatenate(
+        [
+            inputs[np.isfinite(inputs).all(1)],
+            draw.normal(size=(200, 4)),
+            np.zeros((1, 4)),
+            np.full((1, 4), 1e-36),
+            np.repeat(thresholds[np.isfinite(thresholds).all(1)], 4, 1),
+        ]
     )
-    model = model_of(
-        booster.model_to_string(), tmp_path_factory.mktemp("m") / "m", ("f0", "f1", "f2", "f3")
-    )
-    asked = np.concatenate([inputs, draw.normal(size=(200, 4)), np.zeros((1, 4))])
-    if missing in ("nan", "zero"):  # also where nothing was missing in training
-        asked = np.concatenate([asked, np.full((1, 4), np.nan), np.full((1, 4), 1e-36)])
-    else:
-        asked = asked[np.isfinite(asked).all(1)]
-    if missing == "none":
-        thresholds = read(booster.model_to_string()).threshold
-        asked = np.concatenate([asked, np.repeat(thresholds[:50, None], 4, 1)])  # equal goes left
     expected = booster.predict(asked, num_threads=1)
     found = model.predict_batch(asked[:, None, :])
     assert np.abs(found - expected).max() <= 1e-12
@@ -171,28 +167,25 @@ def test_a_stop_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert macro_f1(VALID.labels, predicted) == pytest.approx(steps[-1].best_f1)
 
 
-def test_what_is_missing_is_refused_unless_it_was_learned(tmp_path: Path) -> None:
-    trained().save(tmp_path / "refuse", {})
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+    trained().save(tmp_path / "m", {})
     windows = VALID.windows[:3].copy()
-    windows[1, 5, 0] = np.nan
-    model = loaded(tmp_path / "refuse")
-    message = "feature 'imbalance_1' of the {} window {}, sample 0: a finite number was expected; found nan"
+    # Of another sample than the one the trees look at.
+    windows[1, 2, 0] = value
+    model = loaded(tmp_path / "m")
+    message = f"feature 'imbalance_1' of the {{}} window {{}}, sample -3: a finite number was expected; found {value}"
     with pytest.raises(DataError, match=re.escape(message.format("given", 1))):
         model.predict_batch(windows)
     with pytest.raises(DataError, match=re.escape(message.format("current", 0))):
         model.predict(windows[1])
 
-    unknown = TRAIN.windows.copy()
-    unknown[::5, :, 0] = np.nan
-    trainer = LightgbmTrainer(LightgbmTraining(rounds=10, missing="learn"), CONTEXT)
-    gapped = TrainingSet(unknown, TRAIN.labels)
-    trainer.fit(gapped, VALID, seed=7, progress=lambda _: None, stop=lambda: False)
-    trainer.save(tmp_path / "learn", {})
-    model = loaded(tmp_path / "learn")
-    assert model.predict(windows[1]) != model.predict(windows[0])
-    windows[1, 2, 3] = np.inf
-    with pytest.raises(DataError, match="found inf"):
-        model.predict(windows[1])
+
+def test_trees_that_take_zero_for_missing_are_refused(tmp_path: Path) -> None:
+    inputs = np.round(TRAIN.windows[:, -1])
+    text = boosted(inputs, TRAIN.labels, zero_as_missing=True).model_to_string()
+    with pytest.raises(DataError, match="zeros that are numbers were expected; found zero_as_m"):
+        model_of(text, tmp_path / "m", ("f0", "f1", "f2", "f3"))
 
 
 def test_another_window_or_other_features_are_refused(tmp_path: Path) -> None:

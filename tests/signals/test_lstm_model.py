@@ -16,8 +16,10 @@ from learning_sets import NAMES, drawn
 
 from mmkit import model_folder
 from mmkit.errors import DataError, RunError, UsageError
+from mmkit.features import Features, level_names
 from mmkit.interfaces import ModelContext, SignalModel, TrainingContext, TrainingSet, TrainingStep
 from mmkit.signal_models import macro_f1
+from mmkit.testing import BTCUSDT
 from mmkit_lstm import checkpoint, kernel, scaling
 from mmkit_lstm.model import GraphModel, LstmConfig, LstmModel, load
 from mmkit_lstm.network import Lstm
@@ -42,7 +44,8 @@ def loaded(folder: Path) -> SignalModel:
 
 
 def trainer_of(scratch: Path | None = None, **more: Any) -> LstmTrainer:
-    context = TrainingContext(NAMES, 6, scratch)
+    names = level_names(1) if more.get("network") == "deeplob" else NAMES
+    context = TrainingContext(names, 6, scratch)
     trainer = build_trainer(LstmTraining(**(SMALL | {"epochs": 3} | more)), context)
     assert isinstance(trainer, LstmTrainer)
     return trainer
@@ -130,7 +133,7 @@ def test_training_twice_gives_the_same_files_and_they_say_what_torch_says(
     batch = model.predict_batch(VALID.windows)
     one = [model.predict(window) for window in VALID.windows[:50]]
     assert np.abs(batch[:50] - np.array(one)).max() < 1e-6
-    graph = GraphModel(first[1], unpack(first[0], "")[1], 6, NAMES, tmp_path / "a")
+    graph = GraphModel(first[1], unpack(first[0], "")[1], 6, model.names, tmp_path / "a")
     assert np.abs(batch - graph.predict_batch(VALID.windows)).max() < 2e-6
     with pytest.raises(DataError, match="the given window 1: values near those of the training"):
         model.predict_batch(VALID.windows[:2] * np.array([1, 1e60])[:, None, None])
@@ -233,9 +236,31 @@ def test_a_gpu_is_used_and_gives_the_same_files_each_time(tmp_path: Path) -> Non
     assert files(trainers[0], tmp_path / "a") == files(trainers[1], tmp_path / "b")
 
 
-def test_deeplob_needs_four_features_a_level() -> None:
-    with pytest.raises(UsageError, match="a multiple of 4 was expected; found 3 features"):
-        build_trainer(LstmTraining(network="deeplob"), TrainingContext(NAMES[:3], 6))
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (level_names(3)[:-1], "found 11 features that differ: missing 'bid_size_3'; write"),
+        (("spread", *level_names(2)), "9 features that differ: unknown 'spread'; missing 'ask_pri"),
+        (level_names(2)[::-1], "place 0: 'ask_price_1' was expected; found 'bid_size_2'; place 1:"),
+        (
+            ("bid_price_1", "bid_size_1", "ask_price_1", "ask_size_1"),
+            "place 0: 'ask_price_1' was expected; found 'bid_price_1'; place 1: 'ask_size_1' was",
+        ),
+        (NAMES, r"unknown 'imbalance_1'; unknown 'spread'; .* missing 'bid_size_1'; write"),
+        (tuple(f"x{n}" for n in range(40)), r"unknown 'x7'; and 72 more; write"),
+    ],
+)
+def test_deeplob_says_which_of_its_four_features_a_level_are_others(
+    names: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words) as error:
+        build_trainer(LstmTraining(network="deeplob"), TrainingContext(names, 6))
+    assert "'features: [{name: levels, levels: 10}]', or 'network: lstm'" in str(error.value)
+
+
+def test_deeplob_takes_levels_as_features_have_them() -> None:
+    names = Features([{"name": "levels", "levels": 3}], BTCUSDT).names
+    build_trainer(LstmTraining(network="deeplob"), TrainingContext(names, 6))
 
 
 def test_a_loss_that_is_not_finite_ends_the_training() -> None:

@@ -27,6 +27,11 @@ AS: dict[str, Any] = {**SIZES, "gamma": 0.1, "k": 0.5, "sigma": "2ticks", "horiz
 GLFT: dict[str, Any] = {**SIZES, "A": 0.9, "k": 0.3, "gamma": 0.01, "sigma": "0.3ticks"}
 
 
+def numbers(strategy: Strategy) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return what a compiled decision is given; no signal holds."""
+    return np.array([*strategy.parameters(), 0.0, 0.0, 0.0], np.float64)
+
+
 def compiled(
     strategy: Strategy,
     bid: int,
@@ -42,7 +47,7 @@ def compiled(
     view[NOW], view[BEST_BID], view[BEST_ASK], view[POSITION] = now, bid, ask, position
     view[LEVELS : LEVELS + 4] = bid, quantities[0], ask, quantities[1]
     if parameters is None:
-        parameters = np.array(strategy.parameters(), np.float64)
+        parameters = numbers(strategy)
     wanted = np.zeros(2 + 4 * MOST_LEVELS, np.int64)
     decide = getattr(import_module(module), name)
     decide.ctypes(
@@ -131,7 +136,7 @@ def test_avellaneda_stoikov_compiled_remembers_when_a_fixed_horizon_began(
     strategy = build_strategy(
         AvellanedaStoikov, **{**AS, "horizon": horizon, "horizon_is": "fixed"}
     )
-    memory, now = np.array(strategy.parameters(), np.float64), began
+    memory, now = numbers(strategy), began
     for step in steps:
         now += step
         assert compiled(strategy, 599_990, 600_010, position, now=now, parameters=memory) == quotes(

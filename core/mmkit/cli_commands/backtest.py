@@ -41,6 +41,17 @@ Engine = Literal["auto", "compiled", "reference"]
     help="Run it under an optimistic, the configured and a pessimistic fill model, and with other latencies "
     "and queue exponents: how far to believe the result.",
 )
+@click.option(
+    "--advice",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Tell the advice that came in this recorded run, of every advisor, when it really came.",
+)
+@click.option(
+    "--ablate",
+    type=click.Choice(["advisors"]),
+    help="Run it with the recorded advice and without any, and print both side by side.",
+)
 @json_option
 @verbose_option
 def backtest(
@@ -52,6 +63,8 @@ def backtest(
     engine: Engine,
     detail: str,
     bracket: bool,
+    advice: Path | None,
+    ablate: str | None,
     json: bool,
 ) -> None:
     """Run a strategy over recorded order books and print what came of it.
@@ -63,9 +76,19 @@ def backtest(
     from mmkit.report import report_json, report_text, value_json
     from mmkit.run.backtest import backtest, load_tapes
 
+    if bracket and ablate:
+        raise click.UsageError(
+            "'--bracket' and '--ablate' each run it in ways of their own; leave one out"
+        )
     if bracket:
-        _refuse_beside_bracket()
+        _refuse_beside("--bracket")
+    if ablate:
+        _refuse_beside("--ablate")
     loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
+    if advice is not None:
+        from mmkit.run.advisors.recorded import with_advice_of
+
+        loaded = with_advice_of(loaded, advice)
     tapes = load_tapes(loaded)
     if bracket:
         from mmkit.run.bracket import bracket_text, run_bracket
@@ -73,6 +96,13 @@ def backtest(
         with progress_bar("replaying", shown=sys.stderr.isatty() and not json) as progress:
             found = run_bracket(loaded, tapes, progress)
         click.echo(value_json(found) if json else bracket_text(found))
+        return
+    if ablate:
+        from mmkit.run.ablation import ablate_advisors, ablation_text
+
+        with progress_bar("replaying", shown=sys.stderr.isatty() and not json) as progress:
+            ablation = ablate_advisors(loaded, tapes, progress)
+        click.echo(value_json(ablation) if json else ablation_text(ablation))
         return
     with progress_bar("replaying", shown=sys.stderr.isatty() and not json) as progress:
         report = backtest(
@@ -86,13 +116,13 @@ def backtest(
     click.echo(report_json(report) if json else report_text(report))
 
 
-def _refuse_beside_bracket() -> None:
-    """Refuse options that a bracket, which leaves no folder and chooses its engine, would not heed."""
+def _refuse_beside(asked: str) -> None:
+    """Refuse options that what is asked for, which leaves no folder and chooses its engine, would not heed."""
     context = click.get_current_context()
     options = {"no_folder": "--no-folder", "engine": "--engine", "detail": "--journal"}
     for name, option in options.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(
-                f"'{option}' has no meaning beside '--bracket', which leaves no run folder and runs every model "
+                f"'{option}' has no meaning beside '{asked}', which leaves no run folder and runs every one "
                 "on whichever engine can; leave one of them out"
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmkit.config.check import Chosen, ChosenSignal, Parts, check_all
+from mmkit.config.check import Chosen, ChosenAdvisor, ChosenSignal, Parts, check_all
 from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
 from mmkit.config.learning import LearningConfig
 from mmkit.config.sections import Gaps, Level, Mode, NotifySection
@@ -15,6 +15,7 @@ from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
 from mmkit.events import MAIN
+from mmkit.fusion import FusionSettings
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import Provider
 from mmkit.plugins import Plugins
@@ -23,6 +24,7 @@ from mmkit.watch import WatchSettings
 
 __all__ = [
     "Chosen",
+    "ChosenAdvisor",
     "ChosenSignal",
     "Config",
     "Draft",
@@ -70,7 +72,9 @@ class Config:
         data: Where market data comes from.
         gaps: What to do with recorded data in which the book is unknown for a while.
         others: The markets beside the main one, by name.
-        signals: What models say of the main market, in the order of the file.
+        signals: What models say of the markets, in the order of the file.
+        advisors: What language models are asked about the main market, in the order of the file.
+        fusion: How signal and advice become one; `None` if nothing is said of it.
         strategy: Decides what to quote.
         venue: Where orders go.
         sim: How a simulated venue behaves.
@@ -93,6 +97,8 @@ class Config:
     gaps: Gaps
     others: dict[str, MarketConfig]
     signals: tuple[ChosenSignal, ...]
+    advisors: tuple[ChosenAdvisor, ...]
+    fusion: FusionSettings | None
     strategy: Chosen
     venue: Chosen
     sim: SimSettings
@@ -277,6 +283,8 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
             for name, one in parts.markets.items()
         },
         signals=parts.signals,
+        advisors=parts.advisors,
+        fusion=parts.fusion,
         strategy=parts.strategy,
         venue=parts.venue,
         sim=parts.sim,

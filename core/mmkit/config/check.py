@@ -19,6 +19,7 @@ from mmkit.config.learning import (
 )
 from mmkit.config.mistakes import check, found, is_misspelt, nearest, without_secrets
 from mmkit.config.sections import (
+    AdvisorSection,
     Gaps,
     InstrumentSection,
     LoggingSection,
@@ -31,6 +32,7 @@ from mmkit.config.shown import shown
 from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import ConfigError, Mistake, PluginError, UsageError
 from mmkit.events import MAIN
+from mmkit.fusion import FUSED_QUESTIONS, FusionSettings
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Provider
 from mmkit.plugins import Kind, Plugins
@@ -46,6 +48,8 @@ SECTIONS = (
     "data",
     "markets",
     "signals",
+    "advisors",
+    "fusion",
     "strategy",
     "venue",
     "sim",
@@ -61,7 +65,6 @@ SECTIONS = (
 )
 MARKET_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _OF_A_MARKET = ("instrument", "data", "venue", "sim", "risk", "watch")
-_NOT_BUILT = ("advisors", "fusion")
 _EXAMPLES = {
     "instrument": 'such as instrument: {venue: binance, market: usdm, symbol: "BTC/USDT:USDT"}',
     "data": "such as data: {plugin: binance, endpoint: sandbox}",
@@ -71,6 +74,8 @@ GAPS = "gaps"
 """The key of ``data`` that is not the plugin's but ours."""
 SIGNAL_KEYS = tuple(one.alias or name for name, one in SignalSection.model_fields.items())
 """The keys of a signal that are not the model's but ours."""
+ADVISOR_KEYS = tuple(one.alias or name for name, one in AdvisorSection.model_fields.items())
+"""The keys of an advisor that are not the plugin's but ours."""
 # A scalar under `risk:` is this field of the check's config.
 LIMIT = "limit"
 
@@ -91,6 +96,24 @@ class ChosenSignal:
     def name(self) -> str:
         """What strategies call it."""
         return self.section.name
+
+
+@dataclass(frozen=True)
+class ChosenAdvisor:
+    """One of the advisors.
+
+    Attributes:
+        section: What is said of it, whatever the plugin; every default filled in.
+        advisor: Who asks; its config is what was written besides.
+    """
+
+    section: AdvisorSection
+    advisor: Chosen
+
+    @property
+    def name(self) -> str:
+        """What strategies call it."""
+        return self.section.name or self.section.question
 
 
 @dataclass(frozen=True)
@@ -117,6 +140,8 @@ class Parts:
     gaps: Gaps
     markets: dict[str, MarketParts]
     signals: tuple[ChosenSignal, ...]
+    advisors: tuple[ChosenAdvisor, ...]
+    fusion: FusionSettings | None
     strategy: Chosen
     venue: Chosen
     sim: SimSettings
@@ -194,6 +219,8 @@ class _Sections:
         data = self._recorded_data() if recorded else self._chosen("data source", "data")
         gaps = self._gaps()
         signals = self._signals(recorded=recorded)
+        advisors = self._advisors(recorded=recorded)
+        fusion = self._fusion(signals, advisors)
         strategy = self._chosen("strategy", "strategy")
         venue = self._chosen("execution venue", "venue", Written.of({"plugin": "paper"}))
         sim = self._section("sim", SimSettings)
@@ -209,6 +236,7 @@ class _Sections:
         if plugins is not None and not recorded:
             self._check_disabled(plugins)
         logging = self._section("logging", LoggingSection)
+        self._check_signal_markets(signals, list(markets))
         if instrument is None or data is None or strategy is None or venue is None:
             return None
         if sim is None or plugins is None or logging is None:
@@ -222,6 +250,8 @@ class _Sections:
             "data": self._shown_data(data, gaps, recorded=recorded),
             "markets": shown_markets,
             "signals": [self._shown_signal(i, one) for i, one in enumerate(signals)],
+            "advisors": [self._shown_advisor(i, one) for i, one in enumerate(advisors)],
+            **({"fusion": self._shown("fusion", fusion)} if fusion is not None else {}),
             "strategy": self._shown_plugin(strategy, "strategy"),
             "venue": self._shown_plugin(venue, "venue"),
             "sim": self._shown("sim", sim),
@@ -240,6 +270,8 @@ class _Sections:
             gaps=gaps,
             markets=markets,
             signals=tuple(signals),
+            advisors=tuple(advisors),
+            fusion=fusion,
             strategy=strategy,
             venue=venue,
             sim=sim,
@@ -407,9 +439,7 @@ class _Sections:
 
     def _check_keys(self) -> None:
         for key, value in self._root.value.items():
-            if key in _NOT_BUILT:
-                self._wrong(value.key_where, key, "this section is not built yet", "leave it out")
-            elif key not in SECTIONS:
+            if key not in SECTIONS:
                 unused = [name for name in SECTIONS if name not in self._root.value]
                 self._wrong(value.key_where, key, "unknown key", nearest(key, unused))
 
@@ -479,49 +509,135 @@ class _Sections:
         return [one for one in chosen if one is not None]
 
     def _signals(self, *, recorded: bool) -> list[ChosenSignal]:
-        written = self._written("signals")
+        example = "[{plugin: lightgbm, model: user_data/models/example, as: direction}]"
+        signals: list[ChosenSignal] = []
+        for place, child in self._each("signals", example):
+            model, section = self._named(
+                "signal model", child, place, SignalSection, SIGNAL_KEYS, recorded=recorded
+            )
+            if section is None or model is None:
+                continue
+            one = ChosenSignal(section, model)
+            self._check_name(one.name, [other.name for other in signals], child, place, "signal")
+            signals.append(one)
+        return signals
+
+    def _advisors(self, *, recorded: bool) -> list[ChosenAdvisor]:
+        example = "[{plugin: holysheep, model: deepseek-v3.2, every: 60s}]"
+        advisors: list[ChosenAdvisor] = []
+        for place, child in self._each("advisors", example):
+            advisor, section = self._named(
+                "advisor", child, place, AdvisorSection, ADVISOR_KEYS, recorded=recorded
+            )
+            if section is None or advisor is None:
+                continue
+            one = ChosenAdvisor(section.filled(), advisor)
+            self._check_name(one.name, [other.name for other in advisors], child, place, "advisor")
+            advisors.append(one)
+        return advisors
+
+    def _each(self, name: str, example: str) -> list[tuple[Place, Written]]:
+        """Return the members of a section that is a list, with their places."""
+        written = self._written(name)
         if written is None:
             return []
         if not isinstance(written.value, list):
             message = f"a list was expected; found {found(written)}"
-            hint = "such as [{plugin: lightgbm, model: user_data/models/example, as: direction}]"
-            self._wrong(written.where, "signals", message, hint)
+            self._wrong(written.where, name, message, f"such as {example}")
             return []
-        signals: list[ChosenSignal] = []
-        for index, child in enumerate(written.value):
-            place = ("signals", index)
-            one = self._signal(child, place, recorded=recorded)
-            if one is None:
-                continue
-            if one.name in {other.name for other in signals}:
-                message = f"a name of its own was expected; '{one.name}' is that of another signal"
-                self._wrong(child.where, dotted(place), message, "give it one with 'as: NAME'")
-            signals.append(one)
-        return signals
+        return [((name, index), child) for index, child in enumerate(written.value)]
 
-    def _signal(self, written: Written, place: Place, *, recorded: bool) -> ChosenSignal | None:
+    def _named(
+        self,
+        kind: Kind,
+        written: Written,
+        place: Place,
+        model: type[S],
+        keys: Sequence[str],
+        *,
+        recorded: bool,
+    ) -> tuple[Chosen | None, S | None]:
+        """Return what a plugin offers, and what is said of it whatever the plugin: `keys`, as `model` has them."""
         if not isinstance(written.value, dict):
-            self._resolved("signal model", written, place)  # which says what is wrong
-            return None
-        ours = replace(
-            written, value={key: v for key, v in written.value.items() if key in SIGNAL_KEYS}
-        )
+            self._resolved(kind, written, place)  # which says what is wrong
+            return None, None
+        ours = replace(written, value={key: v for key, v in written.value.items() if key in keys})
         if recorded:
-            # Its signals are in its journal: the model is not read again, and may be gone.
-            model: Chosen | None = self._unused(str(self._at(*place, "plugin").plain))
+            # What it said is in the journal: it is not built again, and may be gone.
+            chosen: Chosen | None = self._unused(str(self._at(*place, "plugin").plain))
         else:
-            for key in SIGNAL_KEYS:
+            for key in keys:
                 written = written.without(key)
-            model = self._resolved("signal model", written, place)
-        section = check(SignalSection, ours, place, self.mistakes)
-        return ChosenSignal(section, model) if section is not None and model is not None else None
+            chosen = self._resolved(kind, written, place)
+        return chosen, check(model, ours, place, self.mistakes)
+
+    def _check_name(
+        self, name: str, others: Sequence[str], written: Written, place: Place, what: str
+    ) -> None:
+        if name in others:
+            message = f"a name of its own was expected; '{name}' is that of another {what}"
+            self._wrong(written.where, dotted(place), message, "give it one with 'as: NAME'")
+
+    def _fusion(
+        self, signals: Sequence[ChosenSignal], advisors: Sequence[ChosenAdvisor]
+    ) -> FusionSettings | None:
+        if self._written("fusion") is None:
+            return None
+        settings = self._section("fusion", FusionSettings)
+        if settings is None:
+            return None
+        needs = settings.needs
+        for key, section, there in (
+            ("signal", "signals", [one.name for one in signals]),
+            ("advice", "advisors", [one.name for one in advisors]),
+        ):
+            name = getattr(settings, key)
+            # Where there are some that could not be read, those are to be put right first.
+            if key not in needs or name in there or len(there) < self._count(section):
+                continue
+            written = self._at("fusion", key)
+            message = f"a name under '{section}' was expected; found '{name}'"
+            hint = nearest(name, there) if there else f"add one under '{section}'"
+            where = written.where or self._at("fusion").where
+            self._wrong(where, dotted(("fusion", key)), message, hint)
+        for one in advisors:
+            asked = one.section.question
+            if "advice" in needs and one.name == settings.advice and asked not in FUSED_QUESTIONS:
+                where = self._at("fusion", "advice").where or self._at("fusion").where
+                message = (
+                    f"an advisor that is asked {' or '.join(FUSED_QUESTIONS)} was expected; '{one.name}' is asked {asked}, "
+                    "and no answer to that says which side to be on"
+                )
+                self._wrong(where, "fusion.advice", message, "name another one")
+        return settings
+
+    def _count(self, name: str) -> int:
+        written = self._written(name)
+        return len(written.value) if written and isinstance(written.value, list) else 0
+
+    def _check_signal_markets(self, signals: list[ChosenSignal], markets: list[str]) -> None:
+        """Refuse signals about a market that the run does not have."""
+        for one in signals:
+            name = one.section.market
+            if name not in (MAIN, *markets):
+                place = ("signals", signals.index(one), "market")
+                message = f"a market of the run was expected; found '{name}'; there is {', '.join((MAIN, *markets))}"
+                where = self._at(*place).where
+                self._wrong(
+                    where, dotted(place), message, "add it under 'markets', or name one of these"
+                )
 
     def _shown_signal(self, index: int, one: ChosenSignal) -> dict[str, Any]:
-        place = ("signals", index)
+        return self._shown_named(("signals", index), one.section, one.model)
+
+    def _shown_advisor(self, index: int, one: ChosenAdvisor) -> dict[str, Any]:
+        return self._shown_named(("advisors", index), one.section, one.advisor)
+
+    def _shown_named(self, place: Place, section: BaseModel, chosen: Chosen) -> dict[str, Any]:
         written = self._at(*place)
-        own = shown(one.section, written, place)
+        own = shown(section, written, place)
         own = {"as" if key == "name" else key: v for key, v in own.items() if v is not None}
-        return {"plugin": one.model.name, **own, **shown(one.model.config, written, place)}
+        return {"plugin": chosen.name, **own, **shown(chosen.config, written, place)}
 
     def _risk(self) -> list[Chosen]:
         written = self._written("risk")
@@ -602,7 +718,7 @@ class _Sections:
 
         def refuse(config: PluginConfig, context: Any) -> Any:
             raise UsageError(
-                "a recorded run brings its own data and signals; nothing makes them again"
+                "a recorded run brings its own data, signals and advice; nothing makes them again"
             )
 
         return Chosen(name, Provider(name, PluginConfig, refuse), PluginConfig())

@@ -199,6 +199,13 @@ class TrainingSection(_Section):
     window: int = Field(
         1, strict=True, ge=1, le=LONGEST, description="Samples that the model is shown."
     )
+    stride: int = Field(
+        1,
+        strict=True,
+        ge=1,
+        le=LONGEST,
+        description="Learn from every n-th sample only; validated and tested on each.",
+    )
     folds: int = Field(
         5, strict=True, ge=1, le=1000, description="Of walk-forward: how often it is trained anew."
     )

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from mmkit.config.check import GAPS, LIMIT, MARKET_NAME
 from mmkit.config.learning import LearningSections, TrainingSection
 from mmkit.config.sections import (
+    AdvisorSection,
     Gaps,
     InstrumentSection,
     LoggingSection,
@@ -19,6 +20,7 @@ from mmkit.config.sections import (
     SignalSection,
 )
 from mmkit.events import MAIN
+from mmkit.fusion import FusionSettings
 from mmkit.interfaces import Provider
 from mmkit.plugins import Kind, Plugins
 from mmkit.settings import SimSettings
@@ -44,6 +46,7 @@ class _Building:
             "risk check",
             "signal trainer",
             "signal model",
+            "advisor",
         )
         self._providers = {kind: plugins.providers(kind) for kind in kinds}
         models: list[type[BaseModel]] = [
@@ -56,6 +59,8 @@ class _Building:
             LearningSections,
             TrainingSection,
             SignalSection,
+            AdvisorSection,
+            FusionSettings,
         ]
         models += [p.config for providers in self._providers.values() for p in providers]
         # Together, so that models of one name in two plugins get names of their own.
@@ -76,6 +81,8 @@ class _Building:
             "data": self._section("data source"),
             "markets": self._markets(),
             "signals": {"type": "array", "items": self._section("signal model")},
+            "advisors": {"type": "array", "items": self._section("advisor")},
+            "fusion": self._ref(FusionSettings),
             "strategy": self._section("strategy"),
             "venue": self._section("execution venue"),
             "sim": self._ref(SimSettings),
@@ -156,10 +163,15 @@ class _Building:
         definition = self._definition(provider.config)
         keys = dict(definition.get("properties", {}))
         needed = list(definition.get("required", ()))
-        if any(provider is model for model in self._providers["signal model"]):
-            ours = self._definition(SignalSection)
-            keys |= ours["properties"]
-            needed += ours["required"]
+        ours_of: tuple[tuple[Kind, type[BaseModel]], ...] = (
+            ("signal model", SignalSection),
+            ("advisor", AdvisorSection),
+        )
+        for kind, section in ours_of:
+            if any(provider is one for one in self._providers[kind]):
+                ours = self._definition(section)
+                keys |= ours["properties"]
+                needed += ours.get("required", [])
         if any(provider is source for source in self._providers["data source"]):
             keys[GAPS] = {
                 "enum": list(get_args(Gaps)),

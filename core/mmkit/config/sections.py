@@ -15,6 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from mmkit.advisors import Language
+from mmkit.answers import Question
+from mmkit.events import MAIN
 from mmkit.instruments import InstrumentSpec
 from mmkit.units import Duration, Exact
 
@@ -108,6 +111,10 @@ class SignalSection(_Section):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         description="What strategies call it: view.signals[...].",
     )
+    market: str = Field(
+        MAIN,
+        description="About which market, by its name under 'markets'; the main one unless given.",
+    )
     every: Literal["update"] | Duration | None = Field(
         None,
         description="How often it is computed: at every update of the book, or at this interval; as the model's "
@@ -129,6 +136,65 @@ class SignalSection(_Section):
         if every == 0:
             raise ValueError("update, or a duration above 0, was expected")
         return every
+
+
+_MINUTE = 60_000_000_000
+
+
+class AdvisorSection(_Section):
+    """One advisor: what it is asked, when, and for how long an answer holds."""
+
+    question: Question = Field("market_structure", description="What the language model is asked.")
+    name: str | None = Field(
+        None,
+        alias="as",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="What strategies call it: view.advice[...]; the question's name unless given.",
+    )
+    every: Duration | None = Field(
+        None,
+        ge=1_000_000_000,
+        description="Ask at this interval, 1s at least; 60s unless messages or on is given.",
+    )
+    messages: int | None = Field(
+        None, ge=1, description="Ask after every so many messages of market data."
+    )
+    on: tuple[Literal["anomaly", "large_trade"], ...] = Field(
+        (), description="Ask when the market watch tells a PriceAnomaly, a LargeTrade."
+    )
+    expires: Duration | None = Field(
+        None,
+        gt=0,
+        description="How long an answer holds, from when it was asked on; twice every unless given, or 2m.",
+    )
+    language: Language = Field("en", description="Of the words in an answer.")
+    journal: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of a recorded run, from which a backtest tells this advice as it came.",
+    )
+
+    @field_validator("question")
+    @classmethod
+    def _needs_no_text(cls, question: str) -> str:
+        if question == "news":
+            raise ValueError(
+                "a question about the market was expected; found 'news', which is about a headline, and a run has none; "
+                "ask it by hand with 'mmkit advisor ask'"
+            )
+        return question
+
+    def filled(self) -> Self:
+        """Return the section with every default that hangs on other keys."""
+        every = self.every
+        if every is None and self.messages is None and not self.on:
+            every = _MINUTE
+        expires = self.expires
+        if expires is None:
+            expires = 2 * _MINUTE if every is None else 2 * every
+        return self.model_copy(
+            update={"name": self.name or self.question, "every": every, "expires": expires}
+        )
 
 
 class NotifySection(_Section):

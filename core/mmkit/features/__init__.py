@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mmkit.features.definitions import DEFINITIONS, Definition
 from mmkit.features.features import Description, Features
-from mmkit.features.spec import FeatureList, FeatureSpec, parse_features
+from mmkit.features.spec import FeatureList, FeatureSpec, level_names, parse_features
 from mmkit.features.streaming import Streaming
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "FeatureSpec",
     "Features",
     "Streaming",
+    "level_names",
     "parse_features",
 ]

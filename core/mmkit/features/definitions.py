@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mmkit.features import layout
 
-LEVELS, WINDOW, BUCKET, BUCKETS = "levels", "window", "bucket", "buckets"
+LEVEL, LEVELS, WINDOW, BUCKET, BUCKETS = "level", "levels", "window", "bucket", "buckets"
 
 
 class Definition(NamedTuple):
@@ -32,6 +32,10 @@ _CKS = (
     "Cont, Kukanov and Stoikov, The price impact of order book events, Journal of Financial "
     "Econometrics 12(1), 2014, section 2"
 )
+_ZZR = (
+    "price and size of each level: Zhang, Zohren and Roberts, DeepLOB, IEEE Transactions on Signal Processing "
+    "67(11), 2019, section III.B, where prices are absolute"
+)
 _XGH = "several levels: Xu, Gould and Howison, Multi-level order-flow imbalance in a limit order book, 2018"
 
 DEFINITIONS: dict[str, Definition] = {
@@ -44,8 +48,10 @@ DEFINITIONS: dict[str, Definition] = {
         "(ask * bid_size + bid * ask_size) / (bid_size + ask_size)",
         "the weighted mid of Stoikov, The micro-price, Quantitative Finance 18(12), 2018, section 1",
     ),
-    "bid_size": Definition(layout.SIZE_BID, (), "lots", "lots at the best bid"),
-    "ask_size": Definition(layout.SIZE_ASK, (), "lots", "lots at the best ask"),
+    "ask_price": Definition(layout.PRICE_AT_ASK, (LEVEL,), "ticks", "price of an ask - mid", _ZZR),
+    "bid_price": Definition(layout.PRICE_AT_BID, (LEVEL,), "ticks", "price of a bid - mid", _ZZR),
+    "bid_size": Definition(layout.SIZE_AT_BID, (LEVEL,), "lots", "lots at a bid, or the best"),
+    "ask_size": Definition(layout.SIZE_AT_ASK, (LEVEL,), "lots", "lots at an ask, or the best"),
     "bid_volume": Definition(layout.SIZE_BID, (LEVELS,), "lots", "lots at the best bids"),
     "ask_volume": Definition(layout.SIZE_ASK, (LEVELS,), "lots", "lots at the best asks"),
     "imbalance": Definition(
@@ -84,3 +90,8 @@ DEFINITIONS: dict[str, Definition] = {
     ),
 }
 """By the name that is written in YAML."""
+
+GROUP = "levels"
+"""What is written for several features at once."""
+A_LEVEL = ("ask_price", "ask_size", "bid_price", "bid_size")
+"""What a group has of each level, in the order of FI-2010 and DeepLOB (there section III.B)."""

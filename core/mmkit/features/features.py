@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mmkit.errors import ConfigError, DataError, Mistake, OffGrid
-from mmkit.features.definitions import DEFINITIONS, LEVELS
+from mmkit.features.definitions import DEFINITIONS
 from mmkit.features.layout import DONE, MOST, PAUSE
 from mmkit.features.memory import Memory
 from mmkit.features.spec import FeatureSpec, parse_features
@@ -45,7 +45,7 @@ class Features:
         path: Where in the configuration they are written, for the errors.
 
     Attributes:
-        specs: One for each column.
+        specs: One for each column; a group such as ``levels`` has been written out.
         instrument: As given.
         names: Of the columns, unique; the same settings always give the same name.
         units: Of the columns.
@@ -65,10 +65,7 @@ class Features:
         self.instrument = instrument
         self.names = tuple(spec.column for spec in self.specs)
         self.units = tuple(DEFINITIONS[spec.name].unit for spec in self.specs)
-        self.depth = max(
-            spec.levels or 1 if LEVELS in DEFINITIONS[spec.name].settings else 1
-            for spec in self.specs
-        )
+        self.depth = max(spec.levels or spec.level or 1 for spec in self.specs)
         self._records = self._recorded(path)
 
     def describe(self) -> tuple[Description, ...]:
@@ -91,6 +88,15 @@ class Features:
 
         Raises:
             DataError: if `at` goes back, the tape is of another instrument, or a row cannot be.
+        """
+        pieces = list(self.pieces(tape, at, max(1, len(at))))
+        return pieces[0] if pieces else np.empty((0, len(self.names)))
+
+    def pieces(self, tape: Tape, at: Ints, most: int) -> Iterator[Floats]:
+        """Yield what `compute` returns, at most so many times after each other, so that not all is held at once.
+
+        Raises:
+            DataError: as `compute`, once it is reached.
         """
         from mmkit.features.kernel import compute
 
@@ -116,28 +122,24 @@ class Features:
                 tape.narrow_price,
                 tape.narrow_quantity,
                 tape.large,
-                at,
             )
         ]
         memory = self.memory()
-        out = np.empty((len(at), len(self.names)), np.float64)
         progress = np.zeros(2, np.int64)
-        while True:
-            pause = int(progress[0]) + RELEASED if tape.long else len(tape)
-            why = compute(
-                memory.array,
-                memory.ladder,
-                *columns,
-                out,
-                progress,
-                pause,
-            )
-            if why == DONE:
-                return out
-            if why == PAUSE:
-                tape.release(NAMES, int(progress[0]))
-            else:
-                memory.answer(why, tape.ts_local)
+        for start in range(0, len(at), most):
+            piece = _unwritable(at[start : start + most])
+            out = np.empty((len(piece), len(self.names)), np.float64)
+            progress[1] = 0
+            while True:
+                pause = int(progress[0]) + RELEASED if tape.long else len(tape)
+                why = compute(memory.array, memory.ladder, *columns, piece, out, progress, pause)
+                if why == DONE:
+                    break
+                if why == PAUSE:
+                    tape.release(NAMES, int(progress[0]))
+                else:
+                    memory.answer(why, tape.ts_local)
+            yield out
 
     def memory(self) -> Memory:
         """Return what compiled code works on, of a market that nothing is known of."""
@@ -159,9 +161,13 @@ class Features:
                     if lots > MOST:
                         raise OffGrid(f"at most {MOST} lots were expected; found {lots}")  # noqa: TRY301
                 except OffGrid as error:
-                    mistakes.append(Mistake("", f"{path}[{number}].bucket", str(error)))
+                    mistakes.append(
+                        Mistake("", f"{path}[{number}].bucket", f"{spec.column}: {error}")
+                    )
             code = DEFINITIONS[spec.name].code
-            records.append((code, spec.buckets or spec.levels or 1, spec.window or 0, lots))
+            records.append(
+                (code, spec.buckets or spec.levels or spec.level or 1, spec.window or 0, lots)
+            )
         if mistakes:
             raise ConfigError(mistakes)
         return records

@@ -54,6 +54,8 @@ from mmkit.features.layout import (
     PART_A,
     PART_B,
     PAUSE,
+    PRICE_AT_ASK,
+    PRICE_AT_BID,
     RECORD,
     RETURN,
     RING,
@@ -61,6 +63,8 @@ from mmkit.features.layout import (
     SELLS,
     SINCE,
     SIZE_ASK,
+    SIZE_AT_ASK,
+    SIZE_AT_BID,
     SIZE_BID,
     SLOPE_ASK,
     SLOPE_BID,
@@ -426,6 +430,19 @@ def _volume(m: Any, sell: int, levels: int) -> int:
     return total
 
 
+@_inline
+def _price_at(m: Any, sell: int, level: int) -> float:
+    """Return how far a level is above mid, NaN if there is none."""
+    at = HEADER + 2 * sell * m[DEPTH] + level - 1
+    return (2 * m[at] - m[TWICE_MID]) / 2 if level <= m[COUNT + sell] else nan
+
+
+@_inline
+def _size_at(m: Any, sell: int, level: int) -> float:
+    at = HEADER + (2 * sell + 1) * m[DEPTH] + level - 1
+    return float(m[at]) if level <= m[COUNT + sell] else nan
+
+
 @_within
 def _slope(m: Any, sell: int, levels: int) -> float:
     depth = m[DEPTH]
@@ -462,6 +479,14 @@ def _value(m: Any, r: int, now: int) -> float:
         return _slope(m, 0, levels)
     if code == SLOPE_ASK:
         return _slope(m, 1, levels)
+    if code == PRICE_AT_BID:
+        return _price_at(m, 0, levels)
+    if code == PRICE_AT_ASK:
+        return _price_at(m, 1, levels)
+    if code == SIZE_AT_BID:
+        return _size_at(m, 0, levels)
+    if code == SIZE_AT_ASK:
+        return _size_at(m, 1, levels)
     if code == AGE:
         return (now - m[CHANGED]) / 1e9
     if code == VPIN:

@@ -47,6 +47,7 @@ MOST = 1 << 53
 
 # What features compute.
 SPREAD, MID, MICROPRICE, SIZE_BID, SIZE_ASK, IMBALANCE, SLOPE_BID, SLOPE_ASK, AGE = range(9)
+PRICE_AT_BID, PRICE_AT_ASK, SIZE_AT_BID, SIZE_AT_ASK = range(9, 13)
 OFI, TRADE_IMBALANCE, BUY_SELL_RATIO, VOLATILITY, RETURN, VPIN = 16, 17, 18, 19, 20, 21
 
 # Why compiled code returns: done, or what it needs before it can go on.

@@ -22,7 +22,16 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from mmkit.errors import ConfigError, Mistake
-from mmkit.features.definitions import BUCKET, BUCKETS, DEFINITIONS, LEVELS, WINDOW
+from mmkit.features.definitions import (
+    A_LEVEL,
+    BUCKET,
+    BUCKETS,
+    DEFINITIONS,
+    GROUP,
+    LEVEL,
+    LEVELS,
+    WINDOW,
+)
 from mmkit.units import Duration, Exact, format_duration
 
 MOST_LEVELS = 100
@@ -33,10 +42,14 @@ SHORTEST = 1_000_000
 LONGEST = 86_400_000_000_000
 
 _DEFAULTS: dict[tuple[str, str], int] = {
+    ("ask_price", LEVEL): 1,
+    ("bid_price", LEVEL): 1,
+    (GROUP, LEVELS): 10,  # as DeepLOB's paper has them
     ("imbalance", LEVELS): 1,
     ("ofi", LEVELS): 1,
     ("vpin", BUCKETS): 50,  # as Easley, Lopez de Prado and O'Hara take them
 }
+_NAMES = (*DEFINITIONS, GROUP)
 
 
 class FeatureSpec(BaseModel):
@@ -48,6 +61,9 @@ class FeatureSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(description="Of the feature, such as imbalance.")
+    level: int | None = Field(
+        None, strict=True, validate_default=True, description="Which of the book, 1 is the best."
+    )
     levels: int | None = Field(
         None, strict=True, validate_default=True, description="Of the book, from the best on."
     )
@@ -73,19 +89,19 @@ class FeatureSpec(BaseModel):
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        if name not in DEFINITIONS:
-            near = get_close_matches(name, DEFINITIONS, 1)
+        if name not in _NAMES:
+            near = get_close_matches(name, _NAMES, 1)
             meant = f" (did you mean '{near[0]}'?)" if near else ""
-            raise ValueError(f"one of {', '.join(DEFINITIONS)} was expected{meant}; found '{name}'")
+            raise ValueError(f"one of {', '.join(_NAMES)} was expected{meant}; found '{name}'")
         return name
 
-    @field_validator(LEVELS, WINDOW, BUCKET, BUCKETS)
+    @field_validator(LEVEL, LEVELS, WINDOW, BUCKET, BUCKETS)
     @classmethod
     def _fits(cls, value: Any, info: ValidationInfo) -> Any:
         name, key = info.data.get("name"), str(info.field_name)
         if name is None:  # is told already
             return value
-        settings = DEFINITIONS[name].settings
+        settings = _settings(name)
         if key not in settings:
             if value is not None:
                 takes = f"it takes {' and '.join(settings)}" if settings else "it takes nothing"
@@ -93,20 +109,27 @@ class FeatureSpec(BaseModel):
             return None
         if value is None:
             value = _DEFAULTS.get((name, key))
+            if value is None and key == LEVEL:  # the best, and the name has no number
+                return None
         return _within(name, key, value)
 
     @property
     def column(self) -> str:
         """The name of its column, such as ``ofi_1_1s``."""
-        return "_".join(
-            [
-                self.name,
-                *(_written(key, getattr(self, key)) for key in DEFINITIONS[self.name].settings),
-            ]
-        )
+        values = [(key, getattr(self, key)) for key in _settings(self.name)]
+        return "_".join([self.name, *(_written(*each) for each in values if each[1] is not None)])
 
     def __str__(self) -> str:
         return self.column
+
+
+def _settings(name: str) -> tuple[str, ...]:
+    return (LEVELS,) if name == GROUP else DEFINITIONS[name].settings
+
+
+def level_names(levels: int) -> tuple[str, ...]:
+    """Return the columns of ``{name: levels, levels: N}``: four a level, from the best on."""
+    return tuple(f"{name}_{level}" for level in range(1, levels + 1) for name in A_LEVEL)
 
 
 def _within(name: str, key: str, value: Any) -> Any:
@@ -124,11 +147,12 @@ def _within(name: str, key: str, value: Any) -> Any:
         if not value.is_finite() or value <= 0:
             raise ValueError(f"a quantity above zero was expected; found {value}")
     else:
-        most = MOST_LEVELS if key == LEVELS else MOST_BUCKETS
+        most = MOST_BUCKETS if key == BUCKETS else MOST_LEVELS
         if value is None:
             raise ValueError(f"'{name}' needs '{key}', such as 5; found nothing")
         if not 1 <= value <= most:
-            raise ValueError(f"1 to {most} {key} were expected; found {value}")
+            what = f"a level of 1 to {most} was" if key == LEVEL else f"1 to {most} {key} were"
+            raise ValueError(f"{what} expected; found {value}")
     return value
 
 
@@ -137,6 +161,23 @@ def _written(key: str, value: Any) -> str:
     if key == WINDOW:
         return format_duration(value)
     return f"{value.normalize():f}" if key == BUCKET else str(value)
+
+
+def _spread_out(specs: tuple[FeatureSpec, ...]) -> tuple[FeatureSpec, ...]:
+    """Put the features of a group in its place."""
+    return tuple(
+        one
+        for spec in specs
+        for one in (
+            [
+                FeatureSpec.model_validate({"name": name, LEVEL: level})
+                for level in range(1, (spec.levels or 0) + 1)
+                for name in A_LEVEL
+            ]
+            if spec.name == GROUP
+            else [spec]
+        )
+    )
 
 
 def _distinct(specs: tuple[FeatureSpec, ...]) -> tuple[FeatureSpec, ...]:
@@ -165,12 +206,13 @@ class _OrItsName:
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "enum": list(DEFINITIONS)}, handler(schema)]}
+        return {"anyOf": [{"type": "string", "enum": list(_NAMES)}, handler(schema)]}
 
 
 FeatureList = Annotated[
     tuple[Annotated[FeatureSpec, _OrItsName], ...],
     BeforeValidator(_is_list),
+    AfterValidator(_spread_out),
     AfterValidator(_distinct),
 ]
 """The type of a ``features:`` field."""

@@ -15,6 +15,7 @@ from mmkit.learning.labels import CLASSES, LabelRule, check_classes, class_share
 from mmkit.learning.metrics import Scores, chance_f1, confusion, scores
 from mmkit.learning.samples import Samples, grid_times, span_of, update_times
 from mmkit.learning.scaling import Scaling
+from mmkit.learning.shift import best_shift
 from mmkit.learning.splits import Part, Split, split_at, split_by_shares, walk_forward
 from mmkit.learning.taker import TakerResult, take
 from mmkit.learning.windows import window_ends, windows, windows_at
@@ -38,6 +39,7 @@ __all__ = [
     "Span",
     "Split",
     "TakerResult",
+    "best_shift",
     "block_length",
     "calibration",
     "chance_f1",

@@ -61,17 +61,16 @@ class ImbalanceRule(msgspec.Struct, frozen=True, kw_only=True):
         # From the highest threshold, where all is called flat, to 0: each size passed moves its samples from
         # the column of flat to that of their side.
         order = np.argsort(-size, kind="stable")
-        moves = np.zeros((len(order) + 1, 3, 3), dtype=np.int64)
-        moves[0, :, FLAT] = np.bincount(truth, minlength=3)
+        moves = np.zeros((len(order) + 1, 3, 3), dtype=np.int8)
         rows = np.arange(1, len(order) + 1)
         np.add.at(moves, (rows, truth[order], side[order]), 1)
         np.add.at(moves, (rows, truth[order], np.full(len(order), FLAT)), -1)
-        matrices: Ints = np.cumsum(moves, axis=0)
         # After k samples have moved the threshold is the size of the next; valid where the next is smaller.
         thresholds = np.append(size[order], 0.0)
         valid = np.append(True, np.diff(thresholds) < 0)
-        f1 = np.where(valid, macro_f1(matrices), -1.0)
-        return cls(threshold=float(thresholds[int(np.argmax(f1))]))
+        matrices: Ints = np.cumsum(moves, axis=0, dtype=np.int64)[valid]
+        matrices[:, :, FLAT] += np.bincount(truth, minlength=3)
+        return cls(threshold=float(thresholds[valid][int(np.argmax(macro_f1(matrices)))]))
 
     def predict(self, imbalance: Floats) -> Labels:
         """Return int8[n], the classes called.

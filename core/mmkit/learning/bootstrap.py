@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from mmkit.errors import DataError
 from mmkit.learning.samples import Floats
+
+Counts = npt.NDArray[np.int8]
 
 LEAST_BLOCKS = 10
 """Blocks that a series must hold. With fewer, how much they differ says little about how much they might."""
@@ -69,14 +72,14 @@ class BlockBootstrap(msgspec.Struct, frozen=True, kw_only=True):
                 f"found {self.length}, {self.resamples} and {self.level}"
             )
 
-    def totals(self, contributions: Floats) -> Floats:
+    def totals(self, contributions: Floats | Counts) -> Floats:
         """Return the sums over each resample, float64[resamples, c].
 
         Whatever is a function of sums over samples, such as anything of a confusion matrix, is had from these
         without making one resample: the sum over a block is a difference of running sums.
 
         Args:
-            contributions: Shape (n, c), what each sample adds, in the order of time.
+            contributions: Shape (n, c), what each sample adds, in the order of time; int8 if it only counts.
 
         Raises:
             DataError: if the series is shorter than `LEAST_BLOCKS` blocks, or not finite.
@@ -90,13 +93,19 @@ class BlockBootstrap(msgspec.Struct, frozen=True, kw_only=True):
         if not np.isfinite(contributions).all():
             raise DataError("bootstrap: finite numbers were expected; found NaN or an infinite one")
         blocks = -(-n // self.length)
-        running = np.zeros((n + self.length + 1, columns))
+        # Counts need half the room, and are as exact.
+        number = np.float64 if np.issubdtype(contributions.dtype, np.floating) else np.int32
+        running = np.zeros((n + self.length + 1, columns), number)
         np.cumsum(
-            np.concatenate((contributions, contributions[: self.length])), axis=0, out=running[1:]
+            np.concatenate((contributions, contributions[: self.length])),
+            axis=0,
+            dtype=number,
+            out=running[1:],
         )
         whole = running[self.length : self.length + n] - running[:n]
         rest = n - (blocks - 1) * self.length
         last = running[rest : rest + n] - running[:n]
+        del running
         dice = np.random.default_rng(self.seed)
         found = np.empty((self.resamples, columns))
         step = max(1, _CELLS // (blocks * columns))
@@ -106,7 +115,9 @@ class BlockBootstrap(msgspec.Struct, frozen=True, kw_only=True):
             found[begin : begin + count] = whole[first[:, :-1]].sum(axis=1) + last[first[:, -1]]
         return found
 
-    def interval(self, contributions: Floats, figure: Callable[[Floats], Floats]) -> Interval:
+    def interval(
+        self, contributions: Floats | Counts, figure: Callable[[Floats], Floats]
+    ) -> Interval:
         """Return the figure of all samples and its interval.
 
         Args:

@@ -54,6 +54,7 @@ class Card(
         libraries: Versions of what trained it, by name.
         device: Where it was trained, if that may be ``cpu`` or ``cuda``.
         instrument: Venue, market and symbol.
+        data: SHA-256 in hex of the files that it was trained, validated and tested on, by name.
         sampling: ``"update"``, or the grid in ns.
         features: The list of features as it was written.
         scaling: What the model applies to its features, fitted on training data; `None` if nothing.
@@ -74,6 +75,7 @@ class Card(
     libraries: dict[str, str] = {}
     device: str | None = None
     instrument: str = ""
+    data: dict[str, str] = {}
     sampling: int | str | None = None
     features: list[Any] = []
     scaling: Scaling | None = None

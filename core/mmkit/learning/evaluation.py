@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from mmkit.errors import DataError
-from mmkit.learning.bootstrap import BlockBootstrap, Interval, block_length
+from mmkit.learning.bootstrap import BlockBootstrap, Counts, Interval, block_length
 from mmkit.learning.calibration import Calibration, calibration, check_probabilities
 from mmkit.learning.labels import Labels, check_classes
 from mmkit.learning.metrics import Scores, accuracy, chance_f1, confusion, macro_f1, scores
@@ -170,9 +170,9 @@ def compare(
     return Comparison(other=name, horizon=horizon, difference=interval)
 
 
-def _cells(truth: Labels, called: Labels) -> Floats:
-    """Return float64[n, 9], a 1 in the cell of the confusion matrix that each sample falls into."""
-    cells: Floats = np.eye(9)[truth.astype(np.int64) * 3 + called]
+def _cells(truth: Labels, called: Labels) -> Counts:
+    """Return int8[n, 9], a 1 in the cell of the confusion matrix that each sample falls into."""
+    cells: Counts = np.eye(9, dtype=np.int8)[truth * 3 + called]
     return cells
 
 

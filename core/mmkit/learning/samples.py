@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,18 +100,13 @@ class Samples:
         """
         keep = ~(np.isnan(self.values).any(axis=1) | np.isnan(self.mid))
         if not keep.any():
-            found = ", ".join(f"{name} in {n:,}" for name, n in self.unknown().items())
-            raise DataError(
-                f"samples: none of {len(self):,} rows has every feature; not known: {found or 'there is no row'}; "
-                "use data that is longer than the longest window of the features"
-            )
-        # A row left out between two that stay ends the span, as a gap does.
-        left_out = np.cumsum(~keep)[keep]
-        before = self.span[keep]
-        new = (np.diff(left_out) > 0) | (np.diff(before) != 0)
-        span = np.concatenate((np.zeros(1, np.int64), np.cumsum(new)))
+            raise none_known(len(self), self.unknown())
         found_rows = Samples(
-            self.ts[keep], self.values[keep], self.names, self.mid[keep], span.astype(np.int64)
+            self.ts[keep],
+            self.values[keep],
+            self.names,
+            self.mid[keep],
+            spans_of_kept(self.span, keep),
         )
         found_rows.check_finite()
         return found_rows
@@ -121,11 +117,10 @@ class Samples:
         Raises:
             DataError: names every column that holds one.
         """
-        bad = ~np.isfinite(self.values)
         said = [
             self._first_bad(name, self.values[:, column])
             for column, name in enumerate(self.names)
-            if bad[:, column].any()
+            if not np.isfinite(self.values[:, column]).all()
         ]
         if not np.isfinite(self.mid).all():
             said.append(self._first_bad("mid", self.mid))
@@ -140,6 +135,29 @@ class Samples:
         row = int(rows[0])
         when = np.datetime64(int(self.ts[row]), "ns")
         return f"{name!r} is {column[row]} at {when}Z (row {row}) and in {len(rows):,} rows in all"
+
+
+def none_known(looked: int, unknown: Mapping[str, int]) -> DataError:
+    """Return the error of samples none of which has every feature.
+
+    Args:
+        looked: How many there are.
+        unknown: In how many each feature is not known.
+    """
+    found = ", ".join(f"{name} in {n:,}" for name, n in unknown.items())
+    return DataError(
+        f"samples: none of {looked:,} rows has every feature; not known: {found or 'there is no row'}; "
+        "use data that is longer than the longest window of the features"
+    )
+
+
+def spans_of_kept(span: Ints, keep: Bools) -> Ints:
+    """Return the spans of the rows that are kept: one left out between two that stay ends a span, as a gap does."""
+    left_out = np.cumsum(~keep)[keep]
+    new = (np.diff(left_out) > 0) | (np.diff(span[keep]) != 0)
+    return np.concatenate((np.zeros(min(1, len(left_out)), np.int64), np.cumsum(new))).astype(
+        np.int64
+    )
 
 
 def grid_times(start_ns: int, stop_ns: int, every_ns: int) -> Ints:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from mmkit.errors import DataError
@@ -52,8 +54,60 @@ def window_ends(span: Ints, length: int) -> Ints:
     return ends.astype(np.int64)
 
 
+class ChosenWindows:
+    """Some of the windows over the same rows: indexed like the array of them, which takes far more memory.
+
+    Args:
+        every: float64[m, length, f], all windows, as `windows` returns them.
+        chosen: int64[n], which.
+    """
+
+    def __init__(self, every: Floats, chosen: Ints) -> None:
+        self._every, self._chosen = every, chosen
+        self.shape = (len(chosen), *every.shape[1:])
+        self.ndim, self.dtype = every.ndim, every.dtype
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, key: Any) -> Any:
+        head, *rest = key if isinstance(key, tuple) else (key,)
+        chosen = self._chosen[head]
+        if np.ndim(chosen) == 0:
+            return self._every[chosen][tuple(rest)]
+        if rest and isinstance(rest[0], list | np.ndarray):
+            samples: Any = np.asarray(rest[0])
+            if samples.dtype != np.bool_ and all(isinstance(one, slice) for one in rest[1:]):
+                return self._every[(chosen[:, None], samples, *rest[1:])]
+        if all(isinstance(one, int | slice) for one in rest):
+            # Numbers before slices, as in an array of these windows; a part that follows each other is a view.
+            part = _in_a_row(chosen)
+            return self._every[(chosen if part is None else part, *rest)]
+        return self._every[chosen][(slice(None), *rest)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
+        if copy is False:
+            raise ValueError("chosen windows are no array yet; making one copies them")
+        found: Floats = np.asarray(self._every[self._chosen], dtype)
+        return found
+
+
+def _in_a_row(chosen: Any) -> slice | None:
+    """Return the part of an array that these places are, if they follow each other."""
+    if (
+        np.ndim(chosen) == 1
+        and len(chosen)
+        and len(chosen) == chosen[-1] - chosen[0] + 1
+        and (np.diff(chosen) == 1).all()
+    ):
+        return slice(int(chosen[0]), int(chosen[-1]) + 1)
+    return None
+
+
 def windows_at(values: Floats, ends: Ints, length: int) -> Floats:
-    """Return the windows that end with these rows, float64[len(ends), length, f]; a view if they follow each other.
+    """Return the windows that end with these rows, as float64[len(ends), length, f]; no row is copied.
+
+    A view if they are evenly spaced; else `ChosenWindows`, which is indexed like an array and copies what is asked for.
 
     Raises:
         DataError: if a window would begin before the first row.
@@ -64,6 +118,11 @@ def windows_at(values: Floats, ends: Ints, length: int) -> Floats:
         raise DataError(
             f"windows: ends from {length - 1} to {len(values) - 1} were expected; found {ends.min()} to {ends.max()}"
         )
-    if len(first) and len(first) == first[-1] - first[0] + 1 and (np.diff(first) == 1).all():
-        return every[first[0] : first[-1] + 1]
-    return np.ascontiguousarray(every[first])
+    steps = np.diff(first)
+    if (
+        len(first)
+        and (steps == (step := max(int(first[-1] - first[0]) // max(len(steps), 1), 1))).all()
+    ):
+        return every[first[0] : first[-1] + 1 : step]
+    # It is used as an array everywhere, and a type of its own would be in the way of every trainer.
+    return cast(Floats, ChosenWindows(every, first))

@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, cast
 
 from mmkit.clock import Clock
 from mmkit.engine import Engine, listens
-from mmkit.errors import ConfigError, Mistake, MmkitError, OffGrid, UnknownMarket, UnknownSignal
+from mmkit.errors import (
+    ConfigError,
+    Mistake,
+    MmkitError,
+    OffGrid,
+    OtherQuestion,
+    UnknownAdvisor,
+    UnknownMarket,
+    UnknownSignal,
+)
 from mmkit.events import MAIN
+from mmkit.fusion import Fusion
 from mmkit.instruments import Instrument
 from mmkit.interfaces import (
     ByMarket,
@@ -27,7 +37,7 @@ from mmkit.interfaces import (
 )
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
-from mmkit.run.session import Market, Session, SignalFeed
+from mmkit.run.session import AdviceFeed, Market, Session, SignalFeed
 from mmkit.settings import FillReports
 from mmkit.watch import Watch
 
@@ -107,8 +117,19 @@ async def services(config: Config, clock: Clock) -> AsyncIterator[dict[str, str]
 @contextlib.asynccontextmanager
 async def live_sources(config: Config, clock: Clock) -> AsyncIterator[dict[str, DataSource]]:
     """Start the configured services and build the data source of every market; close all in reverse order."""
+    async with (
+        services(config, clock) as endpoints,
+        open_sources(config, clock, endpoints) as sources,
+    ):
+        yield sources
+
+
+@contextlib.asynccontextmanager
+async def open_sources(
+    config: Config, clock: Clock, endpoints: Mapping[str, str]
+) -> AsyncIterator[dict[str, DataSource]]:
+    """Build the data source of every market, where services run already; close all in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
-        endpoints = await stack.enter_async_context(services(config, clock))
         sources: dict[str, DataSource] = {}
         for market in config.markets:
             with told_of(market):
@@ -135,6 +156,7 @@ def assemble(
     *,
     watched: bool = False,
     signals: SignalFeed | None = None,
+    advice: AdviceFeed | None = None,
 ) -> Session:
     """Return a session that begins at `start_ns`.
 
@@ -146,10 +168,12 @@ def assemble(
         fill_reports: Overrides the configuration's; a dry run can only know what it has received.
         watched: Whether the recorder is told of the market watch's events though the strategy does not hear them.
         signals: Where the configuration's signals come from; none are told without.
+        advice: Where that of the configuration's advisors comes from; none is told without.
 
     Raises:
         ConfigError: if a venue is a real one: backtests, dry runs and their replays send no order; if a
-            size of the strategy is off the grid, or a market or a signal that it needs is not there.
+            size of the strategy is off the grid, or a market, a signal or an advisor that it needs is not
+            there.
     """
     # One run has one rule of what a report may overtake.
     fill_reports = fill_reports or config.sim.fill_reports
@@ -160,6 +184,8 @@ def assemble(
             chosen.sim.model_copy(update={"fill_reports": fill_reports}),
             others if name == MAIN else ByMarket(),
             tuple(one.name for one in config.signals) if name == MAIN else (),
+            {one.name: one.section.question for one in config.advisors} if name == MAIN else {},
+            config.fusion if name == MAIN else None,
         )
         for name, chosen in config.markets.items()
     }
@@ -167,6 +193,9 @@ def assemble(
     if strategy.wake.on_signal and not config.signals:
         found = "signals were expected under 'signals', as the strategy is to be asked on them; found none"
         raise ConfigError([Mistake("", "strategy.on", found, "add one, or leave 'signal' out")])
+    if strategy.wake.on_advice and not config.advisors:
+        found = "advisors were expected under 'advisors', as the strategy is to be asked on advice; found none"
+        raise ConfigError([Mistake("", "strategy.on", found, "add one, or leave 'advice' out")])
     markets: list[Market] = []
     for name, chosen in config.markets.items():
         context = contexts[name]
@@ -175,7 +204,13 @@ def assemble(
         if watched or listens(strategy):
             watch = Watch(context.instrument, chosen.watch, name)
         engine = Engine(
-            context.instrument, strategy, RiskGate(checks), start_ns, market=name, watch=watch
+            context.instrument,
+            strategy,
+            RiskGate(checks),
+            start_ns,
+            market=name,
+            watch=watch,
+            fusion=Fusion(context.fusion) if context.fusion is not None else None,
         )
         venue = cast(ExecutionVenue, chosen.venue.build(context))
         if not venue.simulated:
@@ -184,7 +219,7 @@ def assemble(
             raise ConfigError([Mistake("", place, found, "use 'paper'")])
         markets.append(Market(engine, venue))
     (engine, venue), *rest = markets
-    return Session(engine, venue, recorder, fill_reports, rest, signals)
+    return Session(engine, venue, recorder, fill_reports, rest, signals, advice)
 
 
 def _strategy(chosen: Chosen, context: Context) -> Strategy:
@@ -197,7 +232,7 @@ def _strategy(chosen: Chosen, context: Context) -> Strategy:
         ]
         path = f"strategy.{keys[0]}" if keys else "strategy"
         raise ConfigError([Mistake("", path, str(error))]) from error
-    except (UnknownMarket, UnknownSignal) as error:
+    except (UnknownMarket, UnknownSignal, UnknownAdvisor, OtherQuestion) as error:
         keys = [key for key, value in chosen.config if value == error.name]
         path = f"strategy.{keys[0]}" if keys else "strategy"
         raise ConfigError([Mistake("", path, str(error))]) from error

@@ -23,9 +23,10 @@ from mmkit.interfaces import RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Detail, Nothing, Recorder
 from mmkit.report import Report, report_json, report_of
+from mmkit.run.advisors.recorded import advice_over
 from mmkit.run.assembly import assemble, data_source, section_of, told_of
 from mmkit.run.replay import Progress, Tapes, replay
-from mmkit.run.session import Session, SignalFeed
+from mmkit.run.session import AdviceFeed, Session, SignalFeed
 from mmkit.run.signals.batch import signals_over
 from mmkit.sim.latency_files import check_covers, digests
 from mmkit.tape import KIND, LAST, FeedStats, GapReason, Kind, Tape, unknown_ns
@@ -279,7 +280,8 @@ def run_backtest(
 
     Raises:
         UsageError: if the compiled engine is asked for and cannot run this.
-        DataError: if a signal's model cannot be read.
+        DataError: if a signal's model cannot be read, or recorded advice is not of this market and time.
+        RunError: if a journal cannot be read.
     """
     told: Progress | None = None
     if progress is not None:
@@ -288,9 +290,11 @@ def run_backtest(
         def told(done: int) -> None:
             progress(done, everything)
 
-    signals = signals_over(config, tapes)
+    signals, advice = signals_over(config, tapes), advice_over(config, tapes)
     began = time.perf_counter()
-    session, ran_on = _replay(config, tapes, recorder, told, engine, signals)
+    session, ran_on = run_once(
+        config, tapes, recorder, told, engine, signals=signals, advice=advice
+    )
     wall_s = time.perf_counter() - began
     return session, report_of_backtest(session, run, tapes, wall_s, ran_on)
 
@@ -308,20 +312,47 @@ def report_of_backtest(
         wall_s=wall_s,
         ran_on=ran_on,
         signals=session.signals.figures if session.signals is not None else None,
+        advisors=session.advice.figures if session.advice is not None else None,
     )
 
 
-def _replay(
+def run_once(
     config: Config,
     tapes: Tapes,
     recorder: Recorder,
     progress: Progress | None,
     engine: EngineChoice,
+    *,
     signals: Callable[[], SignalFeed | None],
+    advice: Callable[[], AdviceFeed | None],
 ) -> tuple[Session, str]:
-    """Replay the tapes; return the session as it ended, and which engine did it."""
+    """Replay the tapes; return the session as it ended, and which engine did it.
+
+    Args:
+        config: What to run.
+        tapes: The market data.
+        recorder: Is told of commands and events.
+        progress: Told how many rows have been replayed.
+        engine: Which is to do it.
+        signals: Gives the session its signals; called again if the run has to begin anew.
+        advice: Gives it its advice.
+
+    Raises:
+        UsageError: if the compiled engine is asked for and cannot run this.
+    """
     start_ns, end_ns = span_of(tapes)
-    session = assemble(config, instruments_of(tapes), recorder, start_ns, signals=signals())
+
+    def begun() -> Session:
+        return assemble(
+            config,
+            instruments_of(tapes),
+            recorder,
+            start_ns,
+            signals=signals(),
+            advice=advice(),
+        )
+
+    session = begun()
     why = {"auto": _small(session, tapes, end_ns), "compiled": "", "reference": "asked for"}[engine]
     if not why:
         from mmkit.run.compiled import NotCompiled, replay_compiled, why_not
@@ -338,9 +369,7 @@ def _replay(
             except NotCompiled as error:
                 why = str(error)
                 recorder.begin_anew()
-                session = assemble(
-                    config, instruments_of(tapes), recorder, start_ns, signals=signals()
-                )
+                session = begun()
             else:
                 return session, "compiled"
     if engine == "compiled":

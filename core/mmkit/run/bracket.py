@@ -12,6 +12,7 @@ import msgspec
 from mmkit.errors import StrategyError
 from mmkit.events import MAIN
 from mmkit.recorder import Nothing
+from mmkit.run.advisors.recorded import advice_over
 from mmkit.run.assembly import assemble
 from mmkit.run.backtest import (
     check_covered,
@@ -100,7 +101,7 @@ def run_bracket(
         StrategyError: if the strategy fails under one of them.
     """
     check_covered(config, tapes)
-    signals = signals_over(config, tapes)
+    signals, advice = signals_over(config, tapes), advice_over(config, tapes)
     planned = _variations(config.sim)
 
     def prepare(vary: Vary) -> Callable[[], Session]:
@@ -108,7 +109,12 @@ def run_bracket(
         varied = replace(config, sim=vary(config.sim), others=others)
         start_ns = span_of(tapes)[0]
         return lambda: assemble(
-            varied, instruments_of(tapes), Nothing(), start_ns, signals=signals()
+            varied,
+            instruments_of(tapes),
+            Nothing(),
+            start_ns,
+            signals=signals(),
+            advice=advice(),
         )
 
     variants: dict[int, Variant] = {}

@@ -34,15 +34,18 @@ from mmkit.events import (
     OrderFilled,
     OrderRejected,
     Side,
+    Signal,
 )
+from mmkit.fusion import Fused
 from mmkit.instruments import Instrument
-from mmkit.interfaces import Level, MarketView, Quotes, Signals, Strategy, Target
+from mmkit.interfaces import AdviceByName, Level, MarketView, Quotes, Signals, Strategy, Target
 from mmkit.orders import Order
 from mmkit.quoter import ORDERS_PER_10S, checked_levels, whole
 from mmkit.recorder import Detail, wanted
 from mmkit.risk import MaxDrawdown, MaxOrder, MaxPosition, PriceBand, StaleAfter
 from mmkit.run.replay import Progress, Tapes
 from mmkit.run.session import Session
+from mmkit.run.signals.ahead import Ahead, Columns
 from mmkit.run.trail import Trail
 from mmkit.run.worth import Worth
 from mmkit.settings import FillReports, SimSettings
@@ -57,6 +60,8 @@ from mmkit.tape.index import NONE, UNKNOWN, WIDEST
 from mmkit.watch import Statistics
 
 _LOG_LINES = 8_192
+_SAID = 3
+"""Numbers of a signal: down, flat, up."""
 _MODELS = {
     "risk_averse": k.RISK_AVERSE,
     "power": k.POWER,
@@ -84,8 +89,12 @@ def why_not(session: Session, tapes: Tapes) -> str:
         return "several markets at once are not compiled"
     tape = tapes[MAIN]
     engine, venue = session.engine, session.venue
-    if session.signals is not None:
-        return "signals are not compiled"
+    if session.signals is not None and not isinstance(session.signals, Ahead):
+        return "signals that are not computed beforehand are not compiled"
+    if (columns := _signals(session)) is not None and len(columns.names) > k.MOST_SIGNALS:
+        return f"more than {k.MOST_SIGNALS} signals"
+    if session.advice is not None and session.advice.next_ns() != NEVER:
+        return "advice is not compiled"
     if engine.watch is not None:
         return "the market watch, at which the strategy looks, is not compiled"
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
@@ -105,6 +114,10 @@ def why_not(session: Session, tapes: Tapes) -> str:
     return "" if facts.whole_messages else "a message was received at several times"
 
 
+def _signals(session: Session) -> Columns | None:
+    return session.signals.columns if isinstance(session.signals, Ahead) else None
+
+
 class _View:
     """What the strategy is shown (`mmkit.interfaces.MarketView`)."""
 
@@ -116,7 +129,8 @@ class _View:
         self.best_ask: int | None = None
         self.position = 0
         self.markets: Mapping[str, MarketView] = {}
-        self.signals = Signals()  # a run that has any is not run here
+        # A run that has any is not run here.
+        self.advice = AdviceByName()
 
     @property
     def book(self) -> Depth:
@@ -129,6 +143,15 @@ class _View:
     @property
     def equity(self) -> Decimal:
         return self._run.equity(self.best_bid, self.best_ask)
+
+    @property
+    def signals(self) -> Signals:
+        return self._run.signals(self.now)
+
+    @property
+    def fused(self) -> Fused:
+        # The engine itself is told no signal here, and advice there is none.
+        return self._run.engine.fused_of(self.signals.get, lambda _: None)
 
     @property
     def watch(self) -> Statistics:
@@ -154,6 +177,14 @@ class CompiledRun:
         self._tables: list[npt.NDArray[Any]] = []
         self.tables = k.tables(tape.index.facts.span, _LOG_LINES, engine.strategy.depth)
         self._stopped, self._due = False, 0
+        self._signals = _signals(session)
+        # Of each name, the last that Python has looked at, and its place.
+        self._heard: dict[int, tuple[int, Signal]] = {}
+        # In the order in which each was first told, as the reference has them.
+        self._first_heard: list[int] = []
+        if self._signals is not None:
+            which, first = np.unique(self._signals.of, return_index=True)
+            self._first_heard = which[np.argsort(first)].tolist()
         self._point()
         self._settle(settings)
         # Items of a memoryview are Python's own integers, and come at a third of the time.
@@ -207,6 +238,7 @@ class CompiledRun:
         s["every"] = wake.every or 0
         s["next_wake"] = engine.now + wake.every if wake.every else NEVER
         s["on_best"], s["on_trade"], s["on_fill"] = wake.on_best, wake.on_trade, wake.on_fill
+        s["on_signal"] = wake.on_signal
         s["listens"] = type(strategy).on_event is not Strategy.on_event
         s["depth"] = strategy.depth
         s["recording"] = self.session.recorder.detail is Detail.ALL or s["listens"]
@@ -239,10 +271,12 @@ class CompiledRun:
         s["checks"] = len(engine.risk.checks)
         self._settle_latency(settings)
         self._settle_money()
+        self._settle_signals()
         if strategy.decision and strategy.config.compiled:
             self._decision = _imported(strategy.decision)
             s["decision"] = self._decision.address
-            s["parameters"] = self._kept(_numbers(strategy))
+            numbers = _numbers(strategy)
+            s["parameters"], s["signal_place"] = self._kept(numbers), len(numbers) - _SAID
 
     def _settle_latency(self, settings: SimSettings) -> None:
         s = self.s
@@ -275,6 +309,19 @@ class CompiledRun:
         s["rates"], s["needed"] = self._kept(rates), self._kept(needed)
         s["traded"] = self._kept(np.zeros(k.DAYS, np.int64))
         s["maker"], s["taker"] = rates[np.flatnonzero(needed[:, 0] <= 0)[-1]]
+
+    def _settle_signals(self) -> None:
+        s, columns = self.s, self._signals
+        s["expiry"], s["signal_shown"] = NEVER, -1
+        if columns is None:
+            return
+        s["signals"] = len(columns)
+        for name in ("ts", "of", "said"):
+            s[f"signal_{name}"] = self._kept(np.ascontiguousarray(getattr(columns, name)))
+        s["signal_latency"][: len(columns.names)] = columns.latency_ns
+        s["signal_expires"][: len(columns.names)] = columns.expires_ns
+        if (name := self.engine.strategy.decision_signal) in columns.names:
+            s["signal_shown"] = columns.names.index(name)
 
     def _kept(self, table: npt.NDArray[Any]) -> int:
         """Keep a table alive where it is; return its address."""
@@ -416,6 +463,28 @@ class CompiledRun:
         rows = [self.tables["orders"][slot] for slot in found.tolist()]
         return [_order(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
 
+    def signals(self, now_ns: int) -> Signals:
+        """Return the signals that hold at this time."""
+        columns, found = self._signals, Signals()
+        if columns is None:
+            return found
+        for place in self._first_heard:
+            last = int(self.s["heard"][place]) - 1
+            if last >= 0 and (signal := self._signal(last)).expires_ns > now_ns:
+                found[signal.name] = signal
+        return found
+
+    def _signal(self, place: int) -> Signal:
+        """Return a signal; the same one as long as it is the last."""
+        columns = self._signals
+        assert columns is not None
+        which = int(columns.of[place])
+        known, signal = self._heard.get(which, (-1, None))
+        if known != place or signal is None:
+            signal = columns.signal(place)
+            self._heard[which] = place, signal
+        return signal
+
     def equity(self, best_bid: int | None, best_ask: int | None) -> Decimal:
         """Return the equity now, exact; the fills so far are taken into the portfolio first."""
         self._empty_log()
@@ -445,6 +514,7 @@ class CompiledRun:
         if recorder.detail is Detail.NONE:
             return
         if isinstance(recorder, Trail):
+            lines = lines[lines["what"] != k.SIGNAL]
             recorder.lines(lines, self._amounts(lines))
             return
         for line in lines.tolist():
@@ -475,6 +545,8 @@ class CompiledRun:
         if what == k.CANCEL:
             return CancelOrder(ts_local=ts_local, order_id=order_id)
         times: dict[str, Any] = {"ts_exchange": ts_exchange, "ts_local": ts_local}
+        if what == k.SIGNAL:
+            return self._signal(order_id)
         if what == k.FILLED:
             return OrderFilled(
                 order_id=order_id,
@@ -522,11 +594,14 @@ class CompiledRun:
             "taker_fills": s["n_fills"] - s["n_maker_fills"],
             "wakes": s["n_wakes"],
             "gaps": s["n_gaps"],
+            "signals": s["signal_at"],
         }
         engine.counts.update({name: int(count) for name, count in counts.items() if count})
         for n, (name, _) in enumerate(engine.risk.checks):
             if vetoes := int(s["vetoes"][n]):
                 engine.risk.vetoes[name] = vetoes
+        if isinstance(self.session.signals, Ahead):
+            self.session.signals.told(int(s["signal_at"]))
         engine.quoter.held_back = int(s["held_back"])
         engine.now = int(s["now"])
         engine.peak_equity = self.worth.equity(s["peak"])
@@ -569,14 +644,14 @@ def _order(row: Any) -> Order:
 
 
 def _numbers(strategy: Strategy) -> npt.NDArray[np.float64]:
-    """Return what the strategy's compiled decision is given, never empty.
+    """Return what the strategy's compiled decision is given: its parameters, and room for what a signal says.
 
     Raises:
         StrategyError: if it is no finite numbers.
     """
     given = tuple(strategy.parameters())
     try:
-        numbers = np.array([*given, 0.0], np.float64)
+        numbers = np.array([*given, *[0.0] * _SAID], np.float64)
     except (TypeError, ValueError):
         numbers = np.array([[np.nan]])
     if numbers.ndim != 1 or not np.isfinite(numbers).all():

@@ -39,11 +39,14 @@ class Fold:
         rule: Of the labels, with the threshold of the training data.
         labels: int8[n], of all samples.
         rows: Last rows of the windows of training, validation and test, each with a label.
+        learned: Those of training that the model learns from: every `stride`-th. Thresholds and shares of classes
+            come from all.
     """
 
     rule: LabelRule
     labels: Labels
     rows: tuple[Ints, Ints, Ints]
+    learned: Ints
 
 
 def labelled(sampled: Sampled, labels: Labels, part: Part, window: int) -> Ints:
@@ -72,9 +75,10 @@ def folds_of(
             fitted = rule.fit(moves[split.train.start : split.train.stop])
             labels = fitted.labels(moves)
             training, valid, test = (labelled(sampled, labels, part, window) for part in split)
-            for name, rows in ((PARTS[0], training), (PARTS[1], valid)):
+            learned = training[:: settings.stride]
+            for name, rows in ((PARTS[0], learned), (PARTS[1], valid)):
                 check_classes(labels[rows], name)
-            folds.append(Fold(fitted, labels, (training, valid, test)))
+            folds.append(Fold(fitted, labels, (training, valid, test), learned))
         rows = np.concatenate([fold.rows[2] for fold in folds])
         truth = np.concatenate([fold.labels[fold.rows[2]] for fold in folds])
         check_judgeable(sampled, rows, truth, rule)

@@ -11,9 +11,10 @@ import msgspec
 
 from mmkit.commands import AnyCommand, SubmitOrder
 from mmkit.errors import RunError
-from mmkit.events import AnyEvent, OrderFilled, Signal
+from mmkit.events import Advice, AnyEvent, OrderFilled, Signal
 from mmkit.journal import RecordedRun, RunRecord
 from mmkit.recorder import Recorder
+from mmkit.run.advisors.known import KnownAdvice
 from mmkit.run.assembly import assemble
 from mmkit.run.replay import replay_received
 from mmkit.run.signals.known import Known
@@ -81,8 +82,9 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
         record.start_ns,
         FillReports.AFTER_DATA,
         watched=record.watched,
-        # What models said is taken from the journal, as market data is: they took the time they took.
+        # What models and advisors said is taken from the journal, as market data is: they took the time they took.
         signals=Known(one for one in entries if isinstance(one, Signal)),
+        advice=KnownAdvice(one for one in entries if isinstance(one, Advice)),
     )
     began = time.perf_counter()
     stop_ns = NEVER if record.stop_ns is None else record.stop_ns

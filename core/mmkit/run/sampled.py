@@ -13,6 +13,7 @@ from mmkit.errors import DataError
 from mmkit.features import Features, FeatureSpec, parse_features
 from mmkit.instruments import Instrument
 from mmkit.learning import Samples, grid_times, span_of, update_times
+from mmkit.learning.samples import none_known, spans_of_kept
 from mmkit.tape import Tape
 
 if TYPE_CHECKING:
@@ -63,14 +64,14 @@ def sample(
     more = [spec for column, spec in beside.items() if column not in asked.names]
     features = Features([*asked.specs, *more], tape.instrument)
     at = _times(tape, sampling)
-    values = features.compute(tape, at)
-    places = [features.names.index(column) for column in beside]
-    every = Samples.of(at, values, features.names, values[:, places[1]], span_of(tape, at))
-    known = every.known()
-    spread, mid, imbalance = (np.ascontiguousarray(known.values[:, place]) for place in places)
-    count = len(asked.names)
-    samples = Samples.of(known.ts, known.values[:, :count], asked.names, known.mid, known.span)
-    unknown = every.unknown()
+    place_of = [features.names.index(column) for column in beside]
+    kept, keep, unknown = _known(features, tape, at, len(asked.names), place_of)
+    if not keep.any():
+        raise none_known(len(at), unknown)
+    values, spread, mid, imbalance = kept
+    spans = spans_of_kept(span_of(tape, at), keep)
+    samples = Samples.of(at[keep], values, asked.names, mid, spans)
+    samples.check_finite()
     return Sampled(
         instrument=tape.instrument,
         samples=samples,
@@ -80,6 +81,39 @@ def sample(
         looked=len(at),
         unknown={name: unknown[name] for name in (*asked.names, "mid") if name in unknown},
     )
+
+
+_AT_ONCE = 65_536
+"""Samples: of 20 features 10 MB."""
+
+
+def _known(
+    features: Features, tape: Tape, at: Ints, count: int, beside: Sequence[int]
+) -> tuple[tuple[Floats, ...], npt.NDArray[np.bool_], dict[str, int]]:
+    """Return the first `count` features where all are known, and those `beside`; where that is; what is not known.
+
+    Written as they are computed: of months nothing but what is kept has room.
+    """
+    # What is not written of it takes no memory.
+    values = np.empty((len(at), count))
+    others = np.empty((len(beside), len(at)))
+    keep = np.empty(len(at), np.bool_)
+    missing = np.zeros(len(features.names), np.int64)
+    start = end = 0
+    for piece in features.pieces(tape, at, _AT_ONCE):
+        lacking = np.isnan(piece)
+        missing += lacking.sum(axis=0)
+        whole = ~lacking.any(axis=1)
+        keep[start : start + len(piece)] = whole
+        start += len(piece)
+        chosen = piece if whole.all() else piece[whole]
+        values[end : end + len(chosen)] = chosen[:, :count]
+        for other, place in zip(others, beside, strict=True):
+            other[end : end + len(chosen)] = chosen[:, place]
+        end += len(chosen)
+    counts = dict(zip(features.names, missing.tolist(), strict=True))
+    unknown = {name: number for name, number in counts.items() if number}
+    return (values[:end], *(other[:end] for other in others)), keep, unknown
 
 
 def _times(tape: Tape, sampling: Sampling) -> Ints:

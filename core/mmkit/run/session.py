@@ -1,6 +1,6 @@
 """One run's engine and venue, and the order in which things happen to them.
 
-At one instant: market data first, then what the venue reports, then signals, then what time alone brings. So a timer
+At one instant: market data first, then what the venue reports, then signals, then advice, then what time alone brings. So a timer
 never decides on less than had been received by its time, and a replay finds the same order.
 """
 
@@ -15,10 +15,10 @@ from mmkit.commands import AnyCommand
 from mmkit.desk import Desk
 from mmkit.engine import Engine
 from mmkit.errors import RunError
-from mmkit.events import MAIN, AnyEvent, Signal
+from mmkit.events import MAIN, Advice, AnyEvent, Signal
 from mmkit.interfaces import ExecutionVenue
 from mmkit.recorder import Recorder, wanted
-from mmkit.report import SignalFigures
+from mmkit.report import AdvisorFigures, SignalFigures
 from mmkit.settings import FillReports
 from mmkit.tape import LAST, NEVER, Row
 
@@ -30,21 +30,59 @@ class Market(NamedTuple):
     venue: ExecutionVenue
 
 
+class Troubles(NamedTuple):
+    """How often a signal was late, and failed."""
+
+    late: int
+    failed: int
+
+
 class SignalFeed(Protocol):
-    """Where signals about the main market come from."""
+    """Where signals come from."""
 
     @property
     def figures(self) -> Mapping[str, SignalFigures]:
         """What the report says of each."""
 
-    def on_message(self, message: Sequence[Row]) -> None:
-        """Take in one message of the main market, as it was received."""
+    @property
+    def troubles(self) -> Mapping[str, Troubles]:
+        """How often each was late and failed so far; asked often."""
+
+    def on_message(self, message: Sequence[Row], market: str) -> None:
+        """Take in one message of a market, as it was received."""
 
     def next_ns(self) -> int:
         """Return when there is something to compute or to tell; `NEVER` if only market data can bring it."""
 
     def take(self, now_ns: int) -> Sequence[Signal]:
         """Compute what is due at `now_ns`, and return the signals that are known by then; each is returned once."""
+
+
+class AdviceFeed(Protocol):
+    """Where advice about the main market comes from."""
+
+    @property
+    def figures(self) -> Mapping[str, AdvisorFigures]:
+        """What the report says of each advisor."""
+
+    @property
+    def last(self) -> Mapping[str, Advice]:
+        """The last of each advisor that has an answer, expired or not."""
+
+    def on_message(self, message: Sequence[Row]) -> None:
+        """Take in one message of the main market, but for the changes of levels that it begins with."""
+
+    def on_notice(self, notice: AnyEvent) -> None:
+        """Take in what the feed and the watch of the main market have to say."""
+
+    def next_ns(self) -> int:
+        """Return when there is something to ask or to tell; `NEVER` if only market data can bring it."""
+
+    def take(self, now_ns: int) -> Sequence[Advice]:
+        """Ask what is due at `now_ns`, and return the advice that is known by then; each is returned once."""
+
+    def stop(self) -> None:
+        """Ask nothing more: the run is told to stop."""
 
 
 class Session:
@@ -57,6 +95,7 @@ class Session:
         fill_reports: What a report may overtake, and so how a tape is replayed.
         others: The other markets, if there are any; a `Desk` decides for all then.
         signals: Where signals come from; `None` for a run without.
+        advice: Where advice comes from; `None` for a run without.
     """
 
     def __init__(
@@ -67,8 +106,10 @@ class Session:
         fill_reports: FillReports = FillReports.PLAIN,
         others: Sequence[Market] = (),
         signals: SignalFeed | None = None,
+        advice: AdviceFeed | None = None,
     ) -> None:
         self.signals = signals
+        self.advice = advice
         self._ended = False
         self.engine = engine
         self.venue = venue
@@ -108,11 +149,14 @@ class Session:
             )
         self.advance(ts_local)
         engine, venue = self.markets[market]
-        if self.signals is not None and market == MAIN:
-            self.signals.on_message(message)
+        if self.signals is not None:
+            self.signals.on_message(message, market)
         venue.market(message, ts_local)
         # Of the rows of a depth message nobody is asked before the last.
-        for row in message[engine.on_levels(message) :]:
+        rest = message[engine.on_levels(message) :]
+        if self.advice is not None and market == MAIN:
+            self.advice.on_message(rest)
+        for row in rest:
             self.on_row(row, market)
 
     def on_row(self, row: Row, market: str = MAIN) -> None:
@@ -131,14 +175,16 @@ class Session:
     def next_ns(self) -> int:
         """Return when something is next due; `NEVER` if only market data can bring it."""
         due = min(min(one.venue.next_ns(), one.engine.next_ns()) for one in self.markets.values())
-        return due if self.signals is None else min(due, self.signals.next_ns())
+        if self.signals is not None:
+            due = min(due, self.signals.next_ns())
+        return due if self.advice is None else min(due, self.advice.next_ns())
 
     def venues_next_ns(self) -> int:
         """Return when a venue next has something to do or to tell."""
         return min(one.venue.next_ns() for one in self.markets.values())
 
     def step(self, now_ns: int) -> None:
-        """Let happen what is due at `now_ns`: reports of every venue, then signals, then what time alone brings."""
+        """Let happen what is due at `now_ns`: reports of every venue, then signals and advice, then what time alone brings."""
         for engine, venue in self.markets.values():
             if venue.next_ns() <= now_ns:
                 for event in venue.take(now_ns):
@@ -153,6 +199,11 @@ class Session:
                 self._note(signal)
                 self.engine.on_signal(signal)
                 self.flush()
+        if self.advice is not None and not self._ended and self.advice.next_ns() <= now_ns:
+            for advice in self.advice.take(now_ns):
+                self._note(advice)
+                self.engine.on_advice(advice)
+                self.flush()
         for engine, _ in self.markets.values():
             if engine.next_ns() <= now_ns:
                 engine.wake(now_ns)
@@ -160,12 +211,14 @@ class Session:
 
     def stop(self, now_ns: int) -> None:
         """Pull every quote; what is under way can still be answered by `advance`."""
+        if self.advice is not None:
+            self.advice.stop()
         for engine, _ in self.markets.values():
             engine.stop(now_ns)
         self.flush()
 
     def stop_asking(self) -> None:
-        """Leave the quotes as they are, decide nothing more and tell no more signals: the data has ended."""
+        """Leave the quotes as they are, decide nothing more and tell no more signals and advice: the data has ended."""
         self._ended = True
         for engine, _ in self.markets.values():
             engine.stop_asking()
@@ -183,6 +236,8 @@ class Session:
         for engine, _ in self.markets.values():
             for notice in engine.notices:
                 self._note(notice)
+                if self.advice is not None and engine.market == MAIN:
+                    self.advice.on_notice(notice)
             engine.notices.clear()
         for engine, venue in self.markets.values():
             for command in engine.commands:

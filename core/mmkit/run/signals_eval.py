@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from mmkit.config.learning import Sampling
@@ -131,19 +132,34 @@ def _check_same(card: Card, config: Config) -> None:
         card.check_names([spec.column for spec in learning.features])
     rule = card.labels
     assert rule is not None
-    if learning.labels is not None and not any(
-        (one.how, one.horizon, one.unit) == (rule.how, rule.horizon, rule.unit)
-        for one in learning.labels.rules().values()
-    ):
-        raise DataError(
-            f"labels: {rule.how} over horizon {horizon_of(rule)} was expected, as the card says; found "
-            f"{learning.labels.how} over {', '.join(learning.labels.rules())}; leave the section out"
-        )
-    if learning.training is not None and learning.sampling.told != card.sampling:
-        raise DataError(
-            f"sampling: {_sampling(card)} was expected, as the card says; found {learning.sampling}; leave the "
-            "section out"
-        )
+    if learning.labels is not None:
+        asked = learning.labels.rules().values()
+        if _asked_for(rule) not in [_asked_for(one) for one in asked]:
+            raise DataError(
+                f"labels: {_in_words([rule])} was expected, as the card says; found {_in_words(list(asked))}; leave the "
+                "section out"
+            )
+    if learning.training is not None and learning.settings is not None:
+        for name, said, found in (
+            ("sampling", _sampling(card), str(learning.sampling)),
+            ("training.plugin", card.plugin, learning.training.name),
+            ("training.window", f"{card.window}", f"{learning.settings.window}"),
+        ):
+            if said != found:
+                raise DataError(
+                    f"{name}: {said} was expected, as the card says; found {found}; leave 'sampling' and 'training' out"
+                )
+
+
+def _asked_for(rule: LabelRule) -> LabelRule:
+    """Return a rule as it is written: without the threshold that a training found."""
+    return rule if rule.quantile is None else msgspec.structs.replace(rule, threshold_bps=None)
+
+
+def _in_words(rules: Sequence[LabelRule]) -> str:
+    one = rules[0]
+    how = f"quantile {one.quantile}" if one.quantile is not None else f"{one.threshold_bps} bps"
+    return f"{one.how} over horizon {', '.join(map(horizon_of, rules))} with {how}"
 
 
 def _judged(

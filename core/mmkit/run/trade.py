@@ -15,6 +15,7 @@ from mmkit.commands import AnyCommand
 from mmkit.errors import ConfigError, Mistake, MmkitError
 from mmkit.events import (
     MAIN,
+    Advice,
     AnyEvent,
     FeedLost,
     FeedRestored,
@@ -29,7 +30,16 @@ from mmkit.interfaces import DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
 from mmkit.recorder import Recorder
 from mmkit.report import Report, report_json, report_of
-from mmkit.run.assembly import assemble, instruments_of, live_sources, section_of, told_of
+from mmkit.run.advisors.live import LiveAdvice, hears_alerts, live_advice
+from mmkit.run.advisors.words import advice_line
+from mmkit.run.assembly import (
+    assemble,
+    instruments_of,
+    open_sources,
+    section_of,
+    services,
+    told_of,
+)
 from mmkit.run.backtest import files_of, write_run
 from mmkit.run.messages import Messages, messages
 from mmkit.run.session import Session
@@ -130,6 +140,8 @@ class _Notes(Recorder):
                     f"funding amount={entry.amount:f} rate={entry.rate:f} mark={entry.mark:f} "
                     f"position={instrument.quantity(entry.position)}"
                 )
+            case Advice():
+                return advice_line(entry)
             case FeedLost():
                 return f"feed_lost reason={entry.reason}; quotes pulled"
             case FeedRestored():
@@ -161,14 +173,16 @@ async def trade(
         refuse_recorded(one.sim.latency, clock.now_ns(), section_of(name))
     async with (
         messages(config, "trade", clock) as sent,
-        live_sources(config, clock) as sources,
+        services(config, clock) as endpoints,
+        open_sources(config, clock, endpoints) as sources,
     ):
-        return await _trade(config, sources, clock, sent, duration_ns, watcher)
+        return await _trade(config, sources, endpoints, clock, sent, duration_ns, watcher)
 
 
 async def _trade(
     config: Config,
     sources: Mapping[str, DataSource],
+    endpoints: Mapping[str, str],
     clock: Clock,
     sent: Messages,
     duration_ns: int | None,
@@ -186,21 +200,25 @@ async def _trade(
         others={name: one for name, one in instruments.items() if name != MAIN},
     )
     journal = Journal(folder, market=True)
+    watched = sent.wanted or hears_alerts(config)
     signals: Live | None = None
+    advice: LiveAdvice | None = None
     try:
         notes = _Notes(journal, instruments, sent)
-        signals = live_signals(config, instruments[MAIN], clock, start_ns)
+        signals = live_signals(config, instruments, clock, start_ns)
+        advice = live_advice(config, instruments[MAIN], clock, start_ns, endpoints)
         session = assemble(
             config,
             instruments,
             notes,
             start_ns,
             FillReports.AFTER_DATA,
-            watched=sent.wanted,
+            watched=watched,
             signals=signals,
+            advice=advice,
         )
         live = LiveRun(run, session, clock, start_ns)
-        record = RunRecord(info=run, start_ns=start_ns, watched=sent.wanted, files=files_of(config))
+        record = RunRecord(info=run, start_ns=start_ns, watched=watched, files=files_of(config))
         journal.write_record(record)
         config.plugins.run_started(run)
         symbols = ",".join(one.symbol for one in instruments.values())
@@ -210,12 +228,17 @@ async def _trade(
         loop = _Loop(live, sources, journal, sent)
         if signals is not None:
             signals.ready = loop.schedule
+        if advice is not None:
+            advice.engine, advice.ready = session.engine, loop.schedule
         try:
             async with watcher(live) if watcher else contextlib.nullcontext():
                 failure, interrupted = await loop.run(duration_ns)
         except Exception as error:
             sent.say(clock.now_ns(), f"ended run={run.run_id} reason='{type(error).__name__}'")
             raise
+        if advice is not None:
+            # Before the report, which says what was still under way.
+            advice.close()
         record.stop_ns, record.end_ns = loop.stop_ns, loop.end_ns
         wall_s = (session.engine.now - start_ns) / 1e9
         report = report_of(
@@ -226,6 +249,7 @@ async def _trade(
             events=live.events,
             wall_s=wall_s,
             signals=signals.figures if signals is not None else None,
+            advisors=advice.figures if advice is not None else None,
         )
         sent.say(clock.now_ns(), _ended(report, failure, interrupted))
         if not journal.broken:
@@ -241,6 +265,8 @@ async def _trade(
         journal.close()
         if signals is not None:
             signals.close()
+        if advice is not None:
+            advice.close()
     config.plugins.run_finished(run, report)
     return report, failure, interrupted
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
 from mmkit.events import (
     MAIN,
+    Advice,
     AnyEvent,
     CancelRejected,
     FeedLost,
@@ -67,8 +68,8 @@ class Trail(Recorder):
         self._sells: set[tuple[str, int]] = set()
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
-        """Take in one command or event; what the market watch and the models have to say is in no frame."""
-        if isinstance(entry, WatchEvent | Signal):
+        """Take in one command or event; what the market watch, models and advisors have to say is in no frame."""
+        if isinstance(entry, WatchEvent | Signal | Advice):
             return
         value = {name: getattr(entry, name, 0) for name in _NAMES}
         value["what"], value["fee"], amount = _CODES[type(entry)], 0, 0.0

@@ -35,6 +35,7 @@ from mmkit.model_folder import write_whole
 from mmkit.plugins import build
 from mmkit.report import value_json
 from mmkit.run.backtest import load_tape
+from mmkit.run.data_told import data_told
 from mmkit.run.folds import PARTS, Fold, folds_of
 from mmkit.run.sampled import Sampled, sample
 from mmkit.run.verdict import (
@@ -126,6 +127,8 @@ def train(
     sampled = sample(load_tape(config), asked.features, config.learning.sampling)
     _log_unknown(sampled)
     courses = {name: folds_of(sampled, rule, asked.settings, name) for name, rule in rules.items()}
+    # What the trainer refuses, such as a GPU that is not there, is refused before a folder is made.
+    asked.trainer.build(TrainingContext(sampled.samples.names, asked.settings.window))
     _make(folders.values(), resume=resume)
     training = _Training(config, asked, sampled, resume, progress, stop)
     reports: list[HorizonReport] = []
@@ -156,6 +159,7 @@ class _Training:
         self._config, self._asked, self._sampled = config, asked, sampled
         self._resume, self._progress, self._stop = resume, progress, stop
         self._fee, self._latency_ns = costs(config)
+        self._data = data_told(config)
         self._window = asked.settings.window
         self._began = False
         self._warnings: list[str] = []
@@ -242,7 +246,7 @@ class _Training:
                 self._progress(Told(name, number, folds, step))
 
         trainer.fit(
-            self._set(fold, fold.rows[0]),
+            self._set(fold, fold.learned),
             self._set(fold, fold.rows[1]),
             seed=self._asked.settings.seed,
             progress=told,
@@ -336,6 +340,7 @@ class _Training:
         card = {
             "mmkit": __version__,
             "instrument": instrument_in_words(self._sampled),
+            "data": self._data,
             "sampling": self._config.learning.sampling.told,
             "features": features,
             "labels": fold.rule,
@@ -372,10 +377,21 @@ def forecast(
     return Forecasts(
         rows=rows,
         truth=labels[rows],
-        probabilities=model.predict_batch(windows),
+        probabilities=_predicted(model, windows),
         rule=plain.predict(sampled.imbalance[rows]),
         majority=np.full(len(rows), common, np.int8),
     )
+
+
+_AT_ONCE = 8_192
+"""Windows: of 30 samples of 20 features 40 MB."""
+
+
+def _predicted(model: SignalModel, windows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return what a model says of windows, a part of them after the other."""
+    parts = range(0, len(windows), _AT_ONCE)
+    found = [model.predict_batch(np.ascontiguousarray(windows[n : n + _AT_ONCE])) for n in parts]
+    return np.concatenate([np.empty((0, 3)), *found])
 
 
 def _asked(config: Config) -> _Asked:

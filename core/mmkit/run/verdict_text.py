@@ -25,7 +25,8 @@ def verdict_text(report: SignalReport) -> str:
     if report.horizons:
         lines += ["", *_table(report.horizons)]
     for one in report.horizons:
-        lines += ["", *_horizon(one)]
+        use = f"signals: [{{plugin: {report.plugin}, model: {one.model}}}]"
+        lines += ["", *_horizon(one), f"  to use it in a run  {use}"]
     lines += ["", *(f"warning: {words}" for words in report.warnings)] if report.warnings else []
     if report.stopped:
         lines += ["", "stopped before its time: the best so far was kept, and no more was trained"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,16 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from mmkit.discovery import reason_of
-from mmkit.events import MAIN, Signal
+from mmkit.errors import DataError
 from mmkit.learning.samples import update_times
 from mmkit.learning.windows import windows
 from mmkit.report import SignalFigures
 from mmkit.run.replay import Tapes
 from mmkit.run.session import SignalFeed
-from mmkit.run.signals.known import Known
+from mmkit.run.signals.ahead import Ahead, Column, Columns
 from mmkit.run.signals.loaded import MEASURED, WRONG, Loaded, load, measured, wrong
 from mmkit.run.signals.trouble import Trouble
-from mmkit.tape import KIND, Kind, Tape
+from mmkit.tape import KIND, NEVER, Kind, Tape
 
 if TYPE_CHECKING:
     from mmkit.config import Config
@@ -30,111 +31,161 @@ Floats = npt.NDArray[np.float64]
 
 _AT_ONCE = 4_096
 """Windows: of 30 samples of 20 features 20 MB."""
+_PIECE = 65_536
+"""Samples: of 20 features 10 MB."""
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """What one model says over a tape.
+class Batch(Column):
+    """What one model says over a tape, and what the report says of it, but for how many were told."""
 
-    Attributes:
-        name: What strategies call it.
-        ts: int64[n], time of the last sample of each window; ascends.
-        said: float64[n, 3]: down, flat, up.
-        latency_ns: After `ts` it is known.
-        expires_ns: After `ts` it is not shown any more.
-        figures: What the report says of it, but for how many were told.
-    """
-
-    name: str
-    ts: Ints
-    said: Floats
-    latency_ns: int
-    expires_ns: int
     figures: SignalFigures
 
 
 def predict(loaded: Loaded, tape: Tape) -> Batch:
     """Return what a model says over a tape.
 
-    A window of which predicting fails is left out and counted.
+    A window of which predicting fails is left out and counted. Features are computed piece by piece, and forgotten.
 
     Raises:
         DataError: if the features cannot be computed.
     """
-    ts, values = sampled(loaded, tape)
-    due, ends = _ends(loaded, tape, ts, values)
+    ts = sample_times(loaded, tape)
+    ends = _Ends(loaded, tape)
     trouble = Trouble(loaded.name)
-    said = np.full((len(ends), 3), np.nan)
+    some = _Some(len(ts))
+    told: list[Ints] = []
+    said: list[Floats] = []
+    before, start = np.empty((0, len(loaded.features.names))), 0
+    for piece in loaded.features.pieces(tape, ts, _PIECE):
+        at = ts[start : start + len(piece)]
+        # A window that ends in this piece may have begun in the one before.
+        rows = np.concatenate([before, piece])
+        last = ends.of(at, piece)
+        if len(last):
+            every = windows(rows, loaded.model.window)
+            first = last + len(before) - (loaded.model.window - 1)
+            some.take(start + last, every, first)
+            for place in range(0, len(first), _AT_ONCE):
+                part = slice(place, place + _AT_ONCE)
+                answers = _asked(loaded, np.ascontiguousarray(every[first[part]]), trouble)
+                good = ~np.isnan(answers[:, 0])
+                told.append(at[last[part]][good])
+                said.append(answers[good])
+        before = rows[max(0, len(rows) - (loaded.model.window - 1)) :].copy()
+        start += len(piece)
     latency, how = loaded.latency_ns, "configured"
-    if len(ends):
-        every = windows(values, loaded.model.window)
-        first = ends - (loaded.model.window - 1)
-        for start in range(0, len(ends), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            said[part] = _asked(loaded, np.ascontiguousarray(every[first[part]]), trouble)
-        if latency is None:
-            some = first[np.linspace(0, len(first) - 1, MEASURED).astype(np.int64)]
-            latency, how = (
-                measured(loaded.model, (np.ascontiguousarray(every[n]) for n in some)),
-                "measured",
-            )
-    good = ~np.isnan(said[:, 0])
+    if latency is None and ends.found:
+        latency, how = measured(loaded.model, some.windows), "measured"
     latency = latency or 0
-    late = int(good.sum()) if latency >= loaded.expires_ns else 0
+    known = sum(map(len, told))
+    late = known if latency >= loaded.expires_ns else 0
     if late:
         trouble.late(f"known {latency} ns after its sample, when it has expired", late)
-        good[:] = False
+        told, said = [], []
     figures = replace(
         loaded.figures,
-        unknown=due - len(ends),
+        unknown=ends.due - ends.found,
         failed=trouble.failures,
         late=late,
         failure=trouble.first,
         latency_ns=latency,
         latency=how,
     )
-    return Batch(loaded.name, ts[ends][good], said[good], latency, loaded.expires_ns, figures)
+    return Batch(
+        loaded.name,
+        np.concatenate([np.empty(0, np.int64), *told]),
+        np.concatenate([np.empty((0, 3)), *said]),
+        latency,
+        loaded.expires_ns,
+        figures,
+    )
 
 
-def sampled(loaded: Loaded, tape: Tape) -> tuple[Ints, Floats]:
-    """Return the times of the samples and the features at each; NaN where one is not known."""
+def sample_times(loaded: Loaded, tape: Tape) -> Ints:
+    """Return the times of the samples, ns since the epoch."""
     if not len(tape):
-        ts = np.empty(0, np.int64)
-    elif loaded.grid_ns is None:
-        ts = update_times(tape)
-    else:
-        grid = loaded.grid_ns
-        first = -(-int(tape.ts_local[0]) // grid) * grid
-        ts = np.arange(first, int(tape.ts_local[-1]) + 1, grid, dtype=np.int64)
-    return ts, loaded.features.compute(tape, ts)
+        return np.empty(0, np.int64)
+    if loaded.grid_ns is None:
+        return update_times(tape)
+    grid = loaded.grid_ns
+    first = -(-int(tape.ts_local[0]) // grid) * grid
+    return np.arange(first, int(tape.ts_local[-1]) + 1, grid, dtype=np.int64)
 
 
-def _ends(loaded: Loaded, tape: Tape, ts: Ints, values: Floats) -> tuple[int, Ints]:
-    """Return at how many samples the model was to be asked, and the last sample of each window it can be asked of.
+class _Ends:
+    """With which samples a window ends that the model is to be asked of, piece after piece.
 
     A window has no sample in it that is not known, and no gap: as in training (`mmkit.learning`).
+
+    Attributes:
+        due: At how many samples the model was to be asked.
+        found: At how many of them it can be.
     """
-    known: npt.NDArray[np.bool_] = np.array(~np.isnan(values).any(axis=1), np.bool_)
-    gaps = tape.ts_local[tape.kind & KIND == Kind.GAP]
-    span = np.searchsorted(gaps, ts, side="right")
-    broken: npt.NDArray[np.bool_] = np.logical_not(known)
-    broken[1:] |= ~known[:-1] | (span[1:] != span[:-1])
-    broken[:1] = True
-    rows = np.arange(len(ts))
-    since = np.maximum.accumulate(np.where(broken, rows, 0)) if len(ts) else rows
-    whole = known & (rows - since + 1 >= loaded.model.window)
-    if loaded.every_ns is None:
-        return len(ts), np.flatnonzero(whole)
-    if loaded.grid_ns is not None:
-        asked = ts % loaded.every_ns == 0
-        return int(asked.sum()), np.flatnonzero(whole & asked)
-    ends = np.flatnonzero(whole)
-    chosen: list[int] = []
-    place = 0
-    while place < len(ends):
-        chosen.append(int(ends[place]))
-        place = int(np.searchsorted(ts[ends], ts[ends[place]] + loaded.every_ns))
-    return len(ts) - len(ends) + len(chosen), np.array(chosen, np.int64)
+
+    def __init__(self, loaded: Loaded, tape: Tape) -> None:
+        self._loaded = loaded
+        self._gaps = tape.ts_local[tape.kind & KIND == Kind.GAP]
+        self._span = -1
+        self._whole = 0
+        self._next_ns = -NEVER
+        self.due = self.found = 0
+
+    def of(self, ts: Ints, values: Floats) -> Ints:
+        """Return the places of those in the next piece.
+
+        Args:
+            ts: int64[n], times of its samples.
+            values: float64[n, f], what the features were.
+        """
+        loaded = self._loaded
+        known: npt.NDArray[np.bool_] = np.array(~np.isnan(values).any(axis=1), np.bool_)
+        span = np.searchsorted(self._gaps, ts, side="right")
+        new = np.diff(span, prepend=self._span) != 0
+        # Known samples in a row: where the row was broken last, and how long it was before this piece.
+        rows = np.arange(len(ts))
+        begin = np.maximum.accumulate(np.where(~known, rows + 1, np.where(new, rows, -self._whole)))
+        length = rows + 1 - begin
+        self._span, self._whole = int(span[-1]), int(length[-1])
+        ends = np.flatnonzero(known & (length >= loaded.model.window))
+        due = len(ts)
+        if loaded.every_ns is not None and loaded.grid_ns is not None:
+            asked = ts % loaded.every_ns == 0
+            due, ends = int(asked.sum()), ends[asked[ends]]
+        elif loaded.every_ns is not None:
+            chosen = self._spaced(ts[ends], loaded.every_ns)
+            due, ends = len(ts) - len(ends) + len(chosen), ends[chosen]
+        self.due += due
+        self.found += len(ends)
+        return ends
+
+    def _spaced(self, ts: Ints, every_ns: int) -> Ints:
+        """Return the places of times that are at least so far apart."""
+        chosen: list[int] = []
+        place = int(np.searchsorted(ts, self._next_ns))
+        while place < len(ts):
+            chosen.append(place)
+            self._next_ns = int(ts[place]) + every_ns
+            place = int(np.searchsorted(ts, self._next_ns))
+        return np.array(chosen, np.int64)
+
+
+class _Some:
+    """Windows from all over a tape, for measuring how long a model takes.
+
+    Args:
+        samples: Of the tape.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self._due = deque(np.linspace(0, max(0, samples - 1), MEASURED).astype(np.int64).tolist())
+        self.windows: list[Floats] = []
+
+    def take(self, ends: Ints, every: Floats, first: Ints) -> None:
+        """Take the first windows that end at what is due or after it."""
+        while self._due and self._due[0] <= ends[-1]:
+            place = int(np.searchsorted(ends, self._due.popleft()))
+            self.windows.append(np.ascontiguousarray(every[first[place]]))
 
 
 def _asked(loaded: Loaded, shown: Floats, trouble: Trouble) -> Floats:
@@ -176,31 +227,21 @@ def signals_over(config: Config, tapes: Tapes) -> Callable[[], SignalFeed | None
     """
     if not config.signals:
         return lambda: None
-    tape = tapes[MAIN]
-    batches = [predict(load(one, tape.instrument), tape) for one in config.signals]
-    return lambda: feed(batches)
+    batches: list[Batch] = []
+    for one in config.signals:
+        tape = tapes[one.section.market]
+        batches.append(_some(load(one, tape.instrument), tape))
+    columns, figures = Columns(batches), {one.name: one.figures for one in batches}
+    return lambda: Ahead(columns, figures)
 
 
-def feed(batches: list[Batch]) -> Known:
-    """Return the signals of several models in the order in which they become known."""
-    return Known(_in_order(batches), {one.name: one.figures for one in batches})
-
-
-def _in_order(batches: list[Batch]) -> Iterator[Signal]:
-    known = np.concatenate([one.ts + one.latency_ns for one in batches])
-    which = np.concatenate([np.full(len(one.ts), number) for number, one in enumerate(batches)])
-    place = np.concatenate([np.arange(len(one.ts)) for one in batches])
-    for number in np.lexsort((which, known)):
-        batch = batches[which[number]]
-        at = place[number]
-        ts = int(batch.ts[at])
-        down, flat, up = batch.said[at].tolist()
-        yield Signal(
-            ts_exchange=ts,
-            ts_local=int(known[number]),
-            name=batch.name,
-            down=down,
-            flat=flat,
-            up=up,
-            expires_ns=ts + batch.expires_ns,
+def _some(loaded: Loaded, tape: Tape) -> Batch:
+    """Return what a model says over a tape, and refuse one that cannot be asked at all."""
+    batch, window = predict(loaded, tape), loaded.model.window
+    if not (len(batch.ts) or batch.figures.failed or batch.figures.late):
+        raise DataError(
+            f"signal '{loaded.name}': {window} samples in which every feature is known, without a gap between them, were "
+            f"expected, the window of its model; found none such among {batch.figures.unknown:,} samples; use more data, "
+            "a model with a shorter window or shorter windows of the features, or take the signal out"
         )
+    return batch

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
 from mmkit.events import Signal
 from mmkit.report import SignalFigures
-from mmkit.run.session import SignalFeed
-from mmkit.tape import NEVER, Row
+from mmkit.run.known import Told
+from mmkit.run.session import SignalFeed, Troubles
 
 
-class Known(SignalFeed):
+class Known(Told[Signal], SignalFeed):
     """Tells signals when their time has come: those of a backtest, or those of a journal.
 
     Args:
@@ -23,8 +23,7 @@ class Known(SignalFeed):
     def __init__(
         self, signals: Iterable[Signal], figures: Mapping[str, SignalFigures] | None = None
     ) -> None:
-        self._signals = iter(signals)
-        self._next = next(self._signals, None)
+        super().__init__(signals)
         self._figures = {name: replace(one) for name, one in (figures or {}).items()}
 
     @property
@@ -32,19 +31,12 @@ class Known(SignalFeed):
         """What the report says of each."""
         return self._figures
 
-    def on_message(self, message: Sequence[Row]) -> None:
-        """Nothing is computed any more."""
+    @property
+    def troubles(self) -> dict[str, Troubles]:
+        """How often each was late and failed, when it was computed."""
+        return {name: Troubles(one.late, one.failed) for name, one in self._figures.items()}
 
-    def next_ns(self) -> int:
-        """Return when the next one is known."""
-        return NEVER if self._next is None else self._next.ts_local
-
-    def take(self, now_ns: int) -> list[Signal]:
-        """Return those that are known by now."""
-        told: list[Signal] = []
-        while self._next is not None and self._next.ts_local <= now_ns:
-            told.append(self._next)
-            if (figures := self._figures.get(self._next.name)) is not None:
-                figures.told += 1
-            self._next = next(self._signals, None)
-        return told
+    def count(self, event: Signal) -> None:
+        """Count `event`."""
+        if (figures := self._figures.get(event.name)) is not None:
+            figures.told += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from statistics import median
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from mmkit.events import Signal
 from mmkit.features import Streaming
 from mmkit.instruments import Instrument
 from mmkit.report import SignalFigures
-from mmkit.run.session import SignalFeed
+from mmkit.run.session import SignalFeed, Troubles
 from mmkit.run.signals.loaded import WRONG, Floats, Loaded, load, measured, wrong
 from mmkit.run.signals.trouble import Trouble
 from mmkit.tape import KIND, LAST, NEVER, Kind, Row
@@ -181,9 +181,11 @@ class Live(SignalFeed):
         self.ready: Callable[[], None] = lambda: None
         """Called when a signal has come in between, so that it is to be told soon."""
 
-    def on_message(self, message: Sequence[Row]) -> None:
-        """Take in one message of the main market."""
+    def on_message(self, message: Sequence[Row], market: str) -> None:
+        """Take in one message of a market."""
         for one in self._signals.values():
+            if one.loaded.market != market:
+                continue
             try:
                 one.sampler.on_message(message)
             except Exception as error:  # noqa: BLE001 - the quotes go on without the signal
@@ -282,13 +284,21 @@ class Live(SignalFeed):
                 one.beside.close()
 
     @property
+    def troubles(self) -> dict[str, Troubles]:
+        """How often each was late and failed so far."""
+        return {
+            name: Troubles(one.trouble.lates, one.trouble.failures)
+            for name, one in self._signals.items()
+        }
+
+    @property
     def figures(self) -> dict[str, SignalFigures]:
         """What the report says of each."""
         return {name: one.figures() for name, one in self._signals.items()}
 
 
 def live_signals(
-    config: Config, instrument: Instrument, clock: Clock, start_ns: int
+    config: Config, instruments: Mapping[str, Instrument], clock: Clock, start_ns: int
 ) -> Live | None:
     """Return what computes the configured signals; `None` if there are none.
 
@@ -297,4 +307,5 @@ def live_signals(
     """
     if not config.signals:
         return None
-    return Live([load(one, instrument) for one in config.signals], clock, start_ns)
+    loaded = [load(one, instruments[one.section.market]) for one in config.signals]
+    return Live(loaded, clock, start_ns)

@@ -39,6 +39,7 @@ class Loaded:
 
     Attributes:
         name: What strategies call it.
+        market: What it is about.
         model: Built from its folder.
         features: What it is fed.
         grid_ns: Samples are taken at its multiples; `None` for every update of the book.
@@ -49,6 +50,7 @@ class Loaded:
     """
 
     name: str
+    market: str
     model: SignalModel
     features: Features
     grid_ns: int | None
@@ -93,6 +95,7 @@ def load(chosen: ChosenSignal, instrument: Instrument) -> Loaded:
     )
     return Loaded(
         name=chosen.name,
+        market=section.market,
         model=model,
         features=features,
         grid_ns=grid,

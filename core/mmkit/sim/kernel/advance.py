@@ -1,6 +1,6 @@
 """The compiled engine's loop: moves time until the strategy is to be asked.
 
-At one instant: rows as they are received, commands that arrive, reports that reach us, what time alone brings;
+At one instant: rows as they are received, commands that arrive, reports that reach us, signals, what time alone brings;
 the exchange sees every row up to the instant before any of them. It may be left in the middle of an instant,
 and goes on from there.
 """
@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from mmkit.sim.kernel.engine import decide, mark, may_quote, note, pull, receive_report, towards
+from mmkit.sim.kernel.engine import (
+    decide,
+    mark,
+    may_quote,
+    mind_expiry,
+    note,
+    pull,
+    receive_report,
+    towards,
+)
 from mmkit.sim.kernel.exchange import exchange_until, urgent
 from mmkit.sim.kernel.layout import (
     ASK,
@@ -41,13 +50,17 @@ from mmkit.sim.kernel.layout import (
     RECEIVING,
     REPORTED,
     REPORTING,
+    SIGNAL,
     TARGET,
+    TELLING,
+    TOLD,
     TOO_MANY,
     WAKING,
 )
 from mmkit.sim.kernel.pointers import (
     call_decision,
     commands_at,
+    float64s,
     inline,
     int32s,
     int64,
@@ -249,8 +262,23 @@ def _ask(s: Any) -> int:
         return ASK
     wanted = int64s(s.wanted, 2 + 4 * MOST_LEVELS)
     wanted[0] = wanted[1] = 0
+    if s.signal_shown >= 0:
+        _show_signal(s)
     call_decision(s.decision, s.shown, s.parameters, s.wanted)
     return towards(s) if _quotable(wanted) else BAD
+
+
+@inline
+def _show_signal(s: Any) -> None:
+    """Write what the signal says that a compiled decision looks at behind its parameters; zeros if none holds."""
+    place = s.signal_place
+    given = float64s(s.parameters, place + 3)
+    given[place] = given[place + 1] = given[place + 2] = 0.0
+    n = s.heard[s.signal_shown] - 1
+    if n >= 0 and int64s(s.signal_ts, s.signals)[n] + s.signal_expires[s.signal_shown] > s.now:
+        said = float64s(s.signal_said, 3 * s.signals)
+        for which in range(3):
+            given[place + which] = said[3 * n + which]
 
 
 @inline
@@ -285,6 +313,8 @@ def _next_wake(s: Any) -> int:
     if s.halted or s.stopped:
         return NEVER
     due = s.next_wake
+    if not s.pulled:
+        due = min(due, s.expiry)
     if s.stale > 0 and not s.pulled:
         # The last row before then, whether or not anybody has looked at it; what has been decided on is past.
         times = int64s(s.ts_local, s.rows)
@@ -299,6 +329,13 @@ def _next_wake(s: Any) -> int:
 
 
 @inline
+def _known(s: Any) -> int:
+    """Return when the next signal is known."""
+    which = uint8s(s.signal_of, s.signals)[s.signal_at]
+    return int64s(s.signal_ts, s.signals)[s.signal_at] + s.signal_latency[which]
+
+
+@inline
 def _next_instant(s: Any) -> int:
     """Return when the engine next has something to do; commands and most reports go their way without it."""
     s.eager = s.on_fill or s.listens or s.halted or s.pulled or s.stopped or s.bid == UNKNOWN
@@ -308,14 +345,28 @@ def _next_instant(s: Any) -> int:
             at = min(at, commands_at(s.arriving, LINE)[s.arriving_first & (LINE - 1)].due)
         return at
     at = min(at, s.end)
+    if s.signal_at < s.signals:
+        at = min(at, _known(s))
     row = _next_row(s)
     return at if row == _NO_ROW else min(at, int64s(s.ts_local, s.rows)[row])
+
+
+@inline
+def _tell_signal(s: Any) -> None:
+    """Tell the engine the next signal."""
+    n, known = s.signal_at, _known(s)
+    s.signal_at = n + 1
+    s.heard[uint8s(s.signal_of, s.signals)[n]] = n + 1
+    s.now = max(s.now, known)
+    note(s, SIGNAL, known, 0, n, 0, 0, 0, 0, 0, 0)
 
 
 @inline
 def _wake(s: Any) -> bool:
     """Let happen what time alone brings; return whether the strategy is to be asked."""
     s.now = s.at
+    if s.expiry <= s.at:
+        mind_expiry(s)
     if s.next_wake <= s.at:
         s.next_wake += s.every
         if s.next_wake <= s.at:
@@ -443,7 +494,7 @@ def _made(version: int) -> Any:
                     elif not may_quote(s) or s.pulled:
                         pull(s)
                 if s.reports_first == s.report_end:
-                    s.phase = WAKING
+                    s.phase = TELLING
                 else:
                     if s.logged + LOG_ROOM > s.log_size:
                         return LOG_FULL
@@ -451,6 +502,24 @@ def _made(version: int) -> Any:
                         return PAY
                     # Funding is no answer to an order, so nobody decides on it.
                     s.phase = REPORTING if receive_report(s) == FUNDED else REPORTED
+                    if s.listens:
+                        return HEARD
+            while s.phase in (TELLING, TOLD):
+                if s.phase == TOLD:
+                    s.phase = TELLING
+                    if s.on_signal:
+                        mind_expiry(s)
+                        if decide(s):
+                            why = _ask(s)
+                            if why:
+                                return why
+                if s.stopped or s.signal_at >= s.signals or _known(s) > s.at:
+                    s.phase = WAKING
+                else:
+                    if s.logged + LOG_ROOM > s.log_size:
+                        return LOG_FULL
+                    _tell_signal(s)
+                    s.phase = TOLD
                     if s.listens:
                         return HEARD
             s.phase = NEXT

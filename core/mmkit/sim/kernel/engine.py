@@ -19,6 +19,7 @@ from mmkit.sim.kernel.layout import (
     MAX_POSITION_CHECK,
     MOST_LEVELS,
     MOST_ORDERS,
+    MOST_SIGNALS,
     PRICE_BAND_CHECK,
     REJECTED_SELF_TRADE,
     SENT_RING,
@@ -441,6 +442,18 @@ def _reach(s: Any, target: int) -> int:
     return _open_order(s, s.next_id - 1, selling, price, abs(missing), 1)
 
 
+@jit
+def mind_expiry(s: Any) -> None:
+    """Note when the next of the signals that hold expires."""
+    s.expiry = NEVER
+    for which in range(MOST_SIGNALS):
+        n = s.heard[which] - 1
+        if n >= 0:
+            expires = int64s(s.signal_ts, s.signals)[n] + s.signal_expires[which]
+            if expires > s.now:
+                s.expiry = min(s.expiry, expires)
+
+
 @inline
 def may_quote(s: Any) -> bool:
     """Whether the strategy may be asked at all."""
@@ -451,6 +464,8 @@ def may_quote(s: Any) -> bool:
 def decide(s: Any) -> bool:
     """Return whether the strategy is to be asked now; pull if nothing may be on the book."""
     s.decided = s.now
+    if s.expiry < s.now:
+        mind_expiry(s)
     if not may_quote(s):
         pull(s)
         return False

@@ -22,19 +22,20 @@ SENT_RING = 512
 LOG_ROOM = 2 * MOST_ORDERS
 """Lines that one step may write."""
 MOST_CHECKS = 8
+MOST_SIGNALS = 16
 DAYS = 31
 """Days of which the kernel keeps what was traded: the one that goes on, and the window of a fee tier."""
 
 # What is on the line, and what the log tells.
 SUBMIT, CANCEL = 1, 2
 ACCEPTED, REJECTED_POST_ONLY, REJECTED_UNKNOWN, FILLED, CANCELED, CANCEL_REJECTED = 3, 4, 5, 6, 7, 8
-FEED_LOST, FEED_RESTORED, FUNDED, REJECTED_SELF_TRADE = 9, 10, 11, 12
+FEED_LOST, FEED_RESTORED, FUNDED, REJECTED_SELF_TRADE, SIGNAL = 9, 10, 11, 12, 13
 
 # Why `advance` returns.
 ASK, HEARD, LOG_FULL, END, LIMIT, TOO_MANY, TOO_MUCH, BAD, PAY = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 # Where in an instant it was when it returned.
-NEXT, RECEIVING, MESSAGE, REPORTING, REPORTED, WAKING = 0, 1, 2, 3, 4, 5
+NEXT, RECEIVING, MESSAGE, REPORTING, REPORTED, TELLING, TOLD, WAKING = 0, 1, 2, 3, 4, 5, 6, 7
 
 RISK_AVERSE, POWER, LOG_MODEL, CALIBRATED, OPTIMISTIC, PESSIMISTIC = 0, 1, 2, 3, 4, 5
 CONSTANT, DRAWN, RECORDED = 0, 1, 2
@@ -66,8 +67,15 @@ STATE = np.dtype(
             for name in ("resting", "free", "arriving", "reports", "sent", "wanted", "settled")
         ],
         *[(name, _i) for name in ("log", "log_size", "shown", "parameters", "decision")],
+        # Signals, in the order in which they become known: the time of each one's sample, whose it is, and what it
+        # says; of each name how long after its sample it is known, and expires.
+        *[(name, _i) for name in ("signals", "signal_ts", "signal_of", "signal_said")],
+        *[(name, _i, (MOST_SIGNALS,)) for name in ("signal_latency", "signal_expires")],
+        # Which one a compiled decision looks at, -1 for none, and where among its parameters it finds it.
+        *[(name, _i) for name in ("signal_shown", "signal_place")],
         # Settings.
         *[(name, _i) for name in ("every", "on_best", "on_trade", "on_fill", "listens", "depth")],
+        ("on_signal", _i),
         # Latency there and back: its model, the constant, and where values and times lie.
         *[(name, _i, (2,)) for name in ("latency", "constant", "values", "times", "measured")],
         ("key", "u8", (2,)),
@@ -97,6 +105,10 @@ STATE = np.dtype(
             for name in ("row", "row_at", "top", "exchange_top", "special_at", "data_row")
         ],
         *[(name, _i) for name in ("trade_row", "ladder_row")],
+        # Of signals: the next to be told, when one that holds expires next, and of each name 1 + the last told.
+        ("signal_at", _i),
+        ("expiry", _i),
+        ("heard", _i, (MOST_SIGNALS,)),
         # The engine.
         *[(name, _i) for name in ("bid", "ask", "position", "halted", "halted_by", "pulled")],
         *[(name, _i) for name in ("stopped", "next_id", "sent_first", "sent_end", "logged")],
@@ -164,7 +176,7 @@ ENTRY = np.dtype(
     align=True,
 )
 """A line of the log. Of a feed that was lost, `price` is the reason; of funding, `price` is the mark price and
-`remaining` the rate, as in the tape, and `quantity` the position. `fee` is in the kernel's unit of fees."""
+`remaining` the rate, as in the tape, and `quantity` the position. `fee` is in the kernel's unit of fees. Of a signal, `order_id` is its place among all of the run."""
 
 
 def tables(span: int, log_lines: int, depth: int) -> dict[str, Any]:

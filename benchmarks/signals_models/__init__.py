@@ -1,1 +1,0 @@
-"""How long one prediction takes, beside what the libraries take: docs/models.md."""

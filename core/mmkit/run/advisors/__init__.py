@@ -1,0 +1,1 @@
+"""Language models in a run: when they are asked, what came of it, and how it is told again."""
