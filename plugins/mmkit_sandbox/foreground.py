@@ -187,8 +187,8 @@ Sandbox exchange at {url}, listing {listed}.
               COIN-M {url}/dapi/v1
   WebSocket   spot   {ws}/ws  {ws}/stream
               USD-M  {ws}/fstream/public  {ws}/fstream/market
-              COIN-M {ws}/dstream/ws  {ws}/dstream/stream
-  advisor     {url}/v1, as OpenAI's; a rule, and no language model{trading}
+              COIN-M {ws}/dstream/ws  {ws}/dstream/stream{trading}
+  advisor     {url}/v1, as OpenAI's; a rule, and no language model
   try         curl '{rest}/depth?symbol={first.symbol}&limit=5'
               {streams}/stream?streams={first.symbol.lower()}@depth@100ms
   mmkit       data: {{{source}}}
