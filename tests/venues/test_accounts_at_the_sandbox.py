@@ -44,6 +44,7 @@ class Market(NamedTuple):
     """A market of a running sandbox."""
 
     url: str
+    sandbox: Sandbox
     session: aiohttp.ClientSession
     instrument: Instrument
     """With the grid that the sandbox has."""
@@ -66,7 +67,7 @@ class Market(NamedTuple):
 async def trading(instrument: Instrument, **config: Any) -> AsyncIterator[Market]:
     spec = InstrumentSpec(venue="binance", market="usdm", symbol="BTC/USDT:USDT")
     sandbox = Sandbox(
-        Config(symbols=(instrument.symbol,), **config),
+        Config.model_validate({"symbols": (instrument.symbol,)} | config),
         ServiceContext(spec, SystemClock(), Path("user_data")),
     )
     url = await sandbox.start()
@@ -81,7 +82,7 @@ async def trading(instrument: Instrument, **config: Any) -> AsyncIterator[Market
                 tick=Decimal(filters["PRICE_FILTER"]["tickSize"]).normalize(),
                 lot=Decimal(filters["LOT_SIZE"]["stepSize"]).normalize(),
             )
-            yield Market(url, session, grid)
+            yield Market(url, sandbox, session, grid)
     finally:
         await sandbox.stop()
 
