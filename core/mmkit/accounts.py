@@ -245,7 +245,11 @@ class AccountClient(ABC):
 
     @abstractmethod
     async def place(self, placement: Placement) -> OrderRecord:
-        """Put an order on the book; return the venue's record of it."""
+        """Put an order on the book; return the venue's record of it.
+
+        The request leaves while this is awaited, or never, and is told to be valid for at most 10 s (Binance: ``recvWindow``):
+        what `mmkit.live` proves of orders that never arrived rests on it.
+        """
 
     @abstractmethod
     async def cancel(self, client_id: str) -> OrderRecord | None:

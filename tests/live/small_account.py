@@ -54,7 +54,6 @@ class SmallAccount(AccountClient):
         """Called when a request arrives; may raise."""
         self.countdowns: list[int] = []
         self.is_up = False
-        self.closed = False
         self._events: asyncio.Queue[AccountEvent | None] = asyncio.Queue()
         venue.tell = self._tell
 
@@ -92,7 +91,8 @@ class SmallAccount(AccountClient):
         return True
 
     async def close(self) -> None:
-        self.closed = True
+        self.is_up = False
+        self._events = asyncio.Queue()
 
     async def _ask(self, what: str, do: Callable[[int], T]) -> T:
         await asyncio.sleep(self._delay())
@@ -134,8 +134,11 @@ class SmallAccount(AccountClient):
         """Lose the user stream, and have it again."""
         if self.is_up:
             self.is_up = False
-            self._events.put_nowait(StreamDown(reason="closed with 1006"))
-            asyncio.get_running_loop().call_later(for_s, self.up)
+            events = self._events
+            events.put_nowait(StreamDown(reason="closed with 1006"))
+            asyncio.get_running_loop().call_later(
+                for_s, lambda: self.up() if events is self._events else None
+            )
 
     def end(self) -> None:
         self._events.put_nowait(None)

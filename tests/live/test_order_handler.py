@@ -1,5 +1,7 @@
 """Whatever becomes of requests and answers, no order is lost, none is sent twice, and every fill is told once."""
 
+import os
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -8,10 +10,19 @@ from typing import Any
 import pytest
 from small_venue import SPOT, S, World
 
-from mmkit.accounts import FillRecord, OrderRecord, OrderState, Placement
+from mmkit.accounts import (
+    FillRecord,
+    OrderRecord,
+    OrderState,
+    Placement,
+    Refusal,
+    Refused,
+)
+from mmkit.commands import SubmitOrder
 from mmkit.errors import RunError
+from mmkit.events import Side
 from mmkit.instruments import Instrument
-from mmkit.live.handler import OrderHandler
+from mmkit.live.handler import MOST_OVER, OrderHandler
 from mmkit.live.known import KnownOrder, Stage
 from mmkit.live.memory import MemoryStore
 from mmkit.live.requests import Place
@@ -109,6 +120,28 @@ def test_an_order_that_the_venue_denies_for_hours_is_exposure_until_it_is_found(
     assert world.lost
 
 
+@pytest.mark.skipif("MMKIT_SCHEDULES" not in os.environ, reason="says how many; takes long")
+@pytest.mark.timeout(0)
+def test_many_schedules() -> None:
+    counts = dict.fromkeys(("orders", "fills", "deaths", "lost", "proven"), 0)
+    for seed in range(10_000, 10_000 + int(os.environ["MMKIT_SCHEDULES"])):
+        kind = seed % 4
+        world = lived(
+            seed,
+            trouble=(0.1, 0.3, 0.6, 0.3)[kind],
+            hide_ns=(60, 600, 4 * 3600, 1800)[kind] * S,
+            crashes=(0.0, 0.01, 0.002, 0.02)[kind],
+            instrument=BTCUSDT if (seed // 4) % 2 else SPOT,
+        )
+        assert wrong(world) == [], seed
+        counts["orders"] += len(world.venue.placed)
+        counts["fills"] += len(world.venue.fills)
+        counts["deaths"] += world.life - 1
+        counts["lost"] += world.lost
+        counts["proven"] += len(world.proven)
+    sys.stdout.write(f"{counts}\n")
+
+
 def test_nothing_is_lost_where_nothing_goes_wrong() -> None:
     world = lived(1, trouble=0.0)
     assert wrong(world) == []
@@ -130,6 +163,18 @@ def test_an_order_that_never_arrived_is_over_once_that_is_proven(instrument: Ins
     world = lived(3, trouble=0.6, instrument=instrument)
     assert wrong(world) == []
     assert world.proven
+
+
+def test_a_run_of_many_orders_remembers_the_last_of_them() -> None:
+    handler = OrderHandler(BTCUSDT, "mm1", 0)
+    for number in range(1, MOST_OVER + 11):
+        handler.command(
+            SubmitOrder(ts_local=0, order_id=number, side=Side.BUY, price=1, quantity=1), 0
+        )
+        handler.place_refused(f"mm1-{number}", Refused(Refusal.WOULD_TAKE, "no", -5022), 0)
+        handler.take()
+    there = [handler.is_ours(f"mm1-{number}") for number in range(1, MOST_OVER + 11)]
+    assert there == [False] * 10 + [True] * MOST_OVER
 
 
 class SendsAgain(OrderHandler):

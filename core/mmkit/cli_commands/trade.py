@@ -42,7 +42,7 @@ def trade(
     'mmkit parity' replays it. The section 'notify' has its start, its end, halts, lost feeds and
     what stands out in the market sent on; docs/watch.md explains it.
 
-    With 'mode: live' what is about to happen is shown, and a yes is asked for; docs/live.md explains it.
+    With 'mode: live' what is about to happen is shown, and a yes is asked for; docs/trading.md explains it.
     """
     from mmkit.report import report_json, report_text
     from mmkit.run.trade import trade

@@ -63,8 +63,12 @@ VALID_NS = 20 * _S
 a request), and no venue takes a request of which it knows that it is older than 10 s (Binance: ``recvWindow``)."""
 OVERLAP_NS = 60 * _S
 """How far back before the last known fill is asked, as clocks differ and trades are listed late."""
+MOST_OVER = 10_000
+"""So many of the orders that are over are remembered, for what is still told of them."""
 _FIRST_WAIT_NS = 250 * _MS
 _LONGEST_WAIT_NS = 15 * _S
+_PROOF_WAIT_NS = 2 * _S
+"""How soon what had no answer is asked again, when its answer is part of a proof."""
 
 
 class Taken(NamedTuple):
@@ -137,7 +141,6 @@ class OrderHandler:
         self.foreign: dict[str, OrderRecord] = {}
         """What is on the book and not ours, as it was last seen; it is left alone."""
         self._over: dict[str, KnownOrder] = {}
-        self._ids: dict[int, str] = {}
         self._venue_ids: dict[str, str] = {}
         self._trade_ids = set(trade_ids)
         self._fills_since_ns = fills_since_ns
@@ -173,18 +176,6 @@ class OrderHandler:
         self._dirty, self._new_fills, self._requests = {}, [], []
         self._events, self._problems = [], []
         return taken
-
-    @property
-    def settled(self) -> bool:
-        """Whether every order is over or known to be on the book, and no fill is missing."""
-        return (
-            self._fills.due_ns == NEVER
-            and not self._fills.under_way
-            and all(
-                order.stage is Stage.OPEN and order.filled == order.executed
-                for order in self.orders.values()
-            )
-        )
 
     @property
     def sure(self) -> bool:
@@ -267,7 +258,6 @@ class OrderHandler:
             intended_ns=self._now,
         )
         self.orders[order.client_id] = order
-        self._ids[order.order_id] = order.client_id
         self._dirty[order.client_id] = order
         placement = Placement(
             client_id=order.client_id,
@@ -395,8 +385,13 @@ class OrderHandler:
     def _in_time(self, client_id: str, retry: _Retry) -> None:
         """Ask as soon as the answer can prove something."""
         order = self.orders.get(client_id)
-        if order is not None and self._now < order.intended_ns + VALID_NS:
-            retry.due_ns = min(retry.due_ns, order.intended_ns + VALID_NS)
+        if order is None:
+            return
+        valid_ns = order.intended_ns + VALID_NS
+        if self._now < valid_ns:
+            retry.due_ns = min(retry.due_ns, valid_ns)
+        elif order.stage is Stage.LOST and retry.denied_ns == NEVER:
+            retry.due_ns = min(retry.due_ns, self._now + _PROOF_WAIT_NS)
 
     def _lose(self, order: KnownOrder, why: str) -> None:
         order.stage, order.why = Stage.LOST, why
@@ -590,6 +585,9 @@ class OrderHandler:
         self._dirty[order.client_id] = order
         del self.orders[order.client_id]
         self._over[order.client_id] = order
+        if len(self._over) > MOST_OVER:
+            first = self._over.pop(next(iter(self._over)))
+            self._venue_ids.pop(first.venue_id, None)
         self._asks.pop(order.client_id, None)
         self._cancels.pop(order.client_id, None)
         if order.order_id:
