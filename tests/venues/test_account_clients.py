@@ -685,6 +685,12 @@ def test_orders_trades_balances_and_positions_are_heard(kind: str, instrument: I
             ("2", Decimal("1.99999"), Decimal("-0.5"), "USDT", Liquidity.TAKER),
         ]
         assert {one.record.client_id for one in updates} == {"mm1a-7"}
+        assert {one.client_id for one in fills} == {"mm1a-7"}
+        # Each fill comes with the record as it was right after it.
+        assert [one.record.executed for one in updates if one.fill] == [
+            Decimal("1.00001"),
+            Decimal(3),
+        ]
         final = max((one.record for one in updates), key=lambda one: one.executed)
         assert (final.state, final.executed, final.price) == (
             OrderState.FILLED,

@@ -160,11 +160,15 @@ def test_while_the_socket_is_away_a_cancel_takes_the_way_over_rest(instrument: I
         venue.answers[path] = lambda sent: (200, order_answer(instrument, sent, status="CANCELED"))
         for socket in venue.sockets:
             await socket.close()
-        assert isinstance(await soon(events), StreamDown)
-        canceled = await client.cancel("mm1a-7")
-        assert canceled is not None
-        assert canceled.state is OrderState.CANCELED
-        assert len(venue.requests(path)) == 1
+        await asyncio.sleep(0.1)
+        # Nobody has taken yet what the stream has to say of it.
+        for count in (1, 2):
+            canceled = await client.cancel("mm1a-7")
+            assert canceled is not None
+            assert canceled.state is OrderState.CANCELED
+            assert len(venue.requests(path)) == count
+            if count == 1:
+                assert isinstance(await soon(events), StreamDown)
 
     listening(instrument, main)
 

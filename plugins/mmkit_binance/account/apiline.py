@@ -109,9 +109,11 @@ class ApiLine:
         self._asked[number] = future
         failure = ""
         try:
-            request = _encode({"id": number, "method": method, "params": params})
+            request = _encode({"id": number, "method": method, "params": params}).decode()
+            # Nothing stands before the order: who waits for the answer is arranged once it is under way. The
+            # sending itself waits only if the socket's buffer is full, which its pings find out.
+            await self._socket.send(request)
             async with asyncio.timeout(within_s):
-                await self._socket.send(request.decode())
                 return await future
         except ConnectionClosed:
             failure = "the connection ended"

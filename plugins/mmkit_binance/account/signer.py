@@ -55,10 +55,13 @@ class Signer:
 
 
 def _hmac(secret: str) -> Callable[[str], str]:
-    key = secret.encode()
+    # A copy of what has taken in the key costs half of what `hmac.digest` does.
+    keyed = hmac.new(secret.encode(), digestmod="sha256")
 
     def sign(payload: str) -> str:
-        return hmac.digest(key, payload.encode(), "sha256").hex()
+        one = keyed.copy()
+        one.update(payload.encode())
+        return one.hexdigest()
 
     return sign
 
