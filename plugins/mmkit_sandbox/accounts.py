@@ -118,6 +118,10 @@ class Accounts:
         """Refuse an order for what can be said without looking at the account's money."""
         if not account.config.can_trade:
             raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+        if listing.halted:
+            if listing.market == SPOT:
+                raise Refused(-2010, "Market is closed.")
+            raise Refused(-4140, "Invalid symbol status for opening position.")
         if listing.market == USDM and (asked.position_side != "BOTH" or account.hedge_mode):
             # Hedge mode can be switched on, to see what a client makes of it; it is not traded here.
             raise Refused(-4061, "Order's position side does not match user's setting.")

@@ -84,11 +84,11 @@ class Desk:
             params = dict(parse_qsl(query, keep_blank_values=True))
             params |= dict(parse_qsl(body, keep_blank_values=True))
             if endpoint.signed:
-                signing.check_rest(account, query, body)
+                signing.check_rest(account, query, body, market)
                 signing.check_time(params, now_ns // 1_000_000)
             carried = self.carry_out(endpoint, account, market, params, now_ns, f"{method} {path}")
         except Refused as refused:
-            self._weigh(market, max(1, endpoint.weight), now_ns)
+            self.limits.count(market, max(1, endpoint.weight), now_ns)
             carried = Carried(refused.status, refused.body)
         headers = self.limits.headers(market, account.key if account else None, now_ns)
         if carried.cut:
@@ -143,7 +143,7 @@ class Desk:
             carried = Carried(200, endpoint.answer(call))
         except Refused as refused:
             if endpoint.free:
-                self._weigh(market, endpoint.weight, now_ns)
+                self.limits.count(market, endpoint.weight, now_ns)
             carried = Carried(refused.status, refused.body, met.retry_after_s)
         finally:
             self.accounts.hide_next_ns = 0
@@ -152,13 +152,6 @@ class Desk:
         if met.unknown:
             return Carried(_UNKNOWN.status, _UNKNOWN.body)
         return carried
-
-    def _weigh(self, market: str, weight: int, now_ns: int) -> None:
-        """Count a request that has been refused already."""
-        try:
-            self.limits.weigh(market, weight, now_ns)
-        except Refused:
-            return  # it is not carried out anyway
 
     def take(self) -> list[Said]:
         """Return what user streams say since the last call, in order."""

@@ -423,6 +423,14 @@ def _restrictions(call: Call) -> Any:
     }
 
 
+def _trade_fees(call: Call) -> Any:
+    maker, taker = call.account.fees(SPOT)
+    return [
+        {"symbol": one.symbol, "makerCommission": str(maker), "takerCommission": str(taker)}
+        for one in call.listings()
+    ]
+
+
 def _nothing(call: Call) -> Any:
     return []
 
@@ -712,6 +720,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/account/commission"): Endpoint(_spot_commission, 20),
     ("GET", "/api/v3/rateLimit/order"): Endpoint(_order_count, 40),
     ("GET", "/sapi/v1/account/apiRestrictions"): Endpoint(_restrictions, 1),
+    ("GET", "/sapi/v1/asset/tradeFee"): Endpoint(_trade_fees, 1),
     ("GET", "/sapi/v1/capital/config/getall"): Endpoint(_nothing, 10),
     ("GET", "/sapi/v1/margin/allPairs"): Endpoint(_nothing, 1, signed=False),
     ("GET", "/sapi/v1/margin/isolated/allPairs"): Endpoint(_nothing, 10),

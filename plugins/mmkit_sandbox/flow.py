@@ -91,12 +91,18 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
     outer_sigma: float = 1.0
     """Of the log-normal distance."""
 
+    liveliness: float = 1.0
+    """How many events there are, compared with what the rates say."""
+
     @classmethod
-    def of(cls, listing: Listing, volatility: float) -> FlowParameters:
-        """Return constants that give `listing` a volatility, in basis points per square root of a second."""
+    def of(cls, listing: Listing, volatility: float, liveliness: float = 1.0) -> FlowParameters:
+        """Return constants that give `listing` a volatility, in basis points per square root of a second.
+
+        A market that is less lively moves further at a time, so that it is as volatile.
+        """
         lot_value = listing.lot_value
         sigma = volatility * 1e-4 * float(listing.price / listing.tick)  # ticks in one second
-        move = sigma / math.sqrt(_MOVES_PER_SECOND)
+        move = sigma / math.sqrt(_MOVES_PER_SECOND * liveliness)
         # A market whose ticks are large moves by one tick, and seldom: the paper's own case.
         return cls(
             theta=_THETA * min(1.0, move * move),
@@ -105,6 +111,7 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
             outer_distance=max(8.0, 4.6 * sigma),
             order_size=max(1.0, _ORDER_VALUE[listing.market] / lot_value),
             market_size=max(1.0, _MARKET_VALUE[listing.market] / lot_value),
+            liveliness=liveliness,
         )
 
 
@@ -207,7 +214,9 @@ class OrderFlow:
             leave,
         ]
         self._rates = rates
-        self.next_ns += max(1, round(self._random.expovariate(sum(rates)) * _S))
+        self.next_ns += max(
+            1, round(self._random.expovariate(sum(rates) * parameters.liveliness) * _S)
+        )
 
     def _price(self, side: Side, level: int) -> int:
         return self._bid - level if side is Side.BUY else self._bid + 1 + level

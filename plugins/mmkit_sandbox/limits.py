@@ -46,16 +46,20 @@ class Limits:
         Raises:
             Refused: -1003 with status 429 if the minute's weight is used up.
         """
-        window = self._weights[market].at(now_ns)
-        window.used += weight
         limit = WEIGHT_PER_MINUTE[market]
-        if window.used > limit:
+        if self.count(market, weight, now_ns) > limit:
             raise Refused(
                 -1003,
                 f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
                 "Please use WebSocket Streams for live updates to avoid polling the API.",
                 429,
             )
+
+    def count(self, market: str, weight: int, now_ns: int) -> int:
+        """Take note of a request that is answered anyway; return what has been used in the minute."""
+        window = self._weights[market].at(now_ns)
+        window.used += weight
+        return window.used
 
     def order(self, market: str, key: str, now_ns: int) -> None:
         """Take note of an order that is sent.

@@ -68,6 +68,7 @@ class Listing:
         pair: Base and quote run together.
         contract_size: Quote currency per contract, COIN-M only: 100 USD of BTC, 10 USD of others.
         settle: The currency that profit is counted in.
+        halted: Whether no orders are taken, as of a symbol that is being delisted.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Listing:
         self.symbol = symbol or self.pair + ("_PERP" if market == COINM else "")
         self.contract_size = (100 if base == "BTC" else 10) if market == COINM else None
         self.settle = base if market == COINM else quote
+        self.halted = False
         self.tick, self.lot, self.price = tick, lot, price
         self.price_places = 8 if market == SPOT else _places(tick)
         self.quantity_places = 8 if market == SPOT else _places(lot)
@@ -154,6 +156,12 @@ class Listing:
             lot = lot or Decimal(1).scaleb(-1 - magnitude)
         return cls(market, base, quote, tick=tick, lot=lot, price=price)
 
+    @property
+    def _status(self) -> str:
+        if not self.halted:
+            return "TRADING"
+        return "BREAK" if self.market == SPOT else "SETTLING"
+
     def info(self) -> dict[str, Any]:
         """Return the symbol's entry in exchangeInfo.
 
@@ -174,7 +182,7 @@ class Listing:
         }
         common = {
             "symbol": self.symbol,
-            "contractStatus" if self.market == COINM else "status": "TRADING",
+            "contractStatus" if self.market == COINM else "status": self._status,
             "baseAsset": self.base,
             "quoteAsset": self.quote,
             "baseAssetPrecision": 8,

@@ -56,6 +56,7 @@ class SimulatedMarket:
         remember: Whether `truth` is kept.
         price: Where it starts, in ticks; the listing's price if not given.
         first_ids: The numbers of the first order and of the first trade.
+        liveliness: How many orders the flow sends, compared with what is usual.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class SimulatedMarket:
         remember: bool = False,
         price: int | None = None,
         first_ids: tuple[int, int] = (1, 1),
+        liveliness: float = 1.0,
     ) -> None:
         self.listing = listing
         self.book = MatchingBook(*first_ids)
         # random.Random takes a str through SHA-512: the same on every platform and in every process.
         random = Random(f"{seed} {listing.market} {listing.symbol}")  # noqa: S311  # not for secrets
         reference = int(listing.price / listing.tick) if price is None else price
-        parameters = FlowParameters.of(listing, volatility)
+        parameters = FlowParameters.of(listing, volatility, liveliness)
         self._flow = OrderFlow(self.book, random, parameters, reference, start_ns)
         self.book.take_changes()
         self.now_ns = start_ns

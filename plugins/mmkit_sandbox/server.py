@@ -18,6 +18,7 @@ from mmkit_sandbox.connection import CLOSE_WITHIN_S, Connection
 from mmkit_sandbox.desk import Desk
 from mmkit_sandbox.exchange import Exchange, Message
 from mmkit_sandbox.faults import CLOSES, Fault, FaultKind
+from mmkit_sandbox.limits import Limits
 from mmkit_sandbox.listing import COINM, SPOT, USDM
 from mmkit_sandbox.pace import Pace
 from mmkit_sandbox.payload import in_microseconds
@@ -71,7 +72,7 @@ class SandboxServer:
         self._subscribers: dict[Channel, list[tuple[Connection, str]]] = {}
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._weight = (0, 0)  # the minute, and what has been used in it
+        self._limits = Limits() if desk is None else desk.limits
         self.url = ""
         """The address clients use, such as ``http://127.0.0.1:8787``, once started."""
 
@@ -177,7 +178,8 @@ class SandboxServer:
             reply = Reply(answer.status, body)
             if trouble is not None:
                 reply = trouble.answer(reply, now_ns, name)
-            return self._respond(reply, answer.weight)
+            self._limits.count(market, answer.weight, now_ns)
+            return _response(reply, self._limits.headers(market, None, now_ns))
 
         return handle
 
@@ -224,20 +226,6 @@ class SandboxServer:
     async def _not_found(self, request: web.Request) -> web.Response:
         message = f"Path {request.path}, Method {request.method} is invalid"
         return web.json_response({"code": -5000, "msg": message}, status=404)
-
-    def _respond(self, reply: Reply, weight: int) -> web.Response:
-        minute = time.monotonic_ns() // 60_000_000_000
-        used = self._weight[1] if self._weight[0] == minute else 0
-        self._weight = (minute, used + weight)
-        headers = {"X-MBX-USED-WEIGHT-1M": str(self._weight[1])}
-        if reply.retry_after_s is not None:
-            headers["Retry-After"] = str(reply.retry_after_s)
-        return web.Response(
-            body=reply.body,
-            status=reply.status,
-            content_type=reply.content_type,
-            headers=headers,
-        )
 
     # --- WebSocket -------------------------------------------------------------------------------
 
@@ -420,6 +408,14 @@ class SandboxServer:
         )
         connection.abort()
         self._index()
+
+
+def _response(reply: Reply, headers: dict[str, str]) -> web.Response:
+    if reply.retry_after_s is not None:
+        headers["Retry-After"] = str(reply.retry_after_s)
+    return web.Response(
+        body=reply.body, status=reply.status, content_type=reply.content_type, headers=headers
+    )
 
 
 def _tell_failure(pump: asyncio.Task[None]) -> None:

@@ -35,6 +35,9 @@ class Config(PluginConfig):
     symbols: tuple[str, ...] = Field(
         (), description="What is listed, such as BTC/USDT:USDT; the run's instruments if empty."
     )
+    halted: tuple[str, ...] = Field(
+        (), description="Of what is listed: symbols that take no orders, such as BTC/USDT."
+    )
     price: Exact | None = Field(None, gt=0, description="Where the market starts.")
     tick: Exact | None = Field(
         None, gt=0, description="Price step; the instrument's, or BTCUSDT's."
@@ -156,6 +159,22 @@ class Sandbox(Service):
 
 
 def _listings(config: Config, specs: Sequence[InstrumentSpec]) -> list[Listing]:
+    listings = _listed(config, specs)
+    for symbol in config.halted:
+        try:
+            wanted = Listing.of(symbol)
+        except UsageError as error:
+            raise ConfigError([Mistake("", "services.sandbox.halted", str(error))]) from error
+        found = [one for one in listings if (one.market, one.pair) == (wanted.market, wanted.pair)]
+        if not found:
+            words = f"{symbol!r} is not listed; expected one of 'symbols', or leave it out"
+            raise ConfigError([Mistake("", "services.sandbox.halted", words)])
+        for one in found:
+            one.halted = True
+    return listings
+
+
+def _listed(config: Config, specs: Sequence[InstrumentSpec]) -> list[Listing]:
     grids = {spec.symbol: (spec.tick, spec.lot) for spec in specs}
     try:
         return [

@@ -106,6 +106,45 @@ def test_ccxt_pro_places_over_the_websocket_api_and_hears_of_fills_and_balances(
     asyncio.run(main())
 
 
+def test_ccxt_amends_batches_and_asks_for_fees_leverage_and_countdown() -> None:
+    async def main() -> None:
+        async with running() as sandbox:
+            spot = ccxt_client(sandbox.url, fetchCurrencies=True, fetchMargins=True)
+            usdm = ccxt_client(sandbox.url, usdm=True)
+            accounts, (coin, contract) = sandbox.sandbox.accounts, sandbox.sandbox.listings
+            try:
+                await spot.load_markets()  # asks for what only an account is told
+                assert (await spot.fetch_trading_fee("BTC/USDT"))["maker"] == 0.001
+                low = float(accounts.mark(coin) * Decimal("0.99"))
+                old = await spot.create_order("BTC/USDT", "limit", "buy", 0.01, low)
+                new = await spot.edit_order(old["id"], "BTC/USDT", "limit", "buy", 0.02, low)
+                (waiting,) = await spot.fetch_open_orders("BTC/USDT")
+                assert (waiting["id"], waiting["amount"]) == (new["id"], 0.02)
+                assert new["id"] != old["id"]
+                assert len(await spot.cancel_all_orders("BTC/USDT")) == 1
+
+                symbol = "BTC/USDT:USDT"
+                assert (await usdm.fetch_trading_fee(symbol))["taker"] == 0.0005
+                assert (await usdm.set_leverage(10, symbol))["leverage"] == 10
+                low = float(accounts.mark(contract) * Decimal("0.99"))
+                wanted = {"symbol": symbol, "type": "limit", "side": "buy", "price": low}
+                placed = await usdm.create_orders([wanted | {"amount": 0.01}] * 2)
+                ids = [one["id"] for one in placed]
+                moved = await usdm.edit_order(ids[0], symbol, "limit", "buy", 0.02, low)
+                assert moved["id"] == ids[0]
+                sizes = [one["amount"] for one in await usdm.fetch_open_orders(symbol)]
+                assert sizes == [0.02, 0.01]
+                await usdm.cancel_orders(ids[1:], symbol)
+                armed = {"symbol": "BTCUSDT", "countdownTime": 100}
+                await usdm.fapiPrivatePostCountdownCancelAll(armed)
+                await until(lambda: not accounts.by_key[usdm.apiKey].open_orders(contract))
+            finally:
+                await spot.close()
+                await usdm.close()
+
+    asyncio.run(main())
+
+
 def test_binances_own_sdk_trades_on_spot_over_rest_and_websocket() -> None:
     pytest.importorskip("binance_sdk_spot", reason="pip install 'mmkit[dev]'")
     from binance_common.configuration import ConfigurationRestAPI, ConfigurationWebSocketAPI

@@ -15,8 +15,9 @@ import pytest
 from account_fixtures import World
 from clients import until
 from pydantic import SecretStr
-from sandbox_fixtures import Client, running
+from sandbox_fixtures import Client, running, service
 
+from mmkit.errors import ConfigError
 from mmkit.events import Side
 from mmkit_sandbox import signing
 from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET, AccountConfig
@@ -444,6 +445,31 @@ def test_a_dropped_user_stream_and_a_restart_cut_the_connection_and_orders_stay(
             assert [one["status"] for one in answered[1]] == ["CANCELED"] * 2
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("market", "symbol", "status", "code"),
+    [("spot", "BTC/USDT", "BREAK", -2010), ("usdm", "BTC/USDT:USDT", "SETTLING", -4140)],
+)
+def test_a_symbol_that_is_halted_says_so_and_takes_no_orders(
+    market: str, symbol: str, status: str, code: int
+) -> None:
+    async def main() -> None:
+        async with trading(halted=(symbol,)) as trader:
+            path = "/api/v3" if market == "spot" else "/fapi/v1"
+            (listed,) = (await trader.client.get(f"{path}/exchangeInfo"))["symbols"]
+            assert listed["status"] == status
+            answered = await trader.place(market)
+            assert (answered[0], answered[1]["code"]) == (400, code)
+            other = "usdm" if market == "spot" else "spot"
+            assert (await trader.place(other))[0] == 200
+
+    asyncio.run(main())
+
+
+def test_what_is_halted_must_be_listed() -> None:
+    with pytest.raises(ConfigError, match="'ETH/USDT' is not listed"):
+        service(symbols=("BTC/USDT",), halted=("ETH/USDT",))
 
 
 def test_a_replay_has_no_private_side() -> None:

@@ -327,3 +327,22 @@ def test_the_number_of_orders_stays_bounded() -> None:
 def test_a_symbol_that_cannot_be_listed_is_refused_in_words(symbol: str) -> None:
     with pytest.raises(UsageError, match="such as 'BTC/USDT'"):
         Listing.of(symbol)
+
+
+def test_a_market_a_tenth_as_lively_changes_a_tenth_as_often_and_is_about_as_volatile() -> None:
+    def walk(liveliness: float) -> tuple[int, float]:
+        coin = Listing.of("BTC/USDT")
+        market = SimulatedExchange([coin], 2, START, liveliness=liveliness)
+        mids: list[float] = []
+        for second in range(200):
+            market.advance(START + second * S, ())
+            mid = market.market(coin).mid
+            assert mid is not None
+            mids.append(float(mid))
+        returns = [(b - a) / a * 1e4 for a, b in itertools.pairwise(mids)]
+        changes = market.depth(coin, 1).last_update_id - 1_000_000
+        return changes, math.sqrt(statistics.fmean(one * one for one in returns))
+
+    (changes, volatility), (fewer, about_as_much) = walk(1.0), walk(0.1)
+    assert 0.07 < fewer / changes < 0.15
+    assert 0.5 < about_as_much / volatility < 2
