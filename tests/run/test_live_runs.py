@@ -57,7 +57,7 @@ def the_journal(userdir: Path) -> Path:
 def test_interrupted_twice_a_live_run_leaves_nothing_on_the_book_and_agrees_to_the_last_digit(
     tmp_path: Path, venue: Exchange
 ) -> None:
-    userdir = write_config(tmp_path / "user_data", live_config(venue))
+    userdir = write_config(tmp_path / "user_data", live_config(venue, plugin="binance"))
     process = start("trade", "-c", userdir / "config.yml", "--yes", "--json", "-vv", cwd=tmp_path)
     run = until_quoting(userdir, process, venue)
     command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
