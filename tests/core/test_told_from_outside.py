@@ -138,6 +138,20 @@ def test_a_position_to_begin_with_counts_for_limits_and_is_worth_nothing_yet(pos
     )
 
 
+def test_with_a_position_nothing_is_quoted_before_there_is_a_price_to_value_it_at() -> None:
+    def bid(view: MarketView) -> Quotes:
+        return Quotes(bid=(view.best_bid, 1)) if view.best_bid else Quotes()
+
+    live, entries = session(Scripted(bid, every="100ns"))
+    live.engine.begin_with(5)
+    live.receive(snapshot_rows([(1000, 50)], [], 10, 10))  # nobody sells
+    live.advance(550)
+    assert (live.engine.position, sent(entries)) == (0, [])
+    live.receive(book(560))
+    live.advance(650)
+    assert (live.engine.position, sent(entries)) == (5, [(600, "SubmitOrder")])
+
+
 # --- what the account has ---
 
 
