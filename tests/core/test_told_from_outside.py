@@ -15,6 +15,7 @@ from markets import anything
 from scripted import Entry, Scripted, session, sim
 
 from mmkit.commands import CancelOrder, SubmitOrder
+from mmkit.desk import Desk
 from mmkit.engine import Engine
 from mmkit.events import Liquidity, OrderAccepted, OrderFilled, OrderRejected, Side
 from mmkit.interfaces import Context, MarketView, Quotes
@@ -228,6 +229,23 @@ def test_refusals_beyond_the_limit_halt_and_pull_what_is_there() -> None:
     for one in book(300, 1100, 1102):
         engine.on_row(one)
     assert engine.commands == []
+
+
+def test_a_halt_pulls_the_quotes_of_every_market_with_the_refusal_that_made_it() -> None:
+    check = MaxRejectsPerMinute(RejectLimit(limit=1), CONTEXT)
+    strategy = Scripted(lambda view: {"main": both(view), "other": both(view.markets["other"])})
+    main = Engine(BTCUSDT, strategy, RiskGate([("rejects", check)]), 0)
+    other = Engine(SPOT, strategy, RiskGate(), 0, market="other")
+    Desk([main, other])
+    for engine in (main, other):
+        for one in book(10):
+            engine.on_row(one)
+    main.wake(100)
+    for order_id in (1, 2):
+        other.on_event(OrderAccepted(ts_exchange=110, ts_local=110, order_id=order_id))
+    other.commands.clear()
+    main.on_event(OrderRejected(ts_exchange=120, ts_local=120, order_id=1, reason="no"))
+    assert [type(one).__name__ for one in other.commands] == ["CancelOrder", "CancelOrder"]
 
 
 def test_a_position_beyond_the_limit_halts_with_the_fill_that_made_it() -> None:
