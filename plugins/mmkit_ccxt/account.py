@@ -62,6 +62,8 @@ _PING_MS = 10_000  # a line that is dead is found out within three of them
 _CONNECTED_WITHIN_S = 10.0
 _SETTLED_S = 1.0
 """After a connection, where ccxt does not say whether the venue has taken the subscription."""
+_KEPT_MS = 180 * 86_400_000
+"""USD-M's trades are told for six months; before that there is nothing to be asked for, week by week."""
 _LOOK_S = 0.01
 _WAITS_S = (0.2, 30.0)
 _MS = 1_000_000
@@ -242,7 +244,10 @@ class CcxtAccount(AccountClient):
         one where the venue counts (Binance), and else by its last time.
         """
         found: dict[str, FillRecord] = {}
-        begin_ms, span, page = since_ns // _MS, self._ways.span_ms, self._ways.page
+        span, page = self._ways.span_ms, self._ways.page
+        begin_ms = since_ns // _MS
+        if span is not None:
+            begin_ms = max(begin_ms, self._venue_ms() - _KEPT_MS)
         since_ms: int | None = begin_ms
         params: dict[str, Any] = {}
         while True:

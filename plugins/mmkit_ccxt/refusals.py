@@ -14,6 +14,8 @@ from mmkit.errors import VenueError
 from mmkit.venues.secrets import without_secrets
 
 _LONGEST_WORDS = 200
+_GRID_WORDS = ("filter", "notional", "minimum", "precision")
+"""In a request that is refused as wrong: price or size is, not its form."""
 
 
 def meaning_for_orders(error: BaseException, doing: str, secrets: Iterable[str]) -> VenueError:
@@ -53,6 +55,11 @@ def meaning_for_orders(error: BaseException, doing: str, secrets: Iterable[str])
             Refusal.OTHER,
         ),
     ]
+    # ccxt has a class for it, and seldom uses it; taken for a plain refusal, an order that is there would be forgotten.
+    if isinstance(error, ccxt.ExchangeError) and "duplicat" in words.lower():
+        return Refused(Refusal.DUPLICATE, f"{doing}: the venue refuses ({words})")
+    if isinstance(error, ccxt.BadRequest) and any(one in words.lower() for one in _GRID_WORDS):
+        return Refused(Refusal.FILTER, f"{doing}: the venue refuses ({words})")
     for kinds, refusal in table:
         if isinstance(error, kinds):
             return Refused(refusal, f"{doing}: the venue refuses ({words})")

@@ -62,12 +62,9 @@ class Ways:
     async def info(self) -> AccountInfo:
         """Return what the venue tells of the account."""
         client, symbol = self.client, self.instrument.symbol
-        maker = taker = None
-        if client.has.get("fetchTradingFee"):
-            fees = await client.fetch_trading_fee(symbol)
-            maker, taker = fees.get("maker"), fees.get("taker")
-        # The balance is asked for to see whether the key is taken at all.
+        # To see whether the key is taken at all; what is asked next, many venues have not for everybody.
         await client.fetch_balance()
+        maker, taker = await self._fees()
         hedged = False
         if self.instrument.kind is not ContractKind.SPOT and client.has.get("fetchPositionMode"):
             hedged = bool((await client.fetch_position_mode(symbol)).get("hedged"))
@@ -80,6 +77,16 @@ class Ways:
             hedge_mode=hedged,
             min_notional=None if least is None else Decimal(least),
         )
+
+    async def _fees(self) -> tuple[Any, Any]:
+        if not self.client.has.get("fetchTradingFee"):
+            return None, None
+        try:
+            fees = await self.client.fetch_trading_fee(self.instrument.symbol)
+        except Exception as error:  # noqa: BLE001 - ccxt's, by whatever name: fees are only not known then
+            _log.info("fees of the account unknown error=%s", type(error).__name__)
+            return None, None
+        return fees.get("maker"), fees.get("taker")
 
     def budget(self) -> Budget | None:
         """Return the venue's limits; `None` where ccxt keeps to its own idea of them."""

@@ -579,6 +579,21 @@ def test_every_fill_is_found_however_many_pages_and_weeks_there_are(
     on(kind, instrument, main)
 
 
+@both
+def test_nothing_is_asked_for_from_before_the_venue_remembers(kind: str) -> None:
+    async def main(client: AccountClient, venue: ScriptedVenue) -> None:
+        venue.answers["GET /fapi/v1/userTrades"] = (200, [])
+        assert await client.fills(0) == []
+        asked = venue.requests("GET /fapi/v1/userTrades")
+        half_a_year_ms = 180 * 86_400_000
+        assert 1 < len(asked) <= 27
+        assert (
+            min(int(one["startTime"]) for one in asked) >= venue.now_ms() - half_a_year_ms - 60_000
+        )
+
+    on(kind, LINEAR, main)
+
+
 # --- the user stream ----------------------------------------------------------------------------------
 
 

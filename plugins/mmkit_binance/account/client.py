@@ -53,6 +53,8 @@ _RECEIVE_WINDOW = "5000"
 _TIME_SAMPLES = 3
 _TRADES = 1000
 _SUBSCRIBE_WEIGHT = 2
+_KEPT_MS = 180 * 86_400_000
+"""USD-M's trades are told for six months; before that there is nothing to be asked for, week by week."""
 _KEEP_KEY_S = 20 * 60.0  # a listen key lives for an hour
 _WAITS_S = (0.2, 30.0)
 _MS = 1_000_000
@@ -186,6 +188,8 @@ class BinanceAccount(AccountClient):
         """Ask for every trade since then; a full page is followed by the numbers after its last one."""
         found: dict[int, Trade] = {}
         begin_ms, span_ms = since_ns // _MS, self._traits.span_ms
+        if span_ms is not None:
+            begin_ms = max(begin_ms, self._venue_ms() - _KEPT_MS)
         params = {"startTime": str(begin_ms)}
         while True:
             asked = self._symbol() | params | {"limit": str(_TRADES)}
