@@ -160,6 +160,10 @@ def test_a_secret_of_the_keyring_is_found_and_shown_nowhere(
     assert found.venue.config.secret.get_secret_value() == "MARKEDSECRET"  # type: ignore[attr-defined]
     assert "MARKEDSECRET" not in repr(found) + str(found.resolved)
 
+    # What is no secret by its name is one because of where it is from.
+    named = config(tmp_path, venue={**LIVE["venue"], "url": "keyring:binance_secret"})
+    assert named.resolved["venue"]["url"] == "***"
+
     with pytest.raises(ConfigError) as missing:
         config(tmp_path, venue={**LIVE["venue"], "secret": "keyring:other"})
     (mistake,) = missing.value.mistakes

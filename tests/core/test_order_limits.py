@@ -154,6 +154,13 @@ def test_in_no_span_of_time_are_there_more_orders_than_the_limit(
             sent.append(now)
 
 
+@pytest.mark.parametrize(("after", "fits"), [(S - 1, False), (S, True)])
+def test_a_span_ends_to_the_nanosecond(after: int, fits: bool) -> None:
+    gate = RiskGate([("rate", made(MaxOrderRate, RateLimit, limit=1, per="1s"))])
+    assert gate.approve(order(), View(now=7)) is not None
+    assert (gate.approve(order(), View(now=7 + after)) is not None) == fits
+
+
 def test_an_order_that_another_check_refuses_uses_up_no_rate() -> None:
     gate = RiskGate(
         [

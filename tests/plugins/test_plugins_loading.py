@@ -249,8 +249,9 @@ def test_a_misspelt_name_is_answered_with_the_nearest_all_there_are_and_what_fai
     with pytest.raises(PluginError) as raised:
         Plugins.load(userdir).provider("risk check", "max_positon")
     assert str(raised.value) == (
-        "no risk check named 'max_positon'; did you mean 'max_position'? available: max_drawdown, "
-        "max_order, max_position, price_band, stale_after; plugins that failed to load: lstm "
+        "no risk check named 'max_positon'; did you mean 'max_position'? available: balance, halt_position, "
+        "max_drawdown, max_loss_per_day, max_notional, max_open_orders, max_order, max_order_rate, "
+        "max_position, max_rejects_per_minute, min_notional, price_band, stale_after; plugins that failed to load: lstm "
         "(see 'mmkit plugins')"
     )
 

@@ -88,7 +88,9 @@ def exchange(**account: Any) -> Iterator[Exchange]:
         running.stop()
 
 
-def live_config(exchange: Exchange, market: str = "usdm", **sections: str) -> str:
+def live_config(
+    exchange: Exchange, market: str = "usdm", plugin: str = "ccxt", **sections: str
+) -> str:
     """Return a configuration that trades there."""
     stream = exchange.url.replace("http", "ws") + {"usdm": "/fstream", "spot": ""}[market]
     whole = {
@@ -96,7 +98,8 @@ def live_config(exchange: Exchange, market: str = "usdm", **sections: str) -> st
         "instrument": f'{{venue: binance, market: {market}, symbol: "{SYMBOLS[market]}"}}',
         "data": f"{{plugin: binance, endpoint: sandbox, url: '{stream}', "
         f"rest_url: '{exchange.url}'}}",
-        "venue": '{plugin: ccxt, endpoint: sandbox, key: "${LIVE_KEY}", secret: "${LIVE_SECRET}", '
+        "venue": f"{{plugin: {plugin}, endpoint: sandbox, "
+        'key: "${LIVE_KEY}", secret: "${LIVE_SECRET}", '
         f"url: '{exchange.url}'}}",
         "strategy": '{plugin: join_best, every: 100ms, size: "0.01", max_position: "0.05"}',
         "risk": '{max_position: "0.05", max_order: "0.02", stale_after: 5s, max_drawdown: "100000"}',

@@ -1,5 +1,6 @@
 """A run that is told things from another terminal: real processes, the real sandbox."""
 
+import fcntl
 import json
 import os
 import signal
@@ -126,6 +127,24 @@ def test_a_run_that_was_killed_is_not_taken_for_one_that_goes_on(tmp_path: Path)
     panicked = tell(userdir, "panic")
     assert panicked.status == 0
     assert "no run is going on" in panicked.stderr
+
+
+def test_a_log_that_nobody_reads_holds_up_no_run(tmp_path: Path) -> None:
+    userdir = write_config(tmp_path / "user_data")
+    process = start(
+        "trade", "-c", userdir / "config.yml", "-vv", "--json", "--duration", "6s", cwd=tmp_path
+    )
+    assert process.stderr is not None
+    fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+
+    assert process.wait(40) == 0
+
+    assert len(process.stderr.buffer.read()) <= 4096  # type: ignore[attr-defined]
+    asked = [
+        one["ts_local"] for one in journal(newest_run(userdir)) if one["type"] == "SubmitOrder"
+    ]
+    assert asked[-1] - asked[0] > 2e9
+    process.communicate()
 
 
 @pytest.mark.parametrize("text", ["nonsense\n", '{"do": "explode"}\n', '{"do": "stop", "x": 1}\n'])

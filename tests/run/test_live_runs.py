@@ -57,17 +57,17 @@ def the_journal(userdir: Path) -> Path:
 def test_interrupted_twice_a_live_run_leaves_nothing_on_the_book_and_agrees_to_the_last_digit(
     tmp_path: Path, venue: Exchange
 ) -> None:
-    userdir = write_config(tmp_path / "user_data", live_config(venue))
+    userdir = write_config(tmp_path / "user_data", live_config(venue, plugin="binance"))
     process = start("trade", "-c", userdir / "config.yml", "--yes", "--json", "-vv", cwd=tmp_path)
     run = until_quoting(userdir, process, venue)
     command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
 
     process.send_signal(signal.SIGINT)
-    time.sleep(0.05)
+    time.sleep(0.005)  # later all might be over, and nobody mind it any more
     process.send_signal(signal.SIGINT)
     ended = Ended(process)
 
-    assert ended.status == 130, ended.stderr
+    assert ended.status in (130, -signal.SIGINT), ended.stderr[-3000:]
     assert venue.open_orders() == []
     report = json.loads(ended.stdout, parse_float=Decimal)
     live = report["live"]["main"]

@@ -42,8 +42,9 @@ def trade(
     'mmkit parity' replays it. The section 'notify' has its start, its end, halts, lost feeds and
     what stands out in the market sent on; docs/watch.md explains it.
 
-    With 'mode: live' what is about to happen is shown, and a yes is asked for; docs/live.md explains it.
+    With 'mode: live' what is about to happen is shown, and a yes is asked for; docs/trading.md explains it.
     """
+    from mmkit.log import unhurried
     from mmkit.report import report_json, report_text
     from mmkit.run.trade import trade
     from mmkit.screen import in_lines, on_terminal
@@ -55,14 +56,11 @@ def trade(
         raise click.BadParameter(str(error), param_hint="--duration") from error
     loaded = load_with_log(config, overrides, userdir=userdir, strategy=strategy)
     watcher = on_terminal if sys.stdout.isatty() and not json else in_lines
-    report, failure, interrupted = asyncio.run(
-        trade(
-            loaded,
-            duration_ns=duration_ns,
-            watcher=watcher,
-            confirmed=loaded.mode == "live" and _confirmed(loaded, yes=yes),
+    confirmed = loaded.mode == "live" and _confirmed(loaded, yes=yes)
+    with unhurried():
+        report, failure, interrupted = asyncio.run(
+            trade(loaded, duration_ns=duration_ns, watcher=watcher, confirmed=confirmed)
         )
-    )
     click.echo(report_json(report) if json else report_text(report))
     if failure is not None:
         raise failure

@@ -182,7 +182,7 @@ def check_all(
     sections = _Sections(root, plugins, list(mistakes), where, strategy)
     parts = sections.parts(recorded=recorded)
     if parts is None or sections.mistakes:
-        raise ConfigError(without_secrets(_once(sections.mistakes), root))
+        raise ConfigError(without_secrets(_once(sections.mistakes), sections.root))
     return parts
 
 
@@ -213,6 +213,11 @@ class _Sections:
         self._strategy, self._place = strategy, place
         self.mistakes = mistakes
         self._keeps_from_live: list[Mistake] = []
+
+    @property
+    def root(self) -> Written:
+        """What is checked, with what the keyring has."""
+        return self._root
 
     def parts(self, *, recorded: bool) -> Parts | None:
         """Check everything; return `None` if something is wrong."""
@@ -314,6 +319,7 @@ class _Sections:
         parts: dict[str, MarketParts] = {}
         resolved: dict[str, Any] = {}
         traded = {_traded(main): MAIN} if main is not None else {}
+        held: dict[str, Written] = {}
         for name, child in written.value.items():
             path = dotted(("markets", name))
             if name == MAIN:
@@ -339,6 +345,7 @@ class _Sections:
                 market = _Sections(root, self._plugins, [], child.where, place=("markets", name))
                 made = market.market_parts(venue, sim, risk, watch, recorded=recorded)
                 self._take_over(market.mistakes, dotted(("markets", name, "")))
+                held[name] = market.root
                 if made is not None:
                     self._keeps_from_live += market.keeps_from_live(
                         made.data, made.venue, made.risk
@@ -346,6 +353,7 @@ class _Sections:
                     self._check_twice(name, child, made.instrument.spec(), traded)
                     parts[name] = made
                     resolved[name] = market.market_shown(made, risk, recorded=recorded)
+        self._replace("markets", replace(written, value={**written.value, **held}))
         return parts, resolved
 
     def _take_over(self, mistakes: Sequence[Mistake], prefix: str) -> None:
@@ -736,10 +744,15 @@ class _Sections:
         """Return where orders go: an execution venue, or an account at a real one."""
         written = self._written("venue") or Written.of({"plugin": "paper"})
         named = written.get("plugin")
-        account = named is not None and named.value in self._plugins.names("account")
-        return self._resolved(
-            "account" if account else "execution venue", written, (*self._place, "venue")
-        )
+        if named is None or named.value not in self._plugins.names("account"):
+            return self._resolved("execution venue", written, (*self._place, "venue"))
+        written = with_keyring(written, (*self._place, "venue"), self.mistakes)
+        # What is shown, and what is kept out of mistakes, is looked up there.
+        self._replace("venue", written)
+        return self._resolved("account", written, (*self._place, "venue"))
+
+    def _replace(self, name: str, written: Written) -> None:
+        self._root = replace(self._root, value={**self._root.value, name: written})
 
     def keeps_from_live(
         self, data: Chosen | None, venue: Chosen | None, risk: Sequence[Chosen]
@@ -792,8 +805,6 @@ class _Sections:
         written = written.without("plugin")
         if kind == "data source":
             written = written.without(GAPS)
-        if kind == "account":
-            written = with_keyring(written, place, self.mistakes)
         model = provider.config
         if kind == "signal trainer":
             model = with_settings(model)

@@ -70,7 +70,7 @@ def parity(recorded: RecordedRun, config: Config) -> Parity:
     Raises:
         RunError: if the run did not get far enough to be replayed, or a file that it depended on has changed.
     """
-    if not recorded.simulated:
+    if config.mode == "live":
         raise RunError(
             f"{recorded.folder}: a dry run was expected; this one traded at a venue, whose answers no replay can give"
         )
