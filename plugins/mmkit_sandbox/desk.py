@@ -59,6 +59,7 @@ class Desk:
     def __init__(self, accounts: Accounts, trouble: Trouble | None = None) -> None:
         self.accounts, self.trouble = accounts, trouble
         self.limits, self.listen_keys = Limits(), ListenKeys()
+        self._said: list[Said] = []
 
     def rest(
         self, method: str, path: str, key: str | None, query: str, body: str, now_ns: int
@@ -124,6 +125,7 @@ class Desk:
         try:
             if met.refusal is not None:
                 raise met.refusal
+            self._gather()
             if endpoint.orders:
                 self.limits.order(market, account.key, now_ns)
             if not endpoint.free:
@@ -159,12 +161,18 @@ class Desk:
             return  # it is not carried out anyway
 
     def take(self) -> list[Said]:
-        """Return what user streams say, in order; on spot an order that trades does not count any more."""
+        """Return what user streams say since the last call, in order."""
+        self._gather()
+        said, self._said = self._said, []
+        return said
+
+    def _gather(self) -> None:
+        """Take what has been said; on spot an order that has traded does not count any more."""
         said = self.accounts.take()
         for key, market, event in said:
             if market == SPOT and event.get("x") == "TRADE" and event["l"] == event["z"]:
                 self.limits.traded(SPOT, key, self.accounts.now_ns)
-        return said
+        self._said += said
 
     def ledger(self, key: str) -> dict[str, Any] | None:
         """Return all that is known of an account, to the last digit; `None` if there is none."""
@@ -187,6 +195,7 @@ class Desk:
                         "realised": text(position.realised),
                     }
                     for symbol, position in account.positions.items()
+                    if position.updated_ns  # it has been traded
                 },
             },
             "orders": [

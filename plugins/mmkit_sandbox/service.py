@@ -92,6 +92,8 @@ class Sandbox(Service):
         """What goes wrong, once started; `None` for nothing."""
         self.accounts: Accounts | None = None
         """Who trades here, once started; `None` in a replay."""
+        self.desk: Desk | None = None
+        """Where they are answered; likewise."""
 
     async def start(self) -> str:
         """Listen; return the address, such as ``http://127.0.0.1:8787``.
@@ -124,14 +126,13 @@ class Sandbox(Service):
         if config.faults.on:
             faults = planned(config.faults, possible(replay=bool(config.replay)))
             self.trouble = Trouble(faults, pace.now_ns(), config.faults.seed)
-        desk = None
         if isinstance(self.exchange, SimulatedExchange):
             who = config.accounts or (demo(),)
             for account in who:
                 if account.public_key:
                     public_key(account.public_key)  # one that is none is a mistake to be told now
             self.accounts = Accounts(self.exchange, who, pace.now_ns())
-            desk = Desk(self.accounts, self.trouble)
+            self.desk = Desk(self.accounts, self.trouble)
         self._server = SandboxServer(
             self.exchange,
             pace,
@@ -139,7 +140,7 @@ class Sandbox(Service):
             config.port,
             patient=bool(config.replay),
             trouble=self.trouble,
-            desk=desk,
+            desk=self.desk,
         )
         return await self._server.start()
 

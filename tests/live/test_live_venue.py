@@ -19,7 +19,7 @@ from mmkit.events import OrderFilled, OrderRejected, Side, VenueDown, VenueEvent
 from mmkit.instruments import Instrument
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.memory import MemoryStore
-from mmkit.live.store import totals
+from mmkit.live.store import LEAST_ROOM, totals
 from mmkit.live.venue import COUNTDOWN_MS, LiveVenue
 from mmkit.orders import Orders
 
@@ -103,6 +103,10 @@ class Counting(MemoryStore):
         super().__init__()
         self.writes: list[list[str]] = []
         self.full = False
+        self.left = 2 * LEAST_ROOM
+
+    def room(self) -> int:
+        return self.left
 
     def write(self, orders: Iterable[KnownOrder], fills: Iterable[KnownFill]) -> None:
         if self.full:
@@ -199,6 +203,28 @@ def test_a_journal_that_cannot_be_written_stops_orders_before_they_leave_and_can
         assert "the disk is full" in (desk.venue.down or "")
         assert any("the disk is full" in getattr(one, "reason", "") for one in desk.heard), down
         assert not desk.orders.active
+
+    at_the_desk(work, store=store)
+
+
+def test_quoting_stops_while_there_is_still_room_to_write_and_goes_on_when_there_is_more() -> None:
+    store = Counting()
+
+    async def work(desk: Desk) -> None:
+        desk.submit()
+        await asyncio.sleep(1)
+        store.left = LEAST_ROOM - 1
+        desk.submit()
+        await asyncio.sleep(1)
+        assert desk.market.placed == ["mm1-1"]
+        assert "63 MiB" in (desk.venue.down or "")
+        desk.cancel(1)
+        await asyncio.sleep(1)
+        assert not desk.open()
+        assert not store.found().orders
+        store.left = LEAST_ROOM
+        await asyncio.sleep(60)
+        assert desk.venue.down is None
 
     at_the_desk(work, store=store)
 

@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from clients import ccxt_client
+from clients import ccxt_client, until
 from sandbox_fixtures import running
+
+from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
 
 
 @pytest.mark.parametrize(("symbol", "usdm"), [("BTC/USDT", False), ("BTC/USDT:USDT", True)])
@@ -93,5 +95,118 @@ def test_ccxt_pro_places_over_the_websocket_api_and_hears_of_fills_and_balances(
                 assert "USDT" in await asyncio.wait_for(money, 5)
             finally:
                 await client.close()
+
+    asyncio.run(main())
+
+
+def test_binances_own_sdk_trades_on_spot_over_rest_and_websocket() -> None:
+    pytest.importorskip("binance_sdk_spot", reason="pip install 'mmkit[dev]'")
+    from binance_common.configuration import ConfigurationRestAPI, ConfigurationWebSocketAPI
+    from binance_sdk_spot.spot import Spot
+
+    async def main() -> None:
+        async with running(symbols=("BTC/USDT",)) as sandbox:
+            keys = {"api_key": DEMO_KEY, "api_secret": DEMO_SECRET}
+            ws = "ws" + sandbox.url.removeprefix("http")
+            client = Spot(
+                ConfigurationRestAPI(**keys, base_path=sandbox.url, retries=0, timeout=5000),
+                ConfigurationWebSocketAPI(**keys, stream_url=f"{ws}/ws-api/v3"),
+            )
+            socket = client.websocket_api
+            await socket.create_connection()
+            try:
+                subscribed = await socket.user_data_stream_subscribe_signature()
+                told: list[Any] = []
+                subscribed.stream.on("message", lambda event: told.append(event.actual_instance))
+                mid = sandbox.sandbox.accounts.mark(sandbox.sandbox.listings[0])
+                low = str(int(mid * Decimal("0.99")))
+                order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT_MAKER"}
+
+                def by_rest() -> str:
+                    api = client.rest_api
+                    placed = api.new_order(
+                        **order, quantity="0.001", price=low, new_client_order_id="mm1-7"
+                    ).data()
+                    found = api.get_order("BTCUSDT", orig_client_order_id="mm1-7").data()
+                    assert (found.order_id, found.status) == (placed.order_id, "NEW")
+                    assert [one.client_order_id for one in api.get_open_orders().data()] == ["mm1-7"]
+                    return str(api.delete_order("BTCUSDT", order_id=placed.order_id).data().status)
+
+                assert await asyncio.to_thread(by_rest) == "CANCELED"
+                bought = await socket.order_place(
+                    symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.001"
+                )
+                assert bought.data().result.status == "FILLED"
+                status = await socket.order_status("BTCUSDT", order_id=bought.data().result.order_id)
+                assert status.data().result.executed_qty == "0.00100000"
+                await until(lambda: any(getattr(one, "x", "") == "TRADE" for one in told))
+                happened = [one.x for one in told if getattr(one, "x", None)]
+                assert happened[:3] == ["NEW", "CANCELED", "NEW"]
+            finally:
+                await socket.close_connection(close_session=True)
+
+    asyncio.run(main())
+
+
+def test_python_binance_trades_on_spot_and_usdm(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("binance", reason="pip install 'mmkit[dev]'")
+    from binance import AsyncClient, BinanceSocketManager
+    from binance.ws.reconnecting_websocket import ReconnectingWebsocket
+
+    # It looks so often whether it is to end, in seconds; 10 of its own.
+    monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 1)
+
+    async def main() -> None:
+        async with running() as sandbox:
+            ws = "ws" + sandbox.url.removeprefix("http")
+
+            class Here(AsyncClient):  # type: ignore[misc]
+                API_URL = f"{sandbox.url}/api"
+                MARGIN_API_URL = f"{sandbox.url}/sapi"
+                FUTURES_URL = f"{sandbox.url}/fapi"
+                WS_API_URL = f"{ws}/ws-api/v3"
+                WS_FUTURES_URL = f"{ws}/ws-fapi/v1"
+
+            class Sockets(BinanceSocketManager):  # type: ignore[misc]
+                STREAM_URL = f"{ws}/"
+                FSTREAM_URL = f"{ws}/fstream/"
+
+            client = await Here.create(DEMO_KEY, DEMO_SECRET)
+            accounts, (spot, usdm) = sandbox.sandbox.accounts, sandbox.sandbox.listings
+            try:
+                sockets = Sockets(client)
+                async with sockets.user_socket() as mine:
+                    price = str(int(accounts.mark(spot) * Decimal("0.99")))
+                    placed = await client.order_limit_buy(
+                        symbol="BTCUSDT", quantity="0.001", price=price
+                    )
+                    (found,) = await client.get_open_orders(symbol="BTCUSDT")
+                    assert found["orderId"] == placed["orderId"]
+                    canceled = await client.cancel_order(
+                        symbol="BTCUSDT", orderId=placed["orderId"]
+                    )
+                    assert canceled["status"] == "CANCELED"
+                    events = [await asyncio.wait_for(mine.recv(), 5) for _ in range(4)]
+                    assert [one.get("x") for one in events] == ["NEW", None, "CANCELED", None]
+                async with sockets.futures_socket() as mine:
+                    side = {"symbol": "BTCUSDT", "side": "SELL"}
+                    price = str(int(accounts.mark(usdm) * Decimal("1.01")))
+                    placed = await client.futures_create_order(
+                        **side, type="LIMIT", timeInForce="GTX", quantity="0.01", price=price
+                    )
+                    found = await client.futures_get_order(
+                        symbol="BTCUSDT", orderId=placed["orderId"]
+                    )
+                    assert found["status"] == "NEW"
+                    await client.futures_cancel_all_open_orders(symbol="BTCUSDT")
+                    await client.futures_create_order(**side, type="MARKET", quantity="0.01")
+                    (position,) = await client.futures_position_information(symbol="BTCUSDT")
+                    assert position["positionAmt"] == "-0.010"
+                    kinds = []
+                    while "ACCOUNT_UPDATE" not in kinds:
+                        kinds.append((await asyncio.wait_for(mine.recv(), 5))["e"])
+                    assert kinds[:2] == ["ORDER_TRADE_UPDATE"] * 2
+            finally:
+                await client.close_connection()
 
     asyncio.run(main())

@@ -9,7 +9,7 @@ import msgspec
 from mmkit.errors import RunError
 from mmkit.live.anchor import Anchor
 from mmkit.live.known import KnownFill, KnownOrder, Stage
-from mmkit.live.store import Found
+from mmkit.live.store import LEAST_ROOM, Found
 
 
 class MemoryStore:
@@ -62,6 +62,10 @@ class MemoryStore:
     def keep(self, anchor: Anchor) -> None:
         """Keep an anchor."""
         self._anchor = msgspec.json.encode(anchor)
+
+    def room(self) -> int:
+        """Return how many bytes there is room for: more than will be asked about."""
+        return 2 * LEAST_ROOM
 
     def close(self) -> None:
         """Do nothing: what is in it stays."""

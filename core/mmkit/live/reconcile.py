@@ -121,6 +121,8 @@ class Reconciler:
         self._judge_ns = NEVER
         self._books: Books | None = None
         self._states: list[_State] = []
+        self._quiet = False
+        """Whether there has been no order since the look began: one may lock something before we know that it is there."""
         self._agreed: dict[str, int] = {}
         """When the first look began that agreed without it, by lost order."""
 
@@ -167,6 +169,7 @@ class Reconciler:
             return False
         self._began_ns, self._judge_ns, self._books = now_ns, NEVER, None
         self._states = [self._state()]
+        self._quiet = not self._handler.orders
         return True
 
     def changed(self, fills: Iterable[KnownFill]) -> None:
@@ -175,6 +178,7 @@ class Reconciler:
             self.ledger.apply(fill)
             self._price = self._instrument.price(fill.price)
         if self._began_ns is not None:
+            self._quiet = self._quiet and not self._handler.orders
             state = self._state()
             if state != self._states[-1]:
                 self._states.append(state)
@@ -225,7 +229,7 @@ class Reconciler:
         """
         differences = self._differences(books, exact=True) if self.anchor is not None else []
         self.last = "; ".join(differences)
-        if self._handler.orders or not self._handler.sure or len(self._states) > 1:
+        if not self._quiet or not self._handler.sure or len(self._states) > 1:
             return []
         self.known, self.last = True, ""
         self.anchor = self._counted_from(books)
@@ -235,7 +239,7 @@ class Reconciler:
         differences = self._differences(books, exact=False)
         self.differs = differences if self.last and differences else []
         self.last = "; ".join(differences)
-        if not self._handler.orders and self.anchor is not None and len(self._states) == 1:
+        if self._quiet and self.anchor is not None and len(self._states) == 1:
             # Orders in other markets come and go, and what they lock is of no concern.
             locked = self._counted_from(books).locked
             self.anchor = replace(self.anchor, locked=locked)

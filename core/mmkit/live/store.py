@@ -23,6 +23,8 @@ from mmkit.live.anchor import Anchor
 from mmkit.live.known import KnownFill, KnownOrder, Stage
 
 VERSION = 1
+LEAST_ROOM = 64 * 1024 * 1024
+"""Bytes: below it nothing new is begun, so that what is under way can still be written to its end."""
 _APPLICATION = 0x6D6D6B31  # "mmk1"
 
 _TABLES = """
@@ -95,9 +97,13 @@ class Store:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             try:
+                new = self._check(connection)
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
-                self._check(connection)
+                if new:
+                    connection.executescript(
+                        f"BEGIN; {_TABLES} PRAGMA application_id={_APPLICATION}; PRAGMA user_version={VERSION}; COMMIT;"
+                    )
             except BaseException:
                 connection.close()
                 raise
@@ -107,16 +113,14 @@ class Store:
             ) from error
         return connection
 
-    def _check(self, connection: sqlite3.Connection) -> None:
+    def _check(self, connection: sqlite3.Connection) -> bool:
+        """Return whether it is new; reads only, as it may be somebody else's file."""
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application == version == 0:
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not tables:
-                connection.executescript(
-                    f"BEGIN; {_TABLES} PRAGMA application_id={_APPLICATION}; PRAGMA user_version={VERSION}; COMMIT;"
-                )
-                return
+                return True
         if application != _APPLICATION:
             raise RunError(
                 f"{self.path}: a journal of orders was expected; this is another file; name another place"
@@ -126,6 +130,7 @@ class Store:
                 f"{self.path}: a journal of version {VERSION} was expected; found version {version}; use the mmkit "
                 "that wrote it, or move it away once nothing is open at the venue"
             )
+        return False
 
     def found(self) -> Found:
         """Return what is in it."""
@@ -211,6 +216,11 @@ class Store:
             self._connection.execute("INSERT INTO anchors (entry) VALUES (?)", (entry,))
         except sqlite3.Error as error:
             raise self._cannot_write(error) from error
+
+    def room(self) -> int:
+        """Return how many bytes there is room for on the disk."""
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize
 
     def _cannot_write(self, error: sqlite3.Error) -> RunError:
         return RunError(

@@ -37,7 +37,7 @@ from mmkit.live.known import KnownFill, KnownOrder, Stage
 from mmkit.live.pace import Pace
 from mmkit.live.reconcile import Books, Reconciler
 from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
-from mmkit.live.store import Found
+from mmkit.live.store import LEAST_ROOM, Found
 from mmkit.tape import NEVER
 
 _log = logging.getLogger("mmkit.live")
@@ -71,6 +71,9 @@ class OrderStore(Protocol):
 
     def keep(self, anchor: Anchor) -> None:
         """Put an anchor on the disk."""
+
+    def room(self) -> int:
+        """Return how many bytes there is room for on the disk."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -393,9 +396,21 @@ class LiveVenue(ExecutionVenue):
             return
         try:
             self._store.write(taken.orders, taken.fills)
+            self._mind_room()
         except RunError as error:
             self._journal_broken = True
             self._say_down("journal", str(error))
+
+    def _mind_room(self) -> None:
+        room = self._store.room()
+        if room >= LEAST_ROOM:
+            self._down.pop("room", None)
+        elif "room" not in self._down:
+            self._say_down(
+                "room",
+                f"there is room for {room // 2**20} MiB on the disk of the journal of orders, and {LEAST_ROOM // 2**20} "
+                "are needed; make room",
+            )
 
     def _not_this_run(self, fills: Sequence[KnownFill]) -> list[str]:
         """Return what is wrong with fills that the engine is not told of."""
