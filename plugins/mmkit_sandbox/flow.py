@@ -92,13 +92,21 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Of the log-normal distance."""
 
     @classmethod
-    def of(cls, listing: Listing, volatility: float) -> FlowParameters:
-        """Return constants that give `listing` a volatility, in basis points per square root of a second."""
+    def of(cls, listing: Listing, volatility: float, pace: float = 1.0) -> FlowParameters:
+        """Return constants that give `listing` a volatility, in basis points per square root of a second.
+
+        With a `pace` below 1 less happens: so many times as many orders come, and the book is as much thinner.
+        """
         lot_value = listing.lot_value
         sigma = volatility * 1e-4 * float(listing.price / listing.tick)  # ticks in one second
-        move = sigma / math.sqrt(_MOVES_PER_SECOND)
+        move = sigma / math.sqrt(_MOVES_PER_SECOND * pace)
         # A market whose ticks are large moves by one tick, and seldom: the paper's own case.
+        usual = cls()
         return cls(
+            limit=tuple(one * pace for one in usual.limit),
+            cancel=tuple(one * pace for one in usual.cancel),
+            market=usual.market * pace,
+            outer=usual.outer * pace,
             theta=_THETA * min(1.0, move * move),
             move=max(1.0, move),
             move_sigma=1.0 if move > 1 else 0.0,
@@ -147,6 +155,10 @@ class OrderFlow:
             self._draw_queue(side)
         self._rates: list[float] = []
         self._schedule()
+
+    def rest_until(self, now_ns: int) -> None:
+        """Let nothing happen before a time."""
+        self.next_ns = max(self.next_ns, now_ns)
 
     def step(self) -> None:
         """Carry out the event that is due at `next_ns` and draw the one after it."""

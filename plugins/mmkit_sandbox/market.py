@@ -56,6 +56,7 @@ class SimulatedMarket:
         remember: Whether `truth` is kept.
         price: Where it starts, in ticks; the listing's price if not given.
         first_ids: The numbers of the first order and of the first trade.
+        pace: How many times as many orders come as usual.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class SimulatedMarket:
         remember: bool = False,
         price: int | None = None,
         first_ids: tuple[int, int] = (1, 1),
+        pace: float = 1.0,
     ) -> None:
         self.listing = listing
         self.book = MatchingBook(*first_ids)
         # random.Random takes a str through SHA-512: the same on every platform and in every process.
         random = Random(f"{seed} {listing.market} {listing.symbol}")  # noqa: S311  # not for secrets
         reference = int(listing.price / listing.tick) if price is None else price
-        parameters = FlowParameters.of(listing, volatility)
+        parameters = FlowParameters.of(listing, volatility, pace)
         self._flow = OrderFlow(self.book, random, parameters, reference, start_ns)
         self.book.take_changes()
         self.now_ns = start_ns
@@ -127,6 +129,12 @@ class SimulatedMarket:
         self.now_ns = max(self.now_ns, now_ns)
         messages, self._messages = self._messages, []
         return messages
+
+    def rest_until(self, now_ns: int) -> None:
+        """Let nothing happen by itself before a time: nobody trades, and no stream says anything."""
+        self._flow.rest_until(now_ns)
+        every = 50 * _MS
+        self._boundary_ns = max(self._boundary_ns, now_ns - now_ns % every + every)
 
     def publish(self, now_ns: int) -> None:
         """Give update ids to what has changed in the book and tell the streams; call after every order."""

@@ -23,6 +23,7 @@ class SimulatedExchange(Exchange):
         start_ns: When the markets open.
         volatility: In basis points per square root of a second; 0.9 is about 50 % a year.
         remember: Whether the books of the last minutes can be told: `depth_at`, `depth_before`.
+        pace: How many times as many orders come as usual.
     """
 
     def __init__(
@@ -32,13 +33,15 @@ class SimulatedExchange(Exchange):
         start_ns: int,
         volatility: float = 0.9,
         remember: bool = False,
+        pace: float = 1.0,
     ) -> None:
         self.listings = listings
         self._seed, self._volatility, self._remember = seed, volatility, remember
+        self._pace = pace
         self._restarts = 0
         self._markets = {
             (listing.market, listing.symbol): SimulatedMarket(
-                listing, str(seed), start_ns, volatility, remember=remember
+                listing, str(seed), start_ns, volatility, remember=remember, pace=pace
             )
             for listing in listings
         }
@@ -53,6 +56,11 @@ class SimulatedExchange(Exchange):
         for market in self._markets.values():
             messages += market.advance(now_ns, wanted)
         return messages
+
+    def rest_until(self, now_ns: int) -> None:
+        """Let nothing happen by itself before a time; accounts may still trade with what stands there."""
+        for market in self._markets.values():
+            market.rest_until(now_ns)
 
     def depth(self, listing: Listing, limit: int) -> Depth:
         """Return the book as it is."""
@@ -87,6 +95,7 @@ class SimulatedExchange(Exchange):
                 remember=self._remember,
                 price=old.mid,
                 first_ids=old.book.next_ids,
+                pace=self._pace,
             )
             for owner, listener in old.book.listeners():
                 new.book.listen(owner, listener)
