@@ -113,9 +113,12 @@ class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """What the account has of an asset.
 
+    With contracts, both together are the wallet: what was paid in, realised profit, fees and funding, without the profit of
+    open positions (Binance USD-M: ``balance`` of ``/fapi/v3/balance``).
+
     Attributes:
         free: Not committed.
-        locked: In open orders; of contracts, margin.
+        locked: In open orders; of contracts, what the wallet has besides, so that it may be below zero.
     """
 
     free: Decimal

@@ -1,4 +1,4 @@
-"""Binance spot, USD-M and COIN-M futures: the wire format, and market data live from the venue."""
+"""Binance spot, USD-M and COIN-M futures: the wire format, market data live from the venue, and accounts there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mmkit.hookspecs import hookimpl
 if TYPE_CHECKING:
     import click
 
+    from mmkit.accounts import AccountClient
     from mmkit.interfaces import DataSource, Provider, WireFormat
 
 
@@ -38,6 +39,23 @@ def register_data_sources() -> list[Provider[Any, DataSource]]:
             BinanceSourceConfig,
             BinanceSource,
             summary="Binance spot, USD-M and COIN-M, live; or the local sandbox",
+        )
+    ]
+
+
+@hookimpl
+def register_accounts() -> list[Provider[Any, AccountClient]]:
+    """Offer accounts at Binance, the quick way."""
+    from mmkit.interfaces import Provider
+    from mmkit_binance.account.client import BinanceAccount
+    from mmkit_binance.account.config import BinanceAccountConfig
+
+    return [
+        Provider(
+            "binance",
+            BinanceAccountConfig,
+            BinanceAccount,
+            summary="orders on Binance spot and USD-M over its signed WebSocket API; or at the local sandbox",
         )
     ]
 

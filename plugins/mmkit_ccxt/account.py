@@ -535,7 +535,8 @@ class CcxtAccount(AccountClient):
             if failure.refusal is Refusal.RATE and budget is not None:
                 budget.close(failure.retry_ns // _MS, self._venue_ms())
             if failure.refusal is Refusal.CLOCK:
-                await self._measure()
+                with suppress(VenueError):  # that this was refused is what has to be told
+                    await self._measure()
         raise failure
 
     async def _measure(self) -> None:

@@ -1,5 +1,5 @@
-"""A local exchange on 127.0.0.1 that speaks Binance's public protocol, spot, USD-M and COIN-M, on one
-port.
+"""A local exchange on 127.0.0.1 that speaks Binance's protocol on one port: public data of spot, USD-M and
+COIN-M, accounts and orders on spot and USD-M.
 
 Offers the service ``sandbox`` and the command ``mmkit sandbox``. Behind the sockets stands either a
 matching engine with an order flow of its own, or a recorded capture that is played again.
@@ -28,7 +28,7 @@ def register_services() -> list[Provider[Any, Service]]:
             "sandbox",
             Config,
             Sandbox,
-            summary="a local exchange that speaks Binance's public protocol, simulated or replayed",
+            summary="a local exchange that speaks Binance's protocol, simulated or replayed",
         )
     ]
 

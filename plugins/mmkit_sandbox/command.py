@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Run a local exchange that speaks Binance's public protocol")
+@click.command(short_help="Run a local exchange that speaks Binance's protocol")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -53,7 +53,7 @@ import click
     "faults_kinds",
     multiple=True,
     metavar="WHAT",
-    help="What may go wrong by chance; may be repeated.  [default: everything]",
+    help="What may go wrong by chance; may be repeated.  [default: everything about public data]",
 )
 @click.option("--faults-seed", type=int, default=1, show_default=True, help="Decides the chance.")
 @click.option("--duration", metavar="TIME", help="End by itself after this time, such as 30s.")
@@ -73,12 +73,13 @@ def sandbox(
     duration: str | None,
     as_json: bool,
 ) -> None:
-    """Run a local exchange that speaks Binance's public protocol, spot, USD-M and COIN-M.
+    """Run a local exchange that speaks Binance's protocol, spot, USD-M and COIN-M.
 
     Without --replay its markets trade by themselves, and the same --seed always makes the same
     market. With --replay FILE the streams say what was recorded, when it was recorded; the
     capture starts once somebody subscribes or asks for the time. With --fault or --faults-every
-    things go wrong; what has is told by a GET of /sandbox/faults.
+    things go wrong; what has is told by a GET of /sandbox/faults. Without --replay orders can be
+    placed on spot and USD-M, by a demo account whose key and secret are printed.
     """
     import asyncio
 

@@ -17,6 +17,7 @@ from mmkit.errors import UsageError
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import ServiceContext
 from mmkit.units import parse_duration
+from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
 from mmkit_sandbox.exchange import Exchange
 from mmkit_sandbox.faults import FaultsConfig
 from mmkit_sandbox.listing import COINM, FUTURES, SPOT, USDM
@@ -86,7 +87,7 @@ async def serve(config: Config, lasts: float | None, as_json: bool) -> None:
     url = await service.start()
     try:
         assert service.exchange is not None  # it has just started
-        addresses = _addresses(url, service.exchange)
+        addresses = _addresses(url, service.exchange, config)
         click.echo(
             msgspec.json.encode(addresses).decode()
             if as_json
@@ -100,9 +101,17 @@ async def serve(config: Config, lasts: float | None, as_json: bool) -> None:
         await service.stop()
 
 
-def _addresses(url: str, exchange: Exchange) -> dict[str, object]:
+def _addresses(url: str, exchange: Exchange, config: Config) -> dict[str, object]:
     ws = "ws" + url.removeprefix("http")
-    return {
+    private: dict[str, object] = {}
+    if not config.replay:
+        private = {
+            "ws_api": {SPOT: f"{ws}/ws-api/v3", USDM: f"{ws}/ws-fapi/v1"},
+            "private": {USDM: f"{ws}/fstream/private/ws?listenKey="},
+        }
+        if not config.accounts:
+            private["account"] = {"key": DEMO_KEY, "secret": DEMO_SECRET}
+    return private | {
         "url": url,
         "rest": {SPOT: f"{url}/api/v3", USDM: f"{url}/fapi/v1", COINM: f"{url}/dapi/v1"},
         "ws": {
@@ -144,6 +153,13 @@ def _words(addresses: dict[str, object], exchange: Exchange, config: Config) -> 
         source += ", streams: [depth, trade]"
     if config.port != MMKIT_LOOKS_AT:
         source += f', url: "{ws}{root}", rest_url: "{url}"'
+    trading = ""
+    if "ws_api" in addresses:
+        trading = f"""
+  orders      signed REST, and {ws}/ws-api/v3 (spot), {ws}/ws-fapi/v1 (USD-M)
+              key    {DEMO_KEY}
+              secret {DEMO_SECRET}
+              known to everybody, and worth nothing; {url}/sandbox/ledger tells what it has"""
     return f"""\
 Sandbox exchange at {url}, listing {listed}.
 {what} Ctrl-C ends it.
@@ -153,7 +169,7 @@ Sandbox exchange at {url}, listing {listed}.
               COIN-M {url}/dapi/v1
   WebSocket   spot   {ws}/ws  {ws}/stream
               USD-M  {ws}/fstream/public  {ws}/fstream/market
-              COIN-M {ws}/dstream/ws  {ws}/dstream/stream
+              COIN-M {ws}/dstream/ws  {ws}/dstream/stream{trading}
   try         curl '{rest}/depth?symbol={first.symbol}&limit=5'
               {streams}/stream?streams={first.symbol.lower()}@depth@100ms
   mmkit       data: {{{source}}}

@@ -78,7 +78,7 @@ class Config(PluginConfig):
 
 
 class Sandbox(Service):
-    """A local exchange that speaks Binance's public protocol."""
+    """A local exchange that speaks Binance's protocol."""
 
     def __init__(self, config: Config, context: ServiceContext) -> None:
         self.config, self._clock = config, context.clock

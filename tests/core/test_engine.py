@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Entry, Scripted, brief, run, session, sim
 
-from mmkit.commands import SubmitOrder
+from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder
 from mmkit.engine import Engine
 from mmkit.errors import StrategyError
 from mmkit.events import (
@@ -22,7 +22,10 @@ from mmkit.events import (
     OrderAccepted,
     OrderCanceled,
     OrderFilled,
+    OrderLost,
     OrderRejected,
+    VenueDown,
+    VenueUp,
 )
 from mmkit.interfaces import NO_QUOTES, Context, MarketView, Quotes, RiskCheck, Strategy, Target
 from mmkit.risk import (
@@ -589,3 +592,69 @@ def test_every_kind_of_entry_occurs_in_the_random_markets() -> None:
         for make in STRATEGIES.values():
             kinds |= {type(entry) for entry in run_strategy(make(), random_tape(seed, 250))[1]}
     assert {SubmitOrder, OrderAccepted, OrderFilled, OrderCanceled, OrderRejected} < kinds
+
+
+# --- a venue that is down, and orders that are lost ---
+
+
+def real_venue(answer: Any, **config: Any) -> tuple[Engine, Scripted]:
+    """An engine with one quote a side on a book that is known, both accepted."""
+    strategy = Scripted(answer, **config)
+    engine = Engine(BTCUSDT, strategy, RiskGate(), 0)
+    for one in book():
+        engine.on_row(one)
+    engine.wake(engine.next_ns())
+    return engine, strategy
+
+
+def took(engine: Engine) -> list[AnyCommand]:
+    commands = list(engine.commands)
+    engine.commands.clear()
+    return commands
+
+
+def test_a_venue_that_is_down_has_no_quotes_until_it_is_up() -> None:
+    engine, strategy = real_venue(both_sides, every="50ns")
+    first, second = took(engine)
+    for one in (first, second):
+        engine.on_event(OrderAccepted(ts_exchange=60, ts_local=60, order_id=one.order_id))
+    engine.on_event(VenueDown(ts_exchange=70, ts_local=70, reason="no stream"))
+    assert engine.venue_down == "no stream"
+    assert [type(one) for one in took(engine)] == [CancelOrder, CancelOrder]
+    for one in (first, second):
+        engine.on_event(OrderCanceled(ts_exchange=80, ts_local=80, order_id=one.order_id))
+    engine.wake(engine.next_ns())
+    assert not took(engine)
+    engine.on_event(VenueUp(ts_exchange=200, ts_local=200))
+    assert [type(one) for one in took(engine)] == [SubmitOrder, SubmitOrder]
+    assert [type(one) for one in strategy.heard if isinstance(one, VenueDown | VenueUp)] == [
+        VenueDown,
+        VenueUp,
+    ]
+
+
+def test_what_was_on_its_way_when_the_venue_went_down_is_canceled_once_it_is_accepted() -> None:
+    engine, _ = real_venue(only_bid, every="50ns")
+    (submit,) = took(engine)
+    engine.on_event(VenueDown(ts_exchange=70, ts_local=70, reason="no stream"))
+    assert not took(engine)
+    engine.on_event(OrderAccepted(ts_exchange=80, ts_local=80, order_id=submit.order_id))
+    assert [type(one) for one in took(engine)] == [CancelOrder]
+
+
+def test_no_target_is_taken_for_while_an_order_is_lost_and_quotes_go_on_with_its_exposure() -> None:
+    engine, _ = real_venue(lambda view: Target(10), every="50ns")
+    (submit,) = took(engine)
+    engine.on_event(
+        OrderLost(ts_exchange=70, ts_local=70, order_id=submit.order_id, reason="no answer")
+    )
+    engine.wake(engine.next_ns())
+    assert not took(engine)
+    assert engine.exposure == (10, 0)
+    engine.on_event(
+        OrderRejected(
+            ts_exchange=300, ts_local=300, order_id=submit.order_id, reason="it came to nothing"
+        )
+    )
+    engine.wake(engine.next_ns())
+    assert [type(one) for one in took(engine)] == [SubmitOrder]

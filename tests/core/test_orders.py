@@ -15,6 +15,7 @@ from mmkit.events import (
     OrderAccepted,
     OrderCanceled,
     OrderFilled,
+    OrderLost,
     OrderRejected,
     Side,
 )
@@ -169,3 +170,46 @@ def test_an_order_is_open_exactly_until_it_is_filled_or_canceled(
     if canceling:
         orders.apply(canceled(1) if remaining else too_late(1))
         assert states(orders) == []
+
+
+def lost(order_id: int) -> OrderLost:
+    return OrderLost(order_id=order_id, reason="no answer", **AT)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(Side)), st.integers(1, 50)), max_size=6), st.data())
+def test_a_lost_order_is_exposure_and_not_active_until_its_fate_is_told(
+    placed: list[tuple[Side, int]], data: st.DataObject
+) -> None:
+    orders = Orders()
+    for number, (side, quantity) in enumerate(placed, 1):
+        orders.sent(submit(number, side, quantity))
+    before = orders.exposure()
+    numbers = range(1, len(placed) + 1)
+    gone = data.draw(st.sets(st.sampled_from(numbers))) if placed else set()
+    for number in gone:
+        orders.apply(lost(number))
+    assert orders.exposure() == before
+    assert [one.order_id for one in orders.active] == [one for one in numbers if one not in gone]
+    for number in gone:
+        orders.apply(canceled(number))
+    assert not orders.lost
+    assert orders.exposure() == tuple(
+        sum(
+            quantity
+            for number, (one, quantity) in enumerate(placed, 1)
+            if one is side and number not in gone
+        )
+        for side in (Side.BUY, Side.SELL)
+    )
+
+
+def test_a_lost_order_may_trade_and_then_it_is_over() -> None:
+    orders = Orders()
+    orders.sent(submit(1))
+    orders.apply(lost(1))
+    orders.apply(filled(1, 4, 6))
+    assert orders.exposure() == (6, 0)
+    orders.apply(filled(1, 6, 0))
+    assert orders.exposure() == (0, 0)
+    with pytest.raises(RunError):
+        orders.apply(lost(1))

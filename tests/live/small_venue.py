@@ -47,6 +47,7 @@ class SmallVenue:
     def __init__(self, instrument: Instrument = BTCUSDT) -> None:
         self.instrument = instrument
         self.spot = instrument.kind is ContractKind.SPOT
+        self.held = self.entry = Decimal(0)
         self.before = Decimal(0)
         """The position before the first fill."""
         self.money = {"BTC": Decimal(50), "USDT": Decimal(5_000_000)}
@@ -101,10 +102,24 @@ class SmallVenue:
         if self.spot:
             self.money["BTC"] += fill.side.sign * quantity
             self.money["USDT"] -= fill.side.sign * quantity * fill.price
+        else:
+            self.money["USDT"] += self._realised(fill.side.sign * quantity, fill.price)
         self.money[fill.fee_asset] -= fill.fee
         executed = record.executed + quantity
         state = OrderState.FILLED if executed == record.quantity else OrderState.OPEN
         self._keep(replace(record, executed=executed, state=state, ts_ns=now), fill)
+
+    def _realised(self, signed: Decimal, price: Decimal) -> Decimal:
+        """Move position and entry price; return the profit of what was closed, rounded as a venue does."""
+        held, entry = self.held, self.entry
+        self.held = held + signed
+        if held * signed >= 0:
+            self.entry = (held * entry + signed * price) / self.held
+            return Decimal(0)
+        closed = min(abs(held), abs(signed)) * (1 if held > 0 else -1)
+        if abs(signed) > abs(held):
+            self.entry = price
+        return round((price - entry) * closed, 8)
 
     def cancel(self, client_id: str, now: int) -> OrderRecord:
         record = self.orders.get(client_id)
@@ -309,7 +324,7 @@ class World:
             if life != self.life:
                 return
             if what == "balances":
-                seen[what] = self.venue.balances() if self.venue.spot else {}
+                seen[what] = self.venue.balances()
                 self.at(self.random.randrange(200) * MS, lambda: step("position"))
             elif what == "position":
                 seen[what] = self.venue.position()

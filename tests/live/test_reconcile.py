@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from random import Random
 
 import pytest
@@ -15,12 +16,21 @@ from test_order_handler import lived, wrong
 
 from mmkit.accounts import Placement
 from mmkit.events import Side, VenueDown, VenueUp
-from mmkit.instruments import Instrument
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.ledger import Ledger
 from mmkit.live.reconcile import APART_NS, EVERY_NS, Books, Reconciler
 from mmkit.testing import BTCUSDT
 from mmkit.virtual_time import run
+
+INVERSE = replace(
+    BTCUSDT,
+    market="coinm",
+    symbol="BTC/USD:BTC",
+    quote="USD",
+    kind=ContractKind.INVERSE,
+    contract_size=Decimal(100),
+)
 
 # --- the ledger ---
 
@@ -60,12 +70,37 @@ def test_what_fills_come_to_is_what_a_venue_would_book(done: list[KnownFill]) ->
     assert ledger.position == sum(one.side.sign * one.quantity for one in done)
 
 
-@given(fills)
-def test_of_a_contract_only_fees_are_moved(done: list[KnownFill]) -> None:
-    ledger = Ledger(BTCUSDT, done)
-    for asset in ("BTC", "USDT", "BNB"):
-        fees = sum((one.fee for one in done if one.fee_asset == asset), Decimal(0))
-        assert ledger.moved.get(asset, Decimal(0)) == -fees
+@given(fills, st.sampled_from([BTCUSDT, INVERSE]))
+def test_the_wallet_of_a_contract_that_is_closed_again_has_what_came_in_for_what_went_out(
+    done: list[KnownFill], instrument: Instrument
+) -> None:
+    done = [replace(one, fee_asset="") for one in done]
+    rest = sum(one.side.sign * one.quantity for one in done)
+    if rest:
+        side = Side.SELL if rest > 0 else Side.BUY
+        done.append(
+            KnownFill(
+                trade_id="2",
+                client_id="mm1-2",
+                side=side,
+                price=10**6,
+                quantity=abs(rest),
+                fee=Decimal(0),
+                fee_asset="",
+                maker=True,
+                ts_ns=0,
+            )
+        )
+    profit = Fraction(0)
+    for one in done:
+        price, quantity = Fraction(one.price, 10), Fraction(one.quantity, 1000)
+        worth = -quantity * 100 / price if instrument is INVERSE else quantity * price
+        profit -= one.side.sign * worth
+    ledger = Ledger(instrument, done)
+    assert ledger.position == 0
+    assert abs(Fraction(ledger.moved.get(instrument.settle, Decimal(0))) - profit) < Fraction(
+        1, 10**40
+    )
 
 
 # --- differences ---
@@ -180,6 +215,9 @@ class BelievesWhatIsNotFound(Reconciler):
     def _locks(self, books: Books, state: object) -> bool:
         return True
 
+    def _wallet(self, books: Books, state: object) -> bool:
+        return True
+
 
 class ForgetsWhatIsLocked(Reconciler):
     """What was not traded was never there."""
@@ -194,12 +232,19 @@ class ForgetsWhatWasTraded(Reconciler):
     def _difference(self, books: Books, state: object, *, exact: bool) -> list[str]:
         return []
 
+    def _wallet(self, books: Books, state: object) -> bool:
+        return True
+
 
 class DoesNotWaitUntilItCannotArrive(Reconciler):
     """What is not there yet never will be."""
 
     def _lost(self) -> list[KnownOrder]:
         return [replace(one, intended_ns=0) for one in super()._lost()]
+
+    def _came_to_nothing(self, books: Books, began_ns: int) -> dict[str, str]:
+        self._handler.denied_ns = lambda client_id: 0  # type: ignore[method-assign]
+        return super()._came_to_nothing(books, began_ns)
 
 
 class CountsNothing(Reconciler):

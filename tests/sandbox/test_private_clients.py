@@ -14,7 +14,9 @@ from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
 
 
 @pytest.mark.parametrize(("symbol", "usdm"), [("BTC/USDT", False), ("BTC/USDT:USDT", True)])
-def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(symbol: str, usdm: bool) -> None:
+def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
+    symbol: str, usdm: bool
+) -> None:
     async def main() -> None:
         async with running(symbols=(symbol,)) as sandbox:
             client = ccxt_client(sandbox.url, usdm)
@@ -31,7 +33,12 @@ def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(symbol: str,
                 book = await client.fetch_order_book(symbol, 5)
                 bid = book["bids"][0][0]
                 placed = await client.create_order(
-                    symbol, "limit", "buy", 0.01, bid * 0.99, {"postOnly": True, "clientOrderId": "mm1-1"}
+                    symbol,
+                    "limit",
+                    "buy",
+                    0.01,
+                    bid * 0.99,
+                    {"postOnly": True, "clientOrderId": "mm1-1"},
                 )
                 assert placed["clientOrderId"] == "mm1-1"
                 found = await client.fetch_order(placed["id"], symbol)
@@ -129,7 +136,9 @@ def test_binances_own_sdk_trades_on_spot_over_rest_and_websocket() -> None:
                     ).data()
                     found = api.get_order("BTCUSDT", orig_client_order_id="mm1-7").data()
                     assert (found.order_id, found.status) == (placed.order_id, "NEW")
-                    assert [one.client_order_id for one in api.get_open_orders().data()] == ["mm1-7"]
+                    assert [one.client_order_id for one in api.get_open_orders().data()] == [
+                        "mm1-7"
+                    ]
                     return str(api.delete_order("BTCUSDT", order_id=placed.order_id).data().status)
 
                 assert await asyncio.to_thread(by_rest) == "CANCELED"
@@ -137,7 +146,9 @@ def test_binances_own_sdk_trades_on_spot_over_rest_and_websocket() -> None:
                     symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.001"
                 )
                 assert bought.data().result.status == "FILLED"
-                status = await socket.order_status("BTCUSDT", order_id=bought.data().result.order_id)
+                status = await socket.order_status(
+                    "BTCUSDT", order_id=bought.data().result.order_id
+                )
                 assert status.data().result.executed_qty == "0.00100000"
                 await until(lambda: any(getattr(one, "x", "") == "TRADE" for one in told))
                 happened = [one.x for one in told if getattr(one, "x", None)]
@@ -150,8 +161,9 @@ def test_binances_own_sdk_trades_on_spot_over_rest_and_websocket() -> None:
 
 def test_python_binance_trades_on_spot_and_usdm(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("binance", reason="pip install 'mmkit[dev]'")
-    from binance import AsyncClient, BinanceSocketManager
     from binance.ws.reconnecting_websocket import ReconnectingWebsocket
+
+    from binance import AsyncClient, BinanceSocketManager
 
     # It looks so often whether it is to end, in seconds; 10 of its own.
     monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 1)

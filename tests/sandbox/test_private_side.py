@@ -291,9 +291,10 @@ def test_the_private_stream_of_usdm_goes_by_listen_key() -> None:
             async with session.post(url, headers=key) as response:
                 assert (await response.json())["listenKey"] == listen_key
             path = f"/fstream/private/ws?listenKey={listen_key}"
-            async with trader.client.connect(path) as stream, trader.client.connect(
-                "/fstream/private/ws?listenKey=other"
-            ) as deaf:
+            async with (
+                trader.client.connect(path) as stream,
+                trader.client.connect("/fstream/private/ws?listenKey=other") as deaf,
+            ):
                 order = {"symbol": "BTCUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.01"}
                 sold = await socket.ask("order.place", **order, newOrderRespType="RESULT")
                 assert sold["result"]["status"] == "FILLED"

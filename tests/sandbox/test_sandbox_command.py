@@ -17,6 +17,7 @@ from sandbox_fixtures import SPOT_CAPTURE
 
 import mmkit_sandbox
 from mmkit.errors import CaptureError, UsageError, VenueError
+from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
 
 # A shell that starts the tests in the background has SIGINT ignored; a terminal has not.
 PROGRAM = """
@@ -57,6 +58,7 @@ def test_it_says_where_it_listens_serves_and_ends_without_a_traceback(
             "usdm": ["BTCUSDT"],
             "coinm": ["BTCUSD_PERP"],
         }
+        assert set(told["account"]) == {"key", "secret"}
         for root in told["rest"].values():
             with urllib.request.urlopen(root + "/time", timeout=5) as answer:
                 assert "serverTime" in json.load(answer)
@@ -72,6 +74,8 @@ def test_it_ends_by_itself_and_tells_the_addresses_in_words() -> None:
     result = run("--port", "0", "--duration", "100ms", "--symbol", "ETH/USDT:USDT")
     assert result.exit_code == 0
     for words in ("ETHUSDT (usdm)", "/fapi/v1", "/fstream/public", "endpoint: sandbox", "ccxt"):
+        assert words in result.output
+    for words in ("/ws-api/v3", "/ws-fapi/v1", DEMO_KEY, DEMO_SECRET, "/sandbox/ledger"):
         assert words in result.output
 
 
@@ -91,6 +95,7 @@ def test_a_capture_is_played() -> None:
     assert result.exit_code == 0
     assert "Playing 1,803 recorded messages at 10 times" in result.output
     assert "NEXOUSDT (spot)" in result.output
+    assert DEMO_KEY not in result.output  # nobody can trade in a capture
 
 
 @pytest.mark.parametrize(

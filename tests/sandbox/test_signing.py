@@ -94,7 +94,9 @@ def test_an_ed25519_key_signs_rest_and_websocket() -> None:
 
 
 def test_a_public_key_that_is_none_is_named() -> None:
-    with pytest.raises(PluginError, match=r"public_key: the PEM of an Ed25519 public key was expected"):
+    with pytest.raises(
+        PluginError, match=r"public_key: the PEM of an Ed25519 public key was expected"
+    ):
         signing.public_key("-----BEGIN NOTHING-----")
 
 
@@ -157,7 +159,11 @@ def test_what_is_missing_is_named() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"secret": SecretStr("a"), "public_key": "b"}, {"key": "no-key", "secret": SecretStr("a")}],
+    [
+        {},
+        {"secret": SecretStr("a"), "public_key": "b"},
+        {"key": "no-key", "secret": SecretStr("a")},
+    ],
 )
 def test_an_account_that_cannot_sign_is_a_mistake(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 @config_options
 @click.option("--duration", metavar="TIME", help="End by itself after so long, such as 30s or 2h.")
 @click.option("--yes", is_flag=True, help="Of mode live: send real orders without asking.")
-@click.option(
-    "--take-position",
-    is_flag=True,
-    help="Of mode live: begin with the position there is, though the journal of orders has another.",
-)
 @json_option
 @verbose_option
 def trade(
@@ -38,7 +33,6 @@ def trade(
     strategy: str | None,
     duration: str | None,
     yes: bool,
-    take_position: bool,
     json: bool,
 ) -> None:
     """Quote on a live feed: with simulated money (dry run), or with real orders (mode: live).
@@ -67,7 +61,6 @@ def trade(
             duration_ns=duration_ns,
             watcher=watcher,
             confirmed=loaded.mode == "live" and _confirmed(loaded, yes=yes),
-            take_position=take_position,
         )
     )
     click.echo(report_json(report) if json else report_text(report))

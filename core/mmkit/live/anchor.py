@@ -11,7 +11,7 @@ class Anchor(msgspec.Struct, frozen=True, kw_only=True):
     """What the account holds beside what our fills come to: it stays as it is unless somebody else moves something.
 
     Attributes:
-        rest: By asset, free and locked.
+        rest: By asset, free and locked; of a contract, of the wallet in the settlement currency.
         locked: By asset, by nobody's orders in this market: those of other markets, for example.
         position: Of a contract.
     """

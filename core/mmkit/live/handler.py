@@ -92,14 +92,16 @@ class _Retry:
 
     def __init__(self, due_ns: int) -> None:
         self.due_ns, self.wait_ns, self.under_way = due_ns, _FIRST_WAIT_NS, False
-        self.asked_ns = self.denied_ns = 0
+        self.asked_ns = 0
+        self.denied_ns = NEVER
 
     def asked(self, now_ns: int) -> None:
         self.under_way, self.due_ns, self.asked_ns = True, NEVER, now_ns
 
-    def denied(self) -> None:
-        """There is no such order, at some time after it was asked for."""
-        self.denied_ns = self.asked_ns
+    def denied(self, now_ns: int, valid_ns: int) -> None:
+        """The venue has said that there is no such order; that counts if it was asked after the order could arrive."""
+        if self.asked_ns >= valid_ns:
+            self.denied_ns = min(self.denied_ns, now_ns)
 
     def again(self, now_ns: int, least_ns: int = 0) -> None:
         self.under_way = False
@@ -215,12 +217,12 @@ class OrderHandler:
         """Return whether an order is of this run, or of an earlier one that was not over."""
         return client_id in self.orders or client_id in self._over
 
-    def denied_since_ns(self, client_id: str) -> int:
-        """Return when an order was last asked for, and its cancel sent, that the venue does not know; 0 unless both."""
+    def denied_ns(self, client_id: str) -> int:
+        """Return when the venue had denied an order and refused its cancel, both asked after it could arrive; or `NEVER`."""
         asked, canceled = self._asks.get(client_id), self._cancels.get(client_id)
         if asked is None or canceled is None:
-            return 0
-        return min(asked.denied_ns, canceled.denied_ns)
+            return NEVER
+        return max(asked.denied_ns, canceled.denied_ns)
 
     def want_fills(self, now_ns: int) -> None:
         """Ask for the latest trades, as something does not add up."""
@@ -331,8 +333,9 @@ class OrderHandler:
     def cancel_refused(self, client_id: str, refused: Refused, now_ns: int) -> None:
         """Take in that the venue did not cancel; most often there is nothing left, and its record says what there was."""
         self._now = now_ns
-        if refused.refusal is Refusal.NO_SUCH_ORDER and client_id in self._cancels:
-            self._cancels[client_id].denied()
+        retry = self._cancels.get(client_id)
+        if refused.refusal is Refusal.NO_SUCH_ORDER and retry is not None:
+            retry.denied(now_ns, self.orders[client_id].intended_ns + VALID_NS)
         self._cancel_again(client_id, refused.retry_ns)
 
     def cancel_unanswered(self, client_id: str, now_ns: int) -> None:
@@ -361,18 +364,14 @@ class OrderHandler:
                 self._come_back(over)
             self.record(record, now_ns)
             return
-        if client_id not in self.orders:
+        order = self.orders.get(client_id)
+        if order is None:
             self._asks.pop(client_id, None)
             return
         if client_id in self._asks:
-            self._asks[client_id].denied()
+            self._asks[client_id].denied(now_ns, order.intended_ns + VALID_NS)
         self._asked_for(client_id)
-        order = self.orders.get(client_id)
-        if (
-            order is not None
-            and order.stage is Stage.UNSURE
-            and now_ns >= order.intended_ns + LOST_AFTER_NS
-        ):
+        if order.stage is Stage.UNSURE and now_ns >= order.intended_ns + LOST_AFTER_NS:
             self._lose(order, "the venue knows of no such order, which may be too early to say")
 
     def order_unanswered(self, client_id: str, now_ns: int) -> None:

@@ -4,20 +4,26 @@ No I/O, no clock: whoever drives it looks at the account when `wants_look` says 
 
 A look is not of one moment. While it is under way, and for `SETTLE_NS` after, what our fills and orders come to is kept
 at every change, and the venue is right if it agrees with any of these states. A difference that stays over two looks
-is a difference.
+is a difference. Of a contract the position is compared; its wallet is not, as funding moves it, of which nobody tells.
 
-**The proof that an order came to nothing**: it never arrived, or it is gone again and nothing of it was traded. That the venue does not find it proves nothing: what answers queries may be
-behind what matches orders, and Binance has shown an order half an hour late. Money is not behind. An order that is on
-the book holds something back, and one that was traded has moved something:
+**The proof that an order came to nothing**: it never arrived, or it is gone again and nothing of it was traded. That the
+venue does not find it proves nothing: what answers queries may be behind what matches orders, and Binance has shown an
+order half an hour late. Money is not behind. An order that is on the book holds something back, and one that was traded
+has moved something:
 
-- On spot every order locks what it would give. If what is free and what is locked, of both assets and to the last digit,
+- On spot every order locks what it would give. If what is free and what is locked, of every asset and to the last digit,
   is what it is without the order, then the order is not on the book, and none of it was traded.
-- Of a contract the position shows what was traded. What an open order holds back is margin, which moves with the price and
-  cannot be told apart. So here its cancel has to be refused as well, by which the book itself says that it is not there:
-  a cancel acts on the book, and does not ask what answers queries. (On spot it has to be, too: it costs nothing.)
+- Of a contract the position shows what was traded, unless two that we do not know of have traded against each other's
+  direction; then the wallet shows their fees and what they earned. What an open order holds back is margin, which moves
+  with the price and cannot be told apart. So here its cancel has to be refused as well, by which the book itself says that
+  it is not there: a cancel acts on the book, and does not ask what answers queries. Position and wallet are looked at after
+  that: before it, an order could rest at the time of the look, trade, and be gone when its cancel comes. (On spot the same
+  is asked for: it costs nothing.)
 
 This holds only once the order cannot arrive any more, `VALID_NS` after it was written down, and is believed when two
-looks, `APART_NS` apart and both begun after that, agree. Whatever cannot be proven stays counted as exposure.
+looks, `APART_NS` apart and both begun after that, agree. If the wallet cannot be counted, because there was a position of
+unknown price before, or funding has moved it, it takes looks that agree over `LATE_NS`. Whatever cannot be proven stays
+counted as exposure.
 """
 
 from __future__ import annotations
@@ -38,12 +44,15 @@ from mmkit.live.ledger import Ledger
 from mmkit.tape import NEVER
 
 _S = 1_000_000_000
+_DIGIT = Decimal("1e-8")
 _NOTHING = Balance(free=Decimal(0), locked=Decimal(0))
 
 EVERY_NS = 60 * _S
 """How often the account is looked at while all is well: a look costs Binance's spot API 26 of 6000 a minute."""
 APART_NS = 5 * _S
 """How long after a look that did not agree, or while an order is lost, the next one begins."""
+LATE_NS = 3600 * _S
+"""How long position and venue have to agree where the wallet cannot be counted: twice the longest that an order was hidden."""
 SETTLE_NS = 1 * _S
 """How long what has happened before the end of a look may take to reach us."""
 
@@ -52,7 +61,7 @@ class Books(NamedTuple):
     """What a look at the account has seen.
 
     Attributes:
-        balances: By asset; not looked at for a contract.
+        balances: By asset.
         position: Of a contract; `None` on spot.
         open_orders: Of the account in this market.
     """
@@ -125,6 +134,8 @@ class Reconciler:
         """Whether there has been no order since the look began: one may lock something before we know that it is there."""
         self._agreed: dict[str, int] = {}
         """When the first look began that agreed without it, by lost order."""
+        self._counted: dict[str, int] = {}
+        """Likewise, where the money was counted to the last digit."""
 
     # --- when ---
 
@@ -239,10 +250,22 @@ class Reconciler:
         differences = self._differences(books, exact=False)
         self.differs = differences if self.last and differences else []
         self.last = "; ".join(differences)
-        if self._quiet and self.anchor is not None and len(self._states) == 1:
+        if self.anchor is None or differences or len(self._states) > 1:
+            return
+        if not self._spot:
+            if self._unknown == 0 and not self._wallet(books, self._states[0]):
+                # Funding, or what others do with the money.
+                self.anchor = replace(self.anchor, rest=self._counted_from(books).rest)
+        elif self._quiet:
             # Orders in other markets come and go, and what they lock is of no concern.
-            locked = self._counted_from(books).locked
-            self.anchor = replace(self.anchor, locked=locked)
+            self.anchor = replace(self.anchor, locked=self._counted_from(books).locked)
+
+    @property
+    def _unknown(self) -> int:
+        return sum(
+            one.stage in (Stage.UNSURE, Stage.LOST) or one.filled < one.executed
+            for one in self._handler.orders.values()
+        )
 
     # --- what it comes to ---
 
@@ -268,7 +291,7 @@ class Reconciler:
 
     def _assets(self) -> list[str]:
         if not self._spot:
-            return []
+            return [self._instrument.settle]
         return sorted({self._instrument.base, self._instrument.quote, *self.ledger.moved})
 
     def _take_in_assets(self, books: Books) -> None:
@@ -326,7 +349,7 @@ class Reconciler:
 
     def _difference(self, books: Books, state: _State, *, exact: bool) -> list[str]:
         found = []
-        for asset in self._assets():
+        for asset in self._assets() if self._spot else ():
             balance = books.balances.get(asset, _NOTHING)
             theirs, ours = balance.free + balance.locked, self._total(asset, state)
             dust = Decimal(0) if exact else self._dust(asset)
@@ -355,26 +378,40 @@ class Reconciler:
     def _came_to_nothing(self, books: Books, began_ns: int) -> dict[str, str]:
         lost = {one.client_id: one for one in self._lost()}
         there = {one.client_id for one in books.open_orders}
-        agrees = self.anchor is not None and any(
-            not self._difference(books, state, exact=True) and self._locks(books, state)
-            for state in self._states
-        )
-        agreed, absent = self._agreed, dict[str, str]()
-        self._agreed = {}
+        agrees, counts = False, False
+        for state in self._states:
+            if not self._difference(books, state, exact=True):
+                counted = self._locks(books, state) if self._spot else self._wallet(books, state)
+                agrees, counts = agrees or not self._spot, counts or counted
+        before, self._agreed = self._agreed, {}
+        before_counted, self._counted = self._counted, {}
+        absent = {}
         for client_id, order in lost.items():
-            valid_ns = order.intended_ns + VALID_NS
-            if not agrees or client_id in there or began_ns < valid_ns:
+            if client_id in there or began_ns < order.intended_ns + VALID_NS:
                 continue
-            first = agreed.get(client_id, began_ns)
-            self._agreed[client_id] = first
+            since = counted_since = began_ns
+            if agrees:
+                since = self._agreed[client_id] = before.get(client_id, began_ns)
+            if counts:
+                counted_since = self._counted[client_id] = before_counted.get(client_id, began_ns)
             if (
-                began_ns - first >= APART_NS
-                and self._handler.denied_since_ns(client_id) >= valid_ns
-            ):
+                began_ns - counted_since >= APART_NS or began_ns - since >= LATE_NS
+            ) and self._handler.denied_ns(client_id) <= began_ns:
+                seconds = (began_ns - min(since, counted_since)) / 1e9
                 absent[client_id] = (
-                    f"the venue's books are without it, in two looks {(began_ns - first) / 1e9:.0f} s apart"
+                    f"the venue's books are without it, in looks over {seconds:.0f} s"
                 )
         return absent
+
+    def _wallet(self, books: Books, state: _State) -> bool:
+        """Return whether a contract's wallet is what fills come to."""
+        asset = self._instrument.settle
+        ours = self._total(asset, state)
+        if self.anchor is None or self.anchor.position or ours is None or not self.ledger.in_order:
+            return False
+        balance = books.balances.get(asset, _NOTHING)
+        # Venues round each fill's profit to so many digits.
+        return abs(balance.free + balance.locked - ours) <= _DIGIT * (1 + self.ledger.count)
 
     def _locks(self, books: Books, state: _State) -> bool:
         """Return whether exactly that is locked which the orders that we know of lock."""

@@ -125,7 +125,7 @@ class LiveVenue(ExecutionVenue):
             now,
             found.orders,
             found.trade_ids,
-            found.last_fill_ns or found.first_run_ns,
+            found.last_fill_ns or found.first_run_ns or now,
         )
         self.ready: Wanted = lambda: None
         """Called when there is something to take."""
@@ -361,12 +361,12 @@ class LiveVenue(ExecutionVenue):
             self._say_down("journal", str(error))
 
     async def _look(self) -> None:
-        client, spot = self._client, self._spot
+        client = self._client
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 books = Books(
-                    await client.balances() if spot else {},
-                    None if spot else await client.position(),
+                    await client.balances(),
+                    None if self._spot else await client.position(),
                     await client.open_orders(),
                 )
         except Refused as refused:

@@ -12,8 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import msgspec
-
 from mmkit.accounts import AccountClient, AccountContext, AccountInfo, Balance
 from mmkit.clock import Clock
 from mmkit.errors import VenueError
@@ -37,23 +35,14 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _ZERO = Decimal(0)
 
 
-class Opening(msgspec.Struct, frozen=True):
-    """What is written down where a run began with another position than its journal of orders has.
-
-    Attributes:
-        lots: The position of the venue less that of the journal.
-    """
-
-    lots: int
-
-
 @dataclass
 class Account:
     """One market's account, opened.
 
     Attributes:
         client: The account.
-        venue: Around it.
+        store: The journal of orders.
+        venue: Around both.
         info: What the venue says of key and account.
         endpoint: Where it is.
         tag: Begins the client order ids of this run.
@@ -64,6 +53,7 @@ class Account:
     """
 
     client: AccountClient
+    store: Store
     venue: LiveVenue
     info: AccountInfo
     instrument: Instrument
@@ -77,7 +67,7 @@ class Account:
     @property
     def fills(self) -> list[KnownFill]:
         """Those of this run."""
-        return [one for one in self.venue.fills if one.client_id.startswith(f"{self.tag}-")]
+        return [one for one in self.store.fills() if one.client_id.startswith(f"{self.tag}-")]
 
 
 @contextlib.asynccontextmanager
@@ -87,8 +77,6 @@ async def accounts(
     clock: Clock,
     endpoints: Mapping[str, str],
     folder: Path,
-    *,
-    take_position: bool = False,
 ) -> AsyncIterator[dict[str, Account]]:
     """Open the account of every market: what earlier runs left is canceled and known; close all at the end.
 
@@ -98,10 +86,9 @@ async def accounts(
         clock: The run's.
         endpoints: Addresses of running services.
         folder: Of the run.
-        take_position: Begin with the venue's position though the journal of orders has another.
 
     Raises:
-        VenueError: if the account cannot be traded, or has another position than the journal of orders.
+        VenueError: if the account cannot be traded.
         RunError: if the journal of orders cannot be used.
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -112,12 +99,18 @@ async def accounts(
                 tag = f"mm{_short(clock.now_ns() // 1000)}{_DIGITS[number]}"
                 context = AccountContext(instruments[name], clock, endpoints, config.userdir)
                 client = cast(AccountClient, market.venue.build(context))
-                stack.push_async_callback(client.close)
-                path = journal_of(config, market, instruments[name], folder)
-                venue = LiveVenue(instruments[name], client, Store(path), clock, tag)
+                try:
+                    path = journal_of(config, market, instruments[name], folder)
+                    store = Store(path)
+                except BaseException:
+                    await client.close()
+                    raise
+                venue = LiveVenue(instruments[name], client, store, clock, tag)
+                # Which closes client and journal.
                 stack.push_async_callback(venue.close)
                 account = Account(
                     client,
+                    store,
                     venue,
                     await venue.start(),
                     instruments[name],
@@ -125,7 +118,7 @@ async def accounts(
                     tag,
                     path,
                 )
-                await _take_stock(account, take_position=take_position)
+                await _take_stock(account)
                 opened[name] = account
         yield opened
 
@@ -148,49 +141,21 @@ def journal_of(config: Config, market: MarketConfig, instrument: Instrument, fol
     return (folder if own else config.userdir) / ORDERS / name
 
 
-async def _take_stock(account: Account, *, take_position: bool) -> None:
-    """See what there is, and whether that is what the journal of orders says.
-
-    Raises:
-        VenueError: if it is not.
-    """
-    instrument = account.instrument
-    written = account.path.with_suffix(".position.json")
-    known = totals(account.venue.fills)[0]
-    if written.exists():
-        known += msgspec.json.decode(written.read_bytes(), type=Opening).lots
-    account.balances = await account.client.balances()
-    told = await account.client.position()
-    if instrument.kind is ContractKind.SPOT:
-        base = _whole(account.balances.get(instrument.base))
-        there = known if instrument.quantity(max(known, 0)) <= base else instrument.floor_lots(base)
-    elif told is None:
-        raise VenueError(
-            f"the position in {instrument.symbol} was expected; the venue told none; nothing can be quoted without it"
-        )
-    else:
-        there = instrument.lots(told)
-    if there != known:
-        words = (
-            f"the account has a position of {instrument.quantity(there)} in {instrument.symbol}; the journal of "
-            f"orders, {account.path}, says {instrument.quantity(known)}: somebody else has traded there"
-        )
-        if not take_position:
-            raise VenueError(
-                f"{words}; put it right at the venue, or begin with what is there: 'mmkit trade --take-position'"
-            )
-        _log.warning("position_taken %s", words)
-        before = totals(account.venue.fills)[0]
-        written.write_bytes(msgspec.json.encode(Opening(there - before)))
-    account.position = there
+async def _take_stock(account: Account) -> None:
+    """See what there is: of a contract by the venue, on spot what our own trades have come to."""
+    instrument, books = account.instrument, account.venue.books
     spot = instrument.kind is ContractKind.SPOT
+    account.position = books.ledger.position
+    if not spot and books.anchor is not None:
+        account.position += instrument.lots(books.anchor.position)
+    account.balances = await account.client.balances()
     account.funds = {
         asset: one.free if spot else _whole(one) for asset, one in account.balances.items()
     }
     if spot:
         for asset in (instrument.base, instrument.quote):
             account.funds.setdefault(asset, _ZERO)
-        account.funds[instrument.base] -= instrument.quantity(there)
+        account.funds[instrument.base] -= instrument.quantity(account.position)
 
 
 def _whole(balance: Balance | None) -> Decimal:

@@ -22,7 +22,6 @@ from mmkit.run.assembly import told_of
 from mmkit.run.control import Standing, Wish, controlled
 from mmkit.run.messages import Messages
 from mmkit.run.session import Session
-from mmkit.run.stopping import on_stop
 from mmkit.tape import NEVER, Row
 
 _log = logging.getLogger("mmkit.trade")
@@ -164,30 +163,30 @@ class Loop:
         for venue in self._live.live_venues.values():
             venue.ready = self.schedule
         failure: MmkitError | None = None
-        with on_stop(self._interrupted):
-            async with controlled(Path(self._live.run.folder), self):
+        async with controlled(Path(self._live.run.folder), self):
+            try:
+                self.schedule()
+                seconds = None if duration_ns is None else duration_ns / 1e9
+                done, _ = await asyncio.wait(
+                    waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                failure = self._failure(done)
+            finally:
                 try:
-                    self.schedule()
-                    seconds = None if duration_ns is None else duration_ns / 1e9
-                    done, _ = await asyncio.wait(
-                        waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    failure = self._failure(done)
+                    failure = await self._stop() or failure
                 finally:
-                    try:
-                        failure = await self._stop() or failure
-                    finally:
-                        self._ended = True
-                        if self._timer is not None:
-                            self._timer.cancel()
-                        for task in (*tasks, asked):
-                            task.cancel()
-                        await asyncio.gather(*tasks, asked, return_exceptions=True)
+                    self._ended = True
+                    if self._timer is not None:
+                        self._timer.cancel()
+                    for task in (*tasks, asked):
+                        task.cancel()
+                    await asyncio.gather(*tasks, asked, return_exceptions=True)
         return failure
 
     # --- what it is told ---
 
-    def _interrupted(self) -> None:
+    def interrupted(self) -> None:
+        """End it, because of a signal; once more changes nothing."""
         if self._asked.is_set():
             _log.warning("interrupted_again; already ending: orders are being canceled")
         self.ended_by = self.ended_by or "interrupted"

@@ -90,9 +90,7 @@ async def cancel_everything(config: Config, *, flatten: bool) -> list[str]:
             lines.append(f"{_of(name)}{instruments[name].symbol}: no order is left")
         if flatten:
             folder = new_run_folder(config.userdir, "panic", clock.now_ns())
-            async with accounts(
-                config, instruments, clock, endpoints, folder, take_position=True
-            ) as opened:
+            async with accounts(config, instruments, clock, endpoints, folder) as opened:
                 for name, account in opened.items():
                     lines.append(f"{_of(name)}{await _flatten(account, sources[name], clock)}")
     return lines

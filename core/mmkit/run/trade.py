@@ -39,6 +39,7 @@ from mmkit.run.backtest import files_of, write_run
 from mmkit.run.loop import LiveRun, Loop, Watcher, where
 from mmkit.run.messages import Messages, messages
 from mmkit.run.signals.live import Live, live_signals
+from mmkit.run.stopping import on_stop
 from mmkit.settings import FillReports
 from mmkit.sim.latency_files import refuse_recorded
 from mmkit.tape import GapReason
@@ -112,7 +113,6 @@ async def trade(
     duration_ns: int | None = None,
     watcher: Watcher | None = None,
     confirmed: bool = False,
-    take_position: bool = False,
 ) -> tuple[Report, MmkitError | None, bool]:
     """Run until `duration_ns` has passed, Ctrl-C, SIGTERM, ``mmkit stop``, or a failure.
 
@@ -121,7 +121,6 @@ async def trade(
         duration_ns: How long.
         watcher: Shows it.
         confirmed: Whether somebody has agreed to real orders; without it none are sent.
-        take_position: Of a live run: begin with the venue's position though the journal of orders has another.
 
     Returns:
         The results; what ended the run early, if something did; and whether it was interrupted.
@@ -134,6 +133,7 @@ async def trade(
     for name, one in config.markets.items():
         refuse_recorded(one.sim.latency, clock.now_ns(), section_of(name))
     async with (
+        contextlib.AsyncExitStack() as signals,
         messages(config, "trade", clock) as sent,
         services(config, clock) as endpoints,
         sources_at(config, clock, endpoints) as sources,
@@ -144,13 +144,11 @@ async def trade(
             opened: Mapping[str, Account] | None = None
             if config.mode == "live":
                 opened = await stack.enter_async_context(
-                    accounts(
-                        *(config, instruments, clock, endpoints, folder),
-                        take_position=take_position,
-                    )
+                    accounts(config, instruments, clock, endpoints, folder)
                 )
             run = _Run(config, instruments, sources, clock, sent, folder, opened)
-            return await run.to_its_end(duration_ns, watcher)
+            # Minded until everything is closed: a second Ctrl-C takes nothing away from what the first has begun.
+            return await run.to_its_end(duration_ns, watcher, signals)
 
 
 def refuse_unready(config: Config, *, confirmed: bool) -> None:
@@ -196,7 +194,10 @@ class _Run:
         self._signals: Live | None = None
 
     async def to_its_end(
-        self, duration_ns: int | None, watcher: Watcher | None
+        self,
+        duration_ns: int | None,
+        watcher: Watcher | None,
+        signals: contextlib.AsyncExitStack,
     ) -> tuple[Report, MmkitError | None, bool]:
         """Run, and write down what came of it; return what `trade` does."""
         try:
@@ -205,6 +206,7 @@ class _Run:
             if self._signals is not None:
                 self._signals.ready = loop.schedule
             record = self._begun()
+            signals.enter_context(on_stop(loop.interrupted))
             try:
                 async with watcher(live) if watcher else contextlib.nullcontext():
                     failure = await loop.run(duration_ns)

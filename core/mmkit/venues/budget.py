@@ -9,6 +9,7 @@ minute or ten seconds, and weight is counted by address, so that others may use 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from mmkit.accounts import Refusal, Refused
@@ -71,7 +72,7 @@ class Budget:
         orders: Limits on orders alone, by length in ms.
     """
 
-    def __init__(self, weight: int, orders: dict[int, int] | None = None) -> None:
+    def __init__(self, weight: int, orders: Mapping[int, int] | None = None) -> None:
         self.weight = Window(weight, 60_000)
         self.orders = [Window(limit, length) for length, limit in (orders or {}).items()]
         self._closed_until_ms = 0
@@ -101,7 +102,7 @@ class Budget:
         rank: Rank,
         now_ms: int,
         told: int | None = None,
-        orders_told: dict[int, int] | None = None,
+        orders_told: Mapping[int, int] | None = None,
     ) -> None:
         """Take in that a request is over, and what the venue says has been used."""
         self.weight.answered(weight, told, now_ms)
@@ -122,7 +123,7 @@ class Budget:
 _LENGTHS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def used_of(headers: dict[str, str]) -> tuple[int | None, dict[int, int]]:
+def used_of(headers: Mapping[str, str]) -> tuple[int | None, dict[int, int]]:
     """Return what Binance's headers say was used: weight of the minute, and orders by length of the window in ms."""
     weight, orders = None, {}
     for key, value in headers.items():

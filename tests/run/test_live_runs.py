@@ -1,0 +1,210 @@
+"""`mmkit trade` with `mode: live` as a person runs it: a real process against the real sandbox, over loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from in_process import mmkit as here
+from live_sandbox import KEY, SECRET, Exchange, exchange, live_config
+from processes import Ended, journal, mmkit, newest_run, start, write_config
+
+from mmkit.live.store import Store, totals
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVE_KEY", KEY)
+    monkeypatch.setenv("LIVE_SECRET", SECRET)
+
+
+@pytest.fixture
+def venue() -> Iterator[Exchange]:
+    with exchange() as running:
+        yield running
+
+
+def until_quoting(userdir: Path, process: object, venue: Exchange, fills: int = 3) -> Path:
+    """Wait until the run has been filled a few times; return its folder."""
+    for _ in range(600):
+        runs = list(userdir.glob("results/*-trade*/journal.jsonl"))
+        if runs and runs[-1].read_text().count("OrderFilled") >= fills:
+            return runs[-1].parent
+        if process.poll() is not None:  # type: ignore[attr-defined]
+            raise AssertionError(process.communicate()[1][-3000:])  # type: ignore[attr-defined]
+        time.sleep(0.05)
+    raise AssertionError(
+        f"not filled {fills} times within 30 s; on the book: {venue.open_orders()}"
+    )
+
+
+def found_in(places: list[Path], text: str) -> list[str]:
+    return [str(path) for path in places if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def the_journal(userdir: Path) -> Path:
+    (path,) = (userdir / "orders").glob("*.sqlite")
+    return path
+
+
+def test_interrupted_twice_a_live_run_leaves_nothing_on_the_book_and_agrees_to_the_last_digit(
+    tmp_path: Path, venue: Exchange
+) -> None:
+    userdir = write_config(tmp_path / "user_data", live_config(venue))
+    process = start("trade", "-c", userdir / "config.yml", "--yes", "--json", "-vv", cwd=tmp_path)
+    run = until_quoting(userdir, process, venue)
+    command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
+
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    ended = Ended(process)
+
+    assert ended.status == 130, ended.stderr
+    assert venue.open_orders() == []
+    report = json.loads(ended.stdout, parse_float=Decimal)
+    live = report["live"]["main"]
+    assert live["differences"] == live["left"] == []
+    store = Store(the_journal(userdir))
+    lots, fees = totals(store.fills())
+    store.close()
+    assert Decimal(lots) / 1000 == venue.position() == Decimal(str(report["position"]))
+    assert {asset: Decimal(str(fee)) for asset, fee in live["fees"].items()} == fees
+    assert fees["USDT"] == Decimal(str(report["fees"])) > 0
+    # What the exchange has booked is profit less fees; so is what we have.
+    flat = report["position"] == 0
+    if flat:
+        assert venue.moved()[("usdm", "USDT")] == Decimal(str(report["equity"]))
+    # Nobody is told key or secret: not the log, the journals, the report, the copy of the configuration, or `ps`.
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"report.json", "config.yml", "journal.jsonl"} <= {path.name for path in files}
+    for mark in (KEY, SECRET):
+        assert mark not in command_line
+        assert mark not in ended.stdout + ended.stderr
+        assert found_in(files, mark) == []
+    assert mmkit("parity", run, cwd=tmp_path).status == 1
+
+
+def test_a_spot_run_that_is_stopped_from_elsewhere_agrees_with_every_balance(
+    tmp_path: Path, venue: Exchange
+) -> None:
+    userdir = write_config(
+        tmp_path / "user_data",
+        live_config(
+            venue,
+            "spot",
+            strategy='{plugin: join_best, every: 100ms, size: "0.01", max_position: "0.5"}',
+            risk='{max_position: "0.5", max_order: "0.02", stale_after: 5s, max_loss_per_day: "100000", balance: {}}',
+        ),
+    )
+    process = start("trade", "-c", userdir / "config.yml", "--yes", "--json", cwd=tmp_path)
+    until_quoting(userdir, process, venue)
+
+    stopped = mmkit("stop", "--userdir", userdir, cwd=tmp_path)
+    ended = Ended(process)
+
+    assert (stopped.status, ended.status) == (0, 0), stopped.stderr + ended.stderr
+    assert venue.open_orders() == []
+    live = ended.json["live"]["main"]
+    assert live["differences"] == live["left"] == []
+    store = Store(the_journal(userdir))
+    moved: dict[str, Decimal] = {}
+    for fill in store.fills():
+        quantity = fill.side.sign * fill.quantity * Decimal("0.00001")
+        moved["BTC"] = moved.get("BTC", Decimal(0)) + quantity
+        moved["USDT"] = moved.get("USDT", Decimal(0)) - quantity * fill.price * Decimal("0.01")
+        moved[fill.fee_asset] = moved.get(fill.fee_asset, Decimal(0)) - fill.fee
+    store.close()
+    assert moved == {asset: amount for (_, asset), amount in venue.moved().items()}
+
+
+def test_a_killed_run_leaves_orders_that_panic_cancels_and_a_position_that_it_brings_to_nothing(
+    tmp_path: Path, venue: Exchange
+) -> None:
+    userdir = write_config(tmp_path / "user_data", live_config(venue))
+    process = start("trade", "-c", userdir / "config.yml", "--yes", cwd=tmp_path)
+    until_quoting(userdir, process, venue)
+    for _ in range(200):
+        if venue.open_orders() and venue.position():
+            break
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    left = venue.open_orders()
+    assert left
+
+    panicked = mmkit(
+        "panic", "--flatten", "-c", userdir / "config.yml", "--userdir", userdir, cwd=tmp_path
+    )
+
+    assert panicked.status == 0, panicked.stderr
+    assert "BTC/USDT:USDT: no order is left" in panicked.stdout
+    assert venue.open_orders() == []
+    assert venue.position() == 0
+    # What it took to get there is in the journal of orders: the next run knows its position.
+    store = Store(the_journal(userdir))
+    lots, _ = totals(store.fills())
+    assert store.found().orders == []
+    store.close()
+    assert lots == 0
+
+
+def test_a_strategy_that_raises_leaves_nothing_on_the_book(tmp_path: Path, venue: Exchange) -> None:
+    userdir = write_config(
+        tmp_path / "user_data", live_config(venue, strategy="{plugin: moody, every: 100ms}")
+    )
+    (userdir / "strategies" / "moody.py").write_text(
+        "from mmkit import Quotes, Strategy\n\n\n"
+        "class Moody(Strategy):\n"
+        "    calls = 0\n\n"
+        "    def quote(self, view):\n"
+        "        self.calls += 1\n"
+        "        if self.calls > 10:\n"
+        "            return 1 / 0\n"
+        "        return Quotes(bid=(view.best_bid - 500 - self.calls, 10))\n"
+    )
+
+    ended = here("trade", "-c", userdir / "config.yml", "--yes", cwd=tmp_path)
+
+    assert ended.status == 1
+    assert "ZeroDivisionError" in ended.stderr
+    assert any(entry["type"] == "OrderAccepted" for entry in journal(newest_run(userdir)))
+    assert venue.open_orders() == []
+
+
+def test_a_second_run_on_the_same_account_is_refused_by_the_name_of_the_first(
+    tmp_path: Path, venue: Exchange
+) -> None:
+    userdir = write_config(tmp_path / "user_data", live_config(venue))
+    path = userdir / "orders" / "binance-sandbox-usdm-BTC_USDT_USDT.sqlite"
+    held = Store(path)
+    try:
+        ended = here("trade", "-c", userdir / "config.yml", "--yes", cwd=tmp_path)
+    finally:
+        held.close()
+    assert ended.status == 1
+    assert f"is in use by process {os.getpid()}" in ended.stderr
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM runs").fetchone() == (0,)
+
+
+def test_a_wrong_secret_is_told_without_being_shown(
+    tmp_path: Path, venue: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "WRONGSECRET0123456789abcdef"
+    monkeypatch.setenv("LIVE_SECRET", wrong)
+    userdir = write_config(tmp_path / "user_data", live_config(venue))
+
+    ended = here("trade", "-c", userdir / "config.yml", "--yes", "-v", cwd=tmp_path)
+
+    assert ended.status == 5
+    assert "Traceback" in ended.stderr  # asked for with -v
+    for mark in (KEY, SECRET, wrong, "signature="):
+        assert mark not in ended.stdout + ended.stderr
+        assert found_in(list(tmp_path.rglob("*")), mark) == []
