@@ -7,7 +7,7 @@ Wire format: Binance Spot API, "Trading endpoints", "Account endpoints" and "Use
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -60,6 +60,8 @@ class ChaosAccount(AccountClient):
         self._symbol = venue.listing.symbol
         self._root = "/api/v3" if self._spot else "/fapi/v1"
         self._events: asyncio.Queue[Mapping[str, Any] | str] = asyncio.Queue()
+        self.leaves: Callable[[], None] = lambda: None
+        """Called before a request leaves; may raise."""
         self.dead = False
         """Whether the process has died: nothing leaves any more, and nothing is heard."""
 
@@ -137,7 +139,13 @@ class ChaosAccount(AccountClient):
     async def balances(self) -> Mapping[str, Balance]:
         """Return what there is."""
         if not self._spot:
-            return {}
+            rows = await self._ask("GET", "/fapi/v3/balance")
+            wallets = {one["asset"]: Decimal(one["balance"]) for one in rows}
+            free = {one["asset"]: Decimal(one["availableBalance"]) for one in rows}
+            return {
+                asset: Balance(free=free[asset], locked=wallet - free[asset])
+                for asset, wallet in wallets.items()
+            }
         found = await self._ask("GET", "/api/v3/account")
         return {
             one["asset"]: Balance(free=Decimal(one["free"]), locked=Decimal(one["locked"]))
@@ -165,8 +173,8 @@ class ChaosAccount(AccountClient):
 
     async def _ask(self, method: str, path: str, params: Mapping[str, str] | None = None) -> Any:
         answer: asyncio.Future[Carried] = asyncio.get_running_loop().create_future()
-        if not self.dead:
-            self._venue.send(method, path, params or {}, answer)
+        self.leaves()
+        self._venue.send(method, path, params or {}, answer)
         carried = await answer
         if carried.cut:
             await asyncio.sleep(2)

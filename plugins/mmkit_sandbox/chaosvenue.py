@@ -75,6 +75,8 @@ class ChaosVenue:
         """How often something went wrong, by kind."""
         self.last_fault_ns = START_NS
         """When the last fault was over."""
+        self._late = 0.01
+        self._arrived_ns = START_NS
         self._counted = 0
         self._ears: Ears | None = None
         self._lane = 0
@@ -121,8 +123,11 @@ class ChaosVenue:
         self._count()
         now = self._clock.now_ns()
         self.trouble.end()
+        self._late = 0.0
         hidden = (one.hidden_until_ns for one in self.account.all_orders())
-        self.last_fault_ns = max((self.last_fault_ns, now, self.trouble.down_until, *hidden))
+        self.last_fault_ns = max(
+            (self.last_fault_ns, now, self._arrived_ns, self.trouble.down_until, *hidden)
+        )
 
     def _count(self) -> None:
         trouble = self.trouble
@@ -193,8 +198,11 @@ class ChaosVenue:
             self.sent[params["newClientOrderId"]] += 1
         self._trace("sent", (method, path, dict(params)))
         # Most requests are quick, and some are so late that what is newer gets there first.
-        late = self.random.random() < 0.02
+        late = self.random.random() < self._late
         delay_s = self.random.uniform(0.5, 9.0) if late else self.random.uniform(0.001, 0.08)
+        if late:
+            self.note("late", f"{method} {path} {delay_s:.1f} s late")
+            self._arrived_ns = self._clock.now_ns() + round(delay_s * 1e9)
         self._later(delay_s, self._arrive, method, path, params, answer)
 
     def _arrive(

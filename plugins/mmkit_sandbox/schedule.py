@@ -1,0 +1,106 @@
+"""What goes wrong in one schedule of chaos, and when: from one seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from random import Random
+from typing import NamedTuple
+
+from mmkit_sandbox.channel import StreamKind
+from mmkit_sandbox.faults import Fault, FaultKind
+
+_S = 1_000_000_000
+_MS = 1_000_000
+_HOURS_IN = 60
+"""In one of so many schedules an order is hidden for hours."""
+
+LASTS: dict[FaultKind, tuple[float, float]] = {
+    FaultKind.LOST_REQUEST: (0, 0),
+    FaultKind.LOST_ANSWER: (0, 0),
+    FaultKind.TIMEOUT: (0, 0),
+    FaultKind.HIDDEN: (1, 180),
+    FaultKind.CLOCK: (0, 5),
+    FaultKind.NO_FUNDS: (0, 5),
+    FaultKind.BUSY: (1, 10),
+    FaultKind.MAINTENANCE: (1, 20),
+    FaultKind.HTTP_429: (1, 10),
+    FaultKind.HTTP_418: (1, 30),
+    FaultKind.DROP: (0, 5),
+    FaultKind.DUPLICATE: (0, 5),
+    FaultKind.REORDER: (0, 5),
+    FaultKind.DELAY: (0.1, 5),
+    FaultKind.SILENT: (1, 10),
+    FaultKind.STALL: (1, 5),
+    FaultKind.CLOSE_1006: (0, 0),
+    FaultKind.HALF_OPEN: (0, 0),
+    FaultKind.REFUSE: (1, 8),
+    FaultKind.RESTART: (0.5, 8),
+}
+"""What can go wrong with an account, and for how long, in seconds."""
+
+
+class Schedule(NamedTuple):
+    """One course of events.
+
+    Attributes:
+        market: ``spot`` or ``usdm``.
+        lasts_ns: How long there is trading with things going wrong.
+        faults: What goes wrong at the venue and on the line, in order of time.
+        crash_at: After how many steps the process dies, counted from its start: the first, the second, ...
+        size: Of each quote, in lots.
+        levels: On each side.
+    """
+
+    market: str
+    lasts_ns: int
+    faults: list[Fault]
+    crash_at: list[int]
+    size: int
+    levels: int
+
+    def planned(self) -> Iterator[Fault]:
+        """Yield the faults in order of time."""
+        return iter(self.faults)
+
+
+def schedule(seed: int) -> Schedule:
+    """Return the schedule of a seed."""
+    random = Random(f"schedule {seed}")  # noqa: S311  # not for secrets
+    lasts_s = random.uniform(10, 30)
+    kinds = list(LASTS)
+    faults = [
+        _fault(random, random.choice(kinds), random.uniform(0, lasts_s))
+        for _ in range(random.randrange(3, 12))
+    ]
+    if random.random() < 1 / _HOURS_IN:
+        hidden = round(random.uniform(3600, 2 * 3600)) * _S
+        at = random.uniform(1, lasts_s / 2)
+        # With the answer lost and the stream silent nothing at all tells of it.
+        faults.append(Fault(round(at * 1000) * _MS, FaultKind.HIDDEN, hidden))
+        faults.append(Fault(round(at * 1000) * _MS, FaultKind.LOST_ANSWER))
+        faults.append(
+            Fault(round(at * 1000) * _MS, FaultKind.SILENT, 5 * _S, StreamKind.USER.value)
+        )
+    faults.sort(key=lambda one: one.at_ns)
+    crashes = random.choice((0, 0, 1, 1, 2, 3))
+    return Schedule(
+        market=random.choice(("spot", "usdm")),
+        lasts_ns=round(lasts_s * _S),
+        faults=faults,
+        crash_at=[random.randrange(1, 150) for _ in range(crashes)],
+        size=random.choice((20, 100, 400)),
+        levels=random.choice((1, 1, 2)),
+    )
+
+
+def _fault(random: Random, kind: FaultKind, at_s: float) -> Fault:
+    least, most = LASTS[kind]
+    lasts_s = 0.0
+    if most and (least or random.random() < 0.5):
+        # Short ones are as likely as long ones, whatever the scale.
+        low = max(least, 0.1)
+        lasts_s = low * math.exp(random.random() * math.log(most / low))
+    return Fault(
+        round(at_s * 1000) * _MS, kind, round(lasts_s * 1000) * _MS, StreamKind.USER.value
+    )
