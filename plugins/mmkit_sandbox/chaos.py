@@ -33,9 +33,9 @@ _S = 1_000_000_000
 BACK_WITHIN_S = 30.0
 """After the last fault there have to be quotes again within so long."""
 _TICK_S = 0.5
-_RESTING_TICK_S = 30.0
+_RESTING_TICK_S = 10.0
 """While the market rests there is nothing to see."""
-_LONG_S = 120
+_LONG_S = 40
 """A market rests while an order is hidden for longer."""
 _UNITS = {SPOT: 20, "usdm": 1}
 """What is a small order in lots of USD-M is one of so many times as many lots on spot."""

@@ -31,6 +31,10 @@ from mmkit.tape import NEVER, Row
 from mmkit_sandbox.chaosaccount import ChaosAccount
 from mmkit_sandbox.chaosvenue import ChaosVenue
 
+_TURN_NS = 1_000_000_000
+_BEHIND = (0, 0, 5, 0, 0, 0, 15)
+"""How many ticks behind the best price, second by second."""
+
 Trace = Callable[[str, object], None]
 
 
@@ -87,7 +91,7 @@ class _Mortal:
 
 
 class ChaosQuoter(Strategy):
-    """Joins the best prices, and stands behind them with more levels; asked on every change, and on every answer."""
+    """Joins the best prices or stands a little behind them, in turns, so that orders come and go all the time."""
 
     size = 100
     levels = 1
@@ -98,9 +102,10 @@ class ChaosQuoter(Strategy):
         if bid is None or ask is None or bid >= ask:
             return NO_QUOTES
         most = 8 * self.size
-        # Whole dozens of ticks, so that an order stays for a while.
-        steps = [(12 * step, self.size) for step in range(self.levels)]
-        bid, ask = bid - bid % 12, ask + -ask % 12
+        turn = view.now // _TURN_NS
+        bid -= _BEHIND[turn % len(_BEHIND)]
+        ask += _BEHIND[(turn + 3) % len(_BEHIND)]
+        steps = [(10 * step, self.size) for step in range(self.levels)]
         return Quotes(
             bids=[(bid - away, size) for away, size in steps] if view.position < most else [],
             asks=[(ask + away, size) for away, size in steps] if view.position > -most else [],

@@ -25,7 +25,7 @@ from mmkit_sandbox.trouble import Trouble
 
 _MS = 1_000_000
 KEY = "chaos"
-PACE = 0.06
+PACE = 0.08
 """How many times as many orders come as usual: enough for an order of ours to be filled every few seconds."""
 _ON_THE_LINE_S = 0.02
 """How long an event of the user stream takes."""

@@ -95,7 +95,7 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, listing: Listing, volatility: float, pace: float = 1.0) -> FlowParameters:
         """Return constants that give `listing` a volatility, in basis points per square root of a second.
 
-        With a `pace` below 1 less happens: so many times as many orders come, and the book is as much thinner.
+        With a `pace` other than 1 so many times as many orders come, and beyond the queues the square of it.
         """
         lot_value = listing.lot_value
         sigma = volatility * 1e-4 * float(listing.price / listing.tick)  # ticks in one second
@@ -106,7 +106,7 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
             limit=tuple(one * pace for one in usual.limit),
             cancel=tuple(one * pace for one in usual.cancel),
             market=usual.market * pace,
-            outer=usual.outer * pace,
+            outer=usual.outer * pace * pace,
             theta=_THETA * min(1.0, move * move),
             move=max(1.0, move),
             move_sigma=1.0 if move > 1 else 0.0,

@@ -22,10 +22,10 @@ LASTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.HIDDEN: (1, 180),
     FaultKind.CLOCK: (0, 5),
     FaultKind.NO_FUNDS: (0, 5),
-    FaultKind.BUSY: (1, 10),
-    FaultKind.MAINTENANCE: (1, 20),
-    FaultKind.HTTP_429: (1, 10),
-    FaultKind.HTTP_418: (1, 30),
+    FaultKind.BUSY: (0.5, 5),
+    FaultKind.MAINTENANCE: (0.5, 10),
+    FaultKind.HTTP_429: (0.5, 5),
+    FaultKind.HTTP_418: (1, 15),
     FaultKind.DROP: (0, 5),
     FaultKind.DUPLICATE: (0, 5),
     FaultKind.REORDER: (0, 5),
@@ -34,8 +34,8 @@ LASTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.STALL: (1, 5),
     FaultKind.CLOSE_1006: (0, 0),
     FaultKind.HALF_OPEN: (0, 0),
-    FaultKind.REFUSE: (1, 8),
-    FaultKind.RESTART: (0.5, 8),
+    FaultKind.REFUSE: (0.5, 5),
+    FaultKind.RESTART: (0.5, 5),
 }
 """What can go wrong with an account, and for how long, in seconds."""
 
@@ -67,11 +67,11 @@ class Schedule(NamedTuple):
 def schedule(seed: int) -> Schedule:
     """Return the schedule of a seed."""
     random = Random(f"schedule {seed}")  # noqa: S311  # not for secrets
-    lasts_s = random.uniform(10, 30)
+    lasts_s = random.uniform(8, 24)
     kinds = list(LASTS)
     faults = [
         _fault(random, random.choice(kinds), random.uniform(0, lasts_s))
-        for _ in range(random.randrange(3, 12))
+        for _ in range(random.randrange(3, 10))
     ]
     if random.random() < 1 / _HOURS_IN:
         hidden = round(random.uniform(3600, 2 * 3600)) * _S
