@@ -148,6 +148,8 @@ class OrderHandler:
         self._accepted: set[str] = set()
         self._asked_to_cancel: set[str] = set()
         """Whose cancel the engine has not had an answer to."""
+        self._told_canceled: set[str] = set()
+        """Those whose end the engine was told as a cancel."""
         self._dirty: dict[str, KnownOrder] = {}
         self._new_fills: list[KnownFill] = []
         self._requests: list[Request] = []
@@ -244,8 +246,10 @@ class OrderHandler:
         client_id = self.client_id(command.order_id)
         order = self.orders.get(client_id)
         if order is None:
-            # It has ended while the cancel was on its way from the engine.
-            self._events.append(self._cancel_rejected(command.order_id, "the order is over"))
+            # It has ended while the cancel was on its way from the engine. That it was canceled, of which the engine is
+            # about to hear, answers the cancel as well.
+            if client_id not in self._told_canceled:
+                self._events.append(self._cancel_rejected(command.order_id, "the order is over"))
             return
         self._asked_to_cancel.add(client_id)
         self._want_cancel(order)
@@ -619,6 +623,7 @@ class OrderHandler:
                 self._events.append(self._cancel_rejected(order.order_id, "the order was refused"))
         else:
             self._accept(order)
+            self._told_canceled.add(client_id)
             self._events.append(
                 OrderCanceled(ts_exchange=self._now, ts_local=self._now, order_id=order.order_id)
             )
