@@ -12,14 +12,15 @@ from mmkit_sandbox.faults import Fault, FaultKind
 
 _S = 1_000_000_000
 _MS = 1_000_000
-_HOURS_IN = 60
-"""In one of so many schedules an order is hidden for hours."""
+_UNHEARD = 0.15
+"""Share of schedules in which nothing at all tells of an order for minutes, in some of them for hours."""
+_HOURS = 0.1
 
 LASTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.LOST_REQUEST: (0, 0),
     FaultKind.LOST_ANSWER: (0, 0),
     FaultKind.TIMEOUT: (0, 0),
-    FaultKind.HIDDEN: (1, 180),
+    FaultKind.HIDDEN: (1, 120),
     FaultKind.CLOCK: (0, 5),
     FaultKind.NO_FUNDS: (0, 5),
     FaultKind.BUSY: (0.5, 5),
@@ -73,15 +74,8 @@ def schedule(seed: int) -> Schedule:
         _fault(random, random.choice(kinds), random.uniform(0, lasts_s))
         for _ in range(random.randrange(3, 10))
     ]
-    if random.random() < 1 / _HOURS_IN:
-        hidden = round(random.uniform(3600, 2 * 3600)) * _S
-        at = random.uniform(1, lasts_s / 2)
-        # With the answer lost and the stream silent nothing at all tells of it.
-        faults.append(Fault(round(at * 1000) * _MS, FaultKind.HIDDEN, hidden))
-        faults.append(Fault(round(at * 1000) * _MS, FaultKind.LOST_ANSWER))
-        faults.append(
-            Fault(round(at * 1000) * _MS, FaultKind.SILENT, 5 * _S, StreamKind.USER.value)
-        )
+    if random.random() < _UNHEARD:
+        faults += _unheard(random, random.uniform(1, lasts_s))
     faults.sort(key=lambda one: one.at_ns)
     crashes = random.choice((0, 0, 1, 1, 2, 3))
     return Schedule(
@@ -92,6 +86,18 @@ def schedule(seed: int) -> Schedule:
         size=random.choice((20, 100, 400)),
         levels=random.choice((1, 1, 2)),
     )
+
+
+def _unheard(random: Random, at_s: float) -> list[Fault]:
+    """Return what it takes that nothing tells of an order: no answer, no query, and not the user stream."""
+    hours = random.random() < _HOURS
+    lasts_s = random.uniform(3600, 2 * 3600) if hours else random.uniform(20, 300)
+    at_ns, user = round(at_s * 1000) * _MS, StreamKind.USER.value
+    return [
+        Fault(at_ns, FaultKind.HIDDEN, round(lasts_s) * _S, user),
+        Fault(at_ns, random.choice((FaultKind.LOST_ANSWER, FaultKind.TIMEOUT))),
+        Fault(at_ns, FaultKind.SILENT, 5 * _S, user),
+    ]
 
 
 def _fault(random: Random, kind: FaultKind, at_s: float) -> Fault:
