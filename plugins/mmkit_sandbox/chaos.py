@@ -12,11 +12,11 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
 from mmkit.errors import MmkitError
+from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.handler import OrderHandler
 from mmkit.tape import LAST, SELL, Kind, Row
@@ -26,8 +26,6 @@ from mmkit_sandbox.chaostrader import Kept, Trader
 from mmkit_sandbox.chaosvenue import ChaosVenue
 from mmkit_sandbox.listing import SPOT, Listing
 from mmkit_sandbox.schedule import Schedule, schedule
-
-from mmkit.events import Side
 
 _S = 1_000_000_000
 BACK_WITHIN_S = 30.0
@@ -53,7 +51,7 @@ class Outcome(NamedTuple):
         fills: How many there were.
         back_ns: How long after the last fault there were quotes.
         virtual_ns: How long it all took, in virtual time.
-        trace: What happened, a line each.
+        trace: What happened, a line each, if something was violated or it was asked for.
     """
 
     seed: int
@@ -273,7 +271,11 @@ def _quiet() -> Iterator[None]:
 
 
 def lived(
-    seed: int, handler: type[OrderHandler] = OrderHandler, plan: Schedule | None = None
+    seed: int,
+    handler: type[OrderHandler] = OrderHandler,
+    plan: Schedule | None = None,
+    *,
+    traced: bool = False,
 ) -> Outcome:
     """Run one schedule; the same arguments give the same outcome, trace and all.
 
@@ -281,6 +283,7 @@ def lived(
         seed: Decides everything.
         handler: Handles the orders.
         plan: What goes wrong; that of the seed unless given.
+        traced: Whether the trace is told though nothing was violated.
     """
     chaos: list[Chaos] = []
 
@@ -301,8 +304,5 @@ def lived(
         len(one.kept.fills()),
         one.back_ns,
         end - START_NS,
-        one.trace if one.violations else [],
+        one.trace if one.violations or traced else [],
     )
-
-
-_ = Decimal

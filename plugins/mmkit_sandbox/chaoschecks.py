@@ -27,8 +27,13 @@ def _orders(chaos: Chaos) -> list[str]:
         if one.client_id in theirs:
             found.append(f"the venue has order {one.client_id} twice")
         theirs[one.client_id] = one
-    found += [f"order {one} was sent {count} times" for one, count in venue.sent.items() if count > 1]
-    found += [f"the venue has an order that we do not know of: {one}" for one in theirs.keys() - journal.keys()]
+    found += [
+        f"order {one} was sent {count} times" for one, count in venue.sent.items() if count > 1
+    ]
+    found += [
+        f"the venue has an order that we do not know of: {one}"
+        for one in theirs.keys() - journal.keys()
+    ]
     found += [f"order {one.client_id} is left on the book" for one in theirs.values() if one.open]
     for client_id, ours in sorted(journal.items()):
         if ours.stage is not Stage.DONE:
@@ -36,10 +41,16 @@ def _orders(chaos: Chaos) -> list[str]:
         there = theirs.get(client_id)
         lots = chaos.instrument.lots(there.executed) if there is not None else 0
         if ours.filled != lots:
-            found.append(f"of order {client_id} {lots} lots were traded, and {ours.filled} by our journal")
+            found.append(
+                f"of order {client_id} {lots} lots were traded, and {ours.filled} by our journal"
+            )
         if there is None and ours.venue_id:
             found.append(f"order {client_id} is one that the venue does not have")
-        if there is not None and str(ours.end) != _END[there.status] and not _refused(ours.end, there):
+        if (
+            there is not None
+            and str(ours.end) != _END[there.status]
+            and not _refused(ours.end, there)
+        ):
             found.append(f"order {client_id} ended as {there.status}, by our journal as {ours.end}")
     return found
 
@@ -65,7 +76,14 @@ def _fills(chaos: Chaos) -> list[str]:
     found += [f"trade {one} is only in our journal" for one in sorted(ours.keys() - theirs.keys())]
     for trade_id in sorted(ours.keys() & theirs.keys()):
         one, (order, trade) = ours[trade_id], theirs[trade_id]
-        booked = (order.client_id, order.asked.side, trade.price, trade.quantity, trade.fee, trade.fee_asset)
+        booked = (
+            order.client_id,
+            order.asked.side,
+            trade.price,
+            trade.quantity,
+            trade.fee,
+            trade.fee_asset,
+        )
         instrument = chaos.instrument
         known = (
             one.client_id,
@@ -91,17 +109,29 @@ def _money(chaos: Chaos) -> list[str]:
             for asset, balance in account.spot.balances.items()
         }
         locked = {asset: one.locked for asset, one in account.spot.balances.items() if one.locked}
-        wrong_locks = [f"{amount} {asset} are locked, and there is no order" for asset, amount in locked.items()]
+        wrong_locks = [
+            f"{amount} {asset} are locked, and there is no order"
+            for asset, amount in locked.items()
+        ]
     else:
         position = account.position(listing)
         start = account.config.futures or {}
-        theirs = {asset: amount - start.get(asset, ZERO) for asset, amount in account.margin.items()}
+        theirs = {
+            asset: amount - start.get(asset, ZERO) for asset, amount in account.margin.items()
+        }
         theirs["position"] = position.quantity
         # What the position was entered for is not in the wallet yet.
         ours[listing.settle] = ours.get(listing.settle, ZERO) + position.cost
         wrong_locks = []
     booked = {
-        asset: sum((one.amount for one in account.entries if _counts(one.market, one.kind, one.asset, asset, listing.market)), ZERO)
+        asset: sum(
+            (
+                one.amount
+                for one in account.entries
+                if _counts(one.market, one.kind, one.asset, asset, listing.market)
+            ),
+            ZERO,
+        )
         for asset in theirs
         if asset != "position"
     }

@@ -238,10 +238,11 @@ class Trader:
 
     async def stop(self) -> None:
         """End as a live run does: pull every quote, and wait until every order is gone."""
-        assert self.session is not None  # it has been waited for
+        session = self.session
+        assert session is not None  # it has been waited for
         now = self._clock.now_ns()
-        self._guarded(lambda: self.session and self.session.advance(now))
-        self._guarded(lambda: self.session and self.session.stop(now))
+        self._guarded(lambda: session.advance(now))
+        self._guarded(lambda: session.stop(now))
         self.schedule()
         await self.venue.stop(60)
         self.advance()

@@ -107,6 +107,4 @@ def _fault(random: Random, kind: FaultKind, at_s: float) -> Fault:
         # Short ones are as likely as long ones, whatever the scale.
         low = max(least, 0.1)
         lasts_s = low * math.exp(random.random() * math.log(most / low))
-    return Fault(
-        round(at_s * 1000) * _MS, kind, round(lasts_s * 1000) * _MS, StreamKind.USER.value
-    )
+    return Fault(round(at_s * 1000) * _MS, kind, round(lasts_s * 1000) * _MS, StreamKind.USER.value)

@@ -399,8 +399,8 @@ class OrderHandler:
     def _in_time(self, client_id: str, retry: _Retry) -> None:
         """Ask as soon as the answer can prove something."""
         order = self.orders.get(client_id)
-        if order is not None and self._now < order.intended_ns + VALID_NS:
-            retry.due_ns = min(retry.due_ns, order.intended_ns + VALID_NS)
+        if order is not None and retry.asked_ns < order.intended_ns + VALID_NS:
+            retry.due_ns = min(retry.due_ns, max(self._now, order.intended_ns + VALID_NS))
 
     def _lose(self, order: KnownOrder, why: str) -> None:
         order.stage, order.why = Stage.LOST, why
