@@ -30,6 +30,8 @@ from mmkit_sandbox.schedule import Schedule, schedule
 _S = 1_000_000_000
 BACK_WITHIN_S = 30.0
 """After the last fault there have to be quotes again within so long."""
+_NEXT_LOOK_S = 20.0
+"""Looks that do not agree are 5 s apart."""
 _TICK_S = 0.5
 _RESTING_TICK_S = 10.0
 """While the market rests there is nothing to see."""
@@ -119,6 +121,7 @@ class Chaos:
         self._ended = True
         if self.trader is not None and self.trader.session is not None:
             await self.trader.stop()
+            await self._see_books(self.trader)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -161,6 +164,12 @@ class Chaos:
                     await asyncio.sleep(90)
                 break
         self.back_ns = max(0, self.clock.now_ns() - began)
+
+    async def _see_books(self, trader: Trader) -> None:
+        """Wait for the look at the account after the one that has found what nobody had told of, if one has."""
+        began = self.clock.now_ns()
+        while trader.venue.books.differs and self.clock.now_ns() < began + _NEXT_LOOK_S * _S:
+            await asyncio.sleep(0.25)
 
     def _quoting(self) -> bool:
         trader = self.trader

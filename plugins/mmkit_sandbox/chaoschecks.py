@@ -188,5 +188,5 @@ def _run(chaos: Chaos) -> list[str]:
     if venue.handler.orders:
         found.append(f"not settled: {sorted(venue.handler.orders)}")
     if venue.books.differs:
-        found.append(f"said to differ at the end: {venue.books.differs}")
+        found.append(f"still said to differ: {venue.books.differs}")
     return found
