@@ -10,13 +10,14 @@ from broken_handlers import BROKEN
 from msgspec.structs import replace
 from small_venue import SPOT, S, World
 
-from mmkit.accounts import FillRecord, OrderRecord, OrderState, OrderUpdate
+from mmkit.accounts import FillRecord, OrderRecord, OrderState, OrderUpdate, Refusal, Refused
 from mmkit.commands import CancelOrder, SubmitOrder
 from mmkit.errors import RunError
 from mmkit.events import Liquidity, Side
 from mmkit.instruments import Instrument
-from mmkit.live.handler import OrderHandler
+from mmkit.live.handler import VALID_NS, OrderHandler
 from mmkit.live.memory import MemoryStore
+from mmkit.live.requests import Cancel
 from mmkit.live.store import Store, totals
 from mmkit.orders import Orders
 from mmkit.testing import BTCUSDT
@@ -193,3 +194,18 @@ def test_a_cancel_that_meets_the_end_of_its_order_on_the_way_is_answered_once(
     for event in handler.take().events:
         orders.apply(event)  # type: ignore[arg-type]
     assert not orders.active
+
+
+def test_a_cancel_denied_too_early_to_prove_anything_is_sent_again_at_once() -> None:
+    handler = OrderHandler(BTCUSDT, "mm1", 1)
+    handler.command(
+        SubmitOrder(ts_local=1, order_id=1, side=Side.BUY, price=650_000, quantity=5), 1
+    )
+    denied = Refused(Refusal.NO_SUCH_ORDER, "Unknown order sent.", -2011)
+    asked = VALID_NS - S // 10
+    handler.place_unanswered("mm1-1", "timeout", 2)
+    handler.cancel_all(asked)
+    handler.take()
+    handler.cancel_refused("mm1-1", denied, VALID_NS + S // 10)
+    handler.wake(VALID_NS + S // 10)
+    assert Cancel("mm1-1") in handler.take().requests
