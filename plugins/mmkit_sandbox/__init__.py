@@ -35,7 +35,9 @@ def register_services() -> list[Provider[Any, Service]]:
 
 @hookimpl
 def register_commands(cli: click.Group) -> None:
-    """Add ``mmkit sandbox``."""
+    """Add ``mmkit sandbox`` and ``mmkit chaos``."""
+    from mmkit_sandbox.chaoscommand import chaos
     from mmkit_sandbox.command import sandbox
 
     cli.add_command(sandbox)
+    cli.add_command(chaos)

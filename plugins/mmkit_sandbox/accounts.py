@@ -268,17 +268,23 @@ class Accounts:
             self._countdowns[key] = (self.now_ns + ms * _MS, account, listing)
 
     def find(
-        self, account: Account, listing: Listing, order_id: int | None, client_id: str = ""
+        self,
+        account: Account,
+        listing: Listing,
+        order_id: int | None,
+        client_id: str = "",
+        *,
+        hidden: bool = False,
     ) -> AccountOrder | None:
-        """Return an order by the exchange's number or else by the client's name; `None` if there is none, or
-        none yet that is told of.
+        """Return an order by the exchange's number or else by the client's name; `None` if there is none, or, unless
+        `hidden`, none yet that is told of.
         """
         order = (
             account.order(listing, order_id)
             if order_id is not None
             else account.named(listing, client_id)
         )
-        return None if order is None or self.hidden(order) else order
+        return None if order is None or (self.hidden(order) and not hidden) else order
 
     def hidden(self, order: AccountOrder) -> bool:
         """Return whether nobody is told of an order yet."""

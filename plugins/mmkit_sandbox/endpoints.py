@@ -108,23 +108,29 @@ def _test(call: Call) -> Any:
 
 
 def _named(
-    call: Call, refused: Refused, number: str = "orderId", name: str = "origClientOrderId"
+    call: Call,
+    refused: Refused,
+    number: str = "orderId",
+    name: str = "origClientOrderId",
+    *,
+    hidden: bool = False,
 ) -> AccountOrder:
-    """Return the order that is meant, or refuse."""
+    """Return the order that is meant, a hidden one only if `hidden`, or refuse."""
     params = call.params
     order_id, client_id = params.whole(number), params.values.get(name, "")
     if order_id is None and not client_id:
         raise Refused(
             -1102, f"Param '{name}' or '{number}' must be sent, but both were empty/null!"
         )
-    order = call.accounts.find(call.account, call.listing(), order_id, client_id)
+    order = call.accounts.find(call.account, call.listing(), order_id, client_id, hidden=hidden)
     if order is None or (client_id and order.client_id != client_id):
         raise refused
     return order
 
 
 def _cancel(call: Call) -> Any:
-    order = _named(call, _unknown_order())
+    # On contracts a cancel acts on the book itself, which knows of an order whatever those say that answer queries.
+    order = _named(call, _unknown_order(), hidden=call.market == USDM)
     cancel_id = call.params.name("newClientOrderId", call.market)
     return say.canceled(call.accounts.cancel(call.account, order, cancel_id))
 

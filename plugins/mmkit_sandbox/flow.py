@@ -155,6 +155,10 @@ class OrderFlow:
         self._rates: list[float] = []
         self._schedule()
 
+    def rest_until(self, now_ns: int) -> None:
+        """Let nothing happen before a time."""
+        self.next_ns = max(self.next_ns, now_ns)
+
     def step(self) -> None:
         """Carry out the event that is due at `next_ns` and draw the one after it."""
         rates = self._rates

@@ -130,6 +130,12 @@ class SimulatedMarket:
         messages, self._messages = self._messages, []
         return messages
 
+    def rest_until(self, now_ns: int) -> None:
+        """Let nothing happen by itself before a time: nobody trades, and no stream says anything."""
+        self._flow.rest_until(now_ns)
+        every = 50 * _MS
+        self._boundary_ns = max(self._boundary_ns, now_ns - now_ns % every + every)
+
     def publish(self, now_ns: int) -> None:
         """Give update ids to what has changed in the book and tell the streams; call after every order."""
         changes = self.book.take_changes()

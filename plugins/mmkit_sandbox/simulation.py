@@ -56,6 +56,11 @@ class SimulatedExchange(Exchange):
             messages += market.advance(now_ns, wanted)
         return messages
 
+    def rest_until(self, now_ns: int) -> None:
+        """Let nothing happen by itself before a time; accounts may still trade with what stands there."""
+        for market in self._markets.values():
+            market.rest_until(now_ns)
+
     def depth(self, listing: Listing, limit: int) -> Depth:
         """Return the book as it is."""
         return self.market(listing).depth(limit)

@@ -140,6 +140,12 @@ class Trouble:
         """Let a fault begin with the next `advance`, whatever its time, besides those that were planned."""
         self._added.append(fault)
 
+    def end(self) -> None:
+        """Let nothing go wrong any more, but for what has begun and goes on by itself, such as being down."""
+        self._faults, self._next = iter(()), None
+        self._armed.clear()
+        self._added.clear()
+
     @staticmethod
     def _waits(armed: _Armed) -> bool:
         # What happens once waits until there is something to happen to.

@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 from small_account import SmallAccount, too_fast
 from small_venue import SPOT, SmallVenue
-from virtual import LoopClock, run
 
 from mmkit.accounts import FateUnknown, OrderState, Placement, Refusal, Refused
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
@@ -23,6 +22,7 @@ from mmkit.live.store import LEAST_ROOM, totals
 from mmkit.live.venue import COUNTDOWN_MS, LiveVenue
 from mmkit.orders import Orders
 from mmkit.testing import BTCUSDT
+from mmkit.virtual_time import LoopClock, run
 
 PRICE = 650_000
 

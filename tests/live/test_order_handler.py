@@ -8,25 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broken_handlers import BROKEN
+from msgspec.structs import replace
 from small_venue import SPOT, S, World
 
-from mmkit.accounts import (
-    FillRecord,
-    OrderRecord,
-    OrderState,
-    Placement,
-    Refusal,
-    Refused,
-)
-from mmkit.commands import SubmitOrder
+from mmkit.accounts import FillRecord, OrderRecord, OrderState, OrderUpdate, Refusal, Refused
+from mmkit.commands import CancelOrder, SubmitOrder
 from mmkit.errors import RunError
-from mmkit.events import Side
+from mmkit.events import Liquidity, Side
 from mmkit.instruments import Instrument
-from mmkit.live.handler import MOST_OVER, OrderHandler
-from mmkit.live.known import KnownOrder, Stage
+from mmkit.live.handler import MOST_OVER, VALID_NS, OrderHandler
 from mmkit.live.memory import MemoryStore
-from mmkit.live.requests import Place
+from mmkit.live.requests import Cancel
 from mmkit.live.store import Store, totals
+from mmkit.orders import Orders
 from mmkit.testing import BTCUSDT
 
 
@@ -177,136 +172,6 @@ def test_a_run_of_many_orders_remembers_the_last_of_them() -> None:
     assert there == [False] * 10 + [True] * MOST_OVER
 
 
-class SendsAgain(OrderHandler):
-    """An order without an answer is sent anew."""
-
-    def place_unanswered(self, client_id: str, why: str, now_ns: int) -> None:
-        super().place_unanswered(client_id, why, now_ns)
-        if (order := self.orders.get(client_id)) is not None:
-            self._requests.append(
-                Place(
-                    Placement(
-                        client_id=client_id + "x",
-                        side=order.side,
-                        price=BTCUSDT.price(order.price),
-                        quantity=BTCUSDT.quantity(order.quantity),
-                    )
-                )
-            )
-
-
-class BelievesNotFound(OrderHandler):
-    """What the venue does not find is taken for rejected."""
-
-    def order_told(self, client_id: str, record: OrderRecord | None, now_ns: int) -> None:
-        super().order_told(client_id, record, now_ns)
-        if record is None:
-            self.absent(client_id, "not found", now_ns)
-
-
-class BelievesNoAnswer(OrderHandler):
-    """An order without an answer is taken for rejected."""
-
-    def place_unanswered(self, client_id: str, why: str, now_ns: int) -> None:
-        self.absent(client_id, why, now_ns)
-
-
-class CountsTwice(OrderHandler):
-    """A trade that is told twice is counted twice."""
-
-    def fill(self, fill: FillRecord, now_ns: int, client_id: str = "") -> None:
-        self._trade_ids.discard(fill.trade_id)
-        super().fill(fill, now_ns, client_id)
-
-
-class EndsEarly(OrderHandler):
-    """An order ends with its record, whether or not its fills are known."""
-
-    def _settle(self, order: KnownOrder) -> None:
-        if order.end is not None:
-            order.executed = order.filled
-        super()._settle(order)
-
-
-class NeverAsksForFills(OrderHandler):
-    """Fills are what the user stream says."""
-
-    def _ask_fills(self, due_ns: int) -> None:
-        return
-
-
-class AsksForFillsSinceTheLast(OrderHandler):
-    """Fills before the last one that is known are taken to be known."""
-
-    def _fills_wanted_since(self) -> int:
-        return self._fills_since_ns + 1
-
-
-class CancelsOnce(OrderHandler):
-    """A cancel without an answer is taken for done."""
-
-    def _cancel_again(self, client_id: str, least_ns: int = 0) -> None:
-        return
-
-
-class ForgetsTheUnanswered(OrderHandler):
-    """What had no answer when the process died is taken never to have left."""
-
-    def _recover(self, order: KnownOrder) -> None:
-        if order.stage is not Stage.INTENDED:
-            super()._recover(order)
-
-
-class ForgetsWhatWasOpen(OrderHandler):
-    """What was on the book when the process died is left to itself."""
-
-    def _recover(self, order: KnownOrder) -> None:
-        if order.stage is not Stage.OPEN:
-            super()._recover(order)
-
-
-class NeverLooksAgain(OrderHandler):
-    """What is asked for once and not answered is not asked for again."""
-
-    def _asked_for(self, client_id: str) -> None:
-        return
-
-
-class BelievesAnOldRecord(OrderHandler):
-    """The last record to arrive is taken for the newest."""
-
-    def record(self, record: OrderRecord, now_ns: int) -> None:
-        if (order := self.orders.get(record.client_id)) is not None:
-            order.executed = self._lots(record)
-            order.filled = min(order.filled, order.executed)
-        super().record(record, now_ns)
-
-
-class LeavesTheLost(OrderHandler):
-    """What was lost and is found again is left on the book."""
-
-    def _want_cancel(self, order: KnownOrder) -> None:
-        if order.client_id in self._asked_to_cancel or not order.order_id:
-            super()._want_cancel(order)
-
-
-BROKEN = (
-    SendsAgain,
-    BelievesNotFound,
-    BelievesNoAnswer,
-    CountsTwice,
-    EndsEarly,
-    NeverAsksForFills,
-    AsksForFillsSinceTheLast,
-    CancelsOnce,
-    ForgetsTheUnanswered,
-    ForgetsWhatWasOpen,
-    NeverLooksAgain,
-    BelievesAnOldRecord,
-    LeavesTheLost,
-)
-
-
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_handler_that_is_broken_is_caught(broken: type[OrderHandler]) -> None:
     for seed in range(60):
@@ -317,3 +182,66 @@ def test_a_handler_that_is_broken_is_caught(broken: type[OrderHandler]) -> None:
         if wrong(world):
             return
     pytest.fail("60 schedules found nothing wrong")
+
+
+@pytest.mark.parametrize("state", [OrderState.CANCELED, OrderState.EXPIRED, OrderState.FILLED])
+def test_a_cancel_that_meets_the_end_of_its_order_on_the_way_is_answered_once(
+    state: OrderState,
+) -> None:
+    handler, orders = OrderHandler(BTCUSDT, "mm1", 1), Orders()
+    submit = SubmitOrder(ts_local=1, order_id=1, side=Side.BUY, price=650_000, quantity=5)
+    orders.sent(submit)
+    handler.command(submit, 1)
+    record = OrderRecord(
+        client_id="mm1-1",
+        venue_id="7",
+        side=Side.BUY,
+        price=BTCUSDT.price(650_000),
+        quantity=BTCUSDT.quantity(5),
+        executed=Decimal(0),
+        state=OrderState.OPEN,
+        ts_ns=2,
+    )
+    handler.placed(record, 2)
+    executed = record.quantity if state is OrderState.FILLED else Decimal(0)
+    fill = FillRecord(
+        trade_id="1",
+        venue_id="7",
+        client_id="mm1-1",
+        side=Side.BUY,
+        price=record.price,
+        quantity=record.quantity,
+        fee=Decimal(0),
+        fee_asset="",
+        liquidity=Liquidity.MAKER,
+        ts_ns=3,
+    )
+    handler.update(
+        OrderUpdate(
+            record=replace(record, state=state, executed=executed),
+            fill=fill if executed else None,
+        ),
+        3,
+    )
+    # The engine has heard of nothing yet.
+    cancel = CancelOrder(ts_local=3, order_id=1)
+    orders.sent(cancel)
+    handler.command(cancel, 3)
+    for event in handler.take().events:
+        orders.apply(event)  # type: ignore[arg-type]
+    assert not orders.active
+
+
+def test_a_cancel_denied_too_early_to_prove_anything_is_sent_again_at_once() -> None:
+    handler = OrderHandler(BTCUSDT, "mm1", 1)
+    handler.command(
+        SubmitOrder(ts_local=1, order_id=1, side=Side.BUY, price=650_000, quantity=5), 1
+    )
+    denied = Refused(Refusal.NO_SUCH_ORDER, "Unknown order sent.", -2011)
+    asked = VALID_NS - S // 10
+    handler.place_unanswered("mm1-1", "timeout", 2)
+    handler.cancel_all(asked)
+    handler.take()
+    handler.cancel_refused("mm1-1", denied, VALID_NS + S // 10)
+    handler.wake(VALID_NS + S // 10)
+    assert Cancel("mm1-1") in handler.take().requests

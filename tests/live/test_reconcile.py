@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from small_venue import SPOT, S
 from test_live_venue import Desk, at_the_desk
 from test_order_handler import lived, wrong
-from virtual import run
 
 from mmkit.accounts import OrderState, Placement
 from mmkit.events import Side, VenueDown, VenueUp
@@ -22,6 +21,7 @@ from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.ledger import Ledger
 from mmkit.live.reconcile import APART_NS, EVERY_NS, Books, Reconciler
 from mmkit.testing import BTCUSDT
+from mmkit.virtual_time import run
 
 INVERSE = replace(
     BTCUSDT,

@@ -457,6 +457,16 @@ def test_a_hidden_order_trades_but_nobody_finds_it_for_a_while() -> None:
     assert world.ask("GET", "/api/v3/order", **named)[1]["orderId"] == order.order_id
 
 
+def test_a_cancel_on_usdm_finds_a_hidden_order_as_it_acts_on_the_book() -> None:
+    world = World()
+    world.accounts.hide_next_ns = 5_000_000_000
+    order = world.place(world.usdm, BUY, "0.01", world.away(world.usdm, BUY), client_id="mm1-9")
+    named = {"symbol": "BTCUSDT", "origClientOrderId": "mm1-9"}
+    assert world.ask("GET", "/fapi/v1/order", **named)[1]["code"] == -2013
+    assert world.ask("DELETE", "/fapi/v1/order", **named)[1]["status"] == "CANCELED"
+    assert not order.open
+
+
 def test_a_key_that_may_not_trade_reads_and_places_nothing() -> None:
     world = World(can_trade=False)
     words = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.01"}

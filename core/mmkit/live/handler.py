@@ -151,6 +151,8 @@ class OrderHandler:
         self._accepted: set[str] = set()
         self._asked_to_cancel: set[str] = set()
         """Whose cancel the engine has not had an answer to."""
+        self._told_canceled: set[str] = set()
+        """Those whose end the engine was told as a cancel."""
         self._dirty: dict[str, KnownOrder] = {}
         self._new_fills: list[KnownFill] = []
         self._requests: list[Request] = []
@@ -235,8 +237,10 @@ class OrderHandler:
         client_id = self.client_id(command.order_id)
         order = self.orders.get(client_id)
         if order is None:
-            # It has ended while the cancel was on its way from the engine.
-            self._events.append(self._cancel_rejected(command.order_id, "the order is over"))
+            # It has ended while the cancel was on its way from the engine. That it was canceled, of which the engine is
+            # about to hear, answers the cancel as well.
+            if client_id not in self._told_canceled:
+                self._events.append(self._cancel_rejected(command.order_id, "the order is over"))
             return
         self._asked_to_cancel.add(client_id)
         self._want_cancel(order)
@@ -388,8 +392,8 @@ class OrderHandler:
         if order is None:
             return
         valid_ns = order.intended_ns + VALID_NS
-        if self._now < valid_ns:
-            retry.due_ns = min(retry.due_ns, valid_ns)
+        if retry.asked_ns < valid_ns:
+            retry.due_ns = min(retry.due_ns, max(self._now, valid_ns))
         elif order.stage is Stage.LOST and retry.denied_ns == NEVER:
             retry.due_ns = min(retry.due_ns, self._now + _PROOF_WAIT_NS)
 
@@ -617,6 +621,7 @@ class OrderHandler:
                 self._events.append(self._cancel_rejected(order.order_id, "the order was refused"))
         else:
             self._accept(order)
+            self._told_canceled.add(client_id)
             self._events.append(
                 OrderCanceled(ts_exchange=self._now, ts_local=self._now, order_id=order.order_id)
             )

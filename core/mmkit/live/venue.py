@@ -99,6 +99,7 @@ class LiveVenue(ExecutionVenue):
         store: The journal of orders.
         clock: The run's.
         tag: Begins the client order ids of this run; no other run has it.
+        handler: Handles the orders; another one only to see that a broken one is found out.
 
     Raises:
         RunError: if the journal holds a run of that tag, or cannot be written.
@@ -113,13 +114,14 @@ class LiveVenue(ExecutionVenue):
         store: OrderStore,
         clock: Clock,
         tag: str,
+        handler: type[OrderHandler] = OrderHandler,
     ) -> None:
         self._client, self._store, self._clock, self._tag = client, store, clock, tag
         self._spot = instrument.kind is ContractKind.SPOT
         now = clock.now_ns()
         found = store.found()
         store.begin(tag, now)
-        self.handler = OrderHandler(
+        self.handler = handler(
             instrument,
             tag,
             now,

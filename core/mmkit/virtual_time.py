@@ -1,4 +1,8 @@
-"""An event loop in which waiting takes no time: when nothing else is to be done, it is the time of what is due next."""
+"""An event loop in which waiting takes no time, for exchanges and accounts that are in memory.
+
+When nothing else is to be done it is the time of what is due next, so that hours pass as fast as they can be computed, and
+the same work is always done in the same order. There are no sockets, threads or processes to wait for.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +14,33 @@ from typing import Any, TypeVar
 from mmkit.clock import Clock
 
 T = TypeVar("T")
-START = 1_700_000_000 * 1_000_000_000
+START_NS = 1_700_000_000 * 1_000_000_000
+"""When virtual time begins, ns since the epoch."""
 
 
 class _Jumping(selectors.DefaultSelector):
+    """Never waits for longer than it takes to look; does not look where nobody else could have written."""
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        found = super().select(0)
-        if not found:
-            if timeout is None:
-                raise RuntimeError("everybody waits, and nothing is due")
-            self.now += max(timeout, 0.0)
-        return found
+        if timeout is None:
+            raise RuntimeError("everybody waits, and nothing is due")
+        self.now += max(timeout, 0.0)
+        return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Has no sockets to wait for."""
+    """An event loop on virtual time."""
 
     def __init__(self) -> None:
         self._jumping = _Jumping()
         super().__init__(self._jumping)
 
     def time(self) -> float:
+        """Return the virtual time in seconds since the loop began."""
         return self._jumping.now
 
 
@@ -45,15 +51,21 @@ class LoopClock(Clock):
         self._last = 0
 
     def now_ns(self) -> int:
-        now = START + round(asyncio.get_running_loop().time() * 1e9)
+        """Return the time now."""
+        now = START_NS + round(asyncio.get_running_loop().time() * 1e9)
         self._last = max(self._last + 1, now)
         return self._last
 
     async def sleep(self, seconds: float) -> None:
+        """Sleep on the running event loop."""
         await asyncio.sleep(seconds)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run until the work is done, in no time."""
+    """Run until the work is done, in no time.
+
+    Raises:
+        RuntimeError: if everybody waits, and nothing is due.
+    """
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)

@@ -1,0 +1,255 @@
+"""The process of a trader in virtual time: it may die at any step, and what it has written down outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from mmkit.clock import Clock
+from mmkit.commands import AnyCommand
+from mmkit.engine import Engine
+from mmkit.events import AnyEvent
+from mmkit.instruments import Instrument
+from mmkit.interfaces import (
+    NO_QUOTES,
+    Context,
+    MarketView,
+    Quotes,
+    Strategy,
+    StrategyConfig,
+)
+from mmkit.live.anchor import Anchor
+from mmkit.live.handler import OrderHandler
+from mmkit.live.known import KnownFill, KnownOrder
+from mmkit.live.memory import MemoryStore
+from mmkit.live.store import Found
+from mmkit.live.venue import LiveVenue
+from mmkit.recorder import Recorder
+from mmkit.risk import RiskGate
+from mmkit.run.session import Session
+from mmkit.tape import NEVER, Row
+from mmkit_sandbox.chaosaccount import ChaosAccount
+from mmkit_sandbox.chaosvenue import ChaosVenue
+
+_TURN_NS = 1_000_000_000
+_BEHIND = (0, 0, 5, 0, 0, 0, 15)
+"""How many ticks behind the best price, second by second."""
+
+Trace = Callable[[str, object], None]
+
+
+class Died(Exception):  # noqa: N818 - says what has happened
+    """The process is gone; whatever would come after this never happens."""
+
+
+class Kept(MemoryStore):
+    """A journal that can be looked at when all is over: `orders` holds every one as it was last written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.orders: dict[str, KnownOrder] = {}
+
+    def write(self, orders: Iterable[KnownOrder], fills: Iterable[KnownFill]) -> None:
+        """Keep orders and fills."""
+        orders = list(orders)
+        self.orders |= {one.client_id: one for one in orders}
+        super().write(orders, fills)
+
+
+class _Mortal:
+    """A journal in the hands of a process that may die before and after each time that it writes."""
+
+    def __init__(self, kept: Kept, step: Callable[[], None]) -> None:
+        self._kept, self._step = kept, step
+
+    def found(self) -> Found:
+        return self._kept.found()
+
+    def fills(self) -> list[KnownFill]:
+        return self._kept.fills()
+
+    def begin(self, tag: str, start_ns: int) -> None:
+        self._kept.begin(tag, start_ns)
+
+    def write(self, orders: Iterable[KnownOrder], fills: Iterable[KnownFill]) -> None:
+        self._step()
+        self._kept.write(orders, fills)
+        self._step()
+
+    def anchor(self) -> Anchor | None:
+        return self._kept.anchor()
+
+    def keep(self, anchor: Anchor) -> None:
+        self._step()
+        self._kept.keep(anchor)
+
+    def room(self) -> int:
+        return self._kept.room()
+
+    def close(self) -> None:
+        return
+
+
+class ChaosQuoter(Strategy):
+    """Joins the best prices or stands a little behind them, in turns, so that orders come and go all the time."""
+
+    size = 100
+    levels = 1
+
+    def quote(self, view: MarketView) -> Quotes:
+        """Quote both sides, but not the one that would add beyond eight times the size."""
+        bid, ask = view.best_bid, view.best_ask
+        if bid is None or ask is None or bid >= ask:
+            return NO_QUOTES
+        most = 8 * self.size
+        turn = view.now // _TURN_NS
+        bid -= _BEHIND[turn % len(_BEHIND)]
+        ask += _BEHIND[(turn + 3) % len(_BEHIND)]
+        steps = [(10 * step, self.size) for step in range(self.levels)]
+        return Quotes(
+            bids=[(bid - away, size) for away, size in steps] if view.position < most else [],
+            asks=[(ask + away, size) for away, size in steps] if view.position > -most else [],
+        )
+
+
+class _Telling(Recorder):
+    """Tells the trace of every command and event."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def note(self, entry: AnyCommand | AnyEvent) -> None:
+        self._trace("engine", entry)
+
+
+class Trader:
+    """One life of the process: account, order handling, engine and strategy, as a live run has them.
+
+    Args:
+        instrument: What is traded.
+        venue: Where.
+        kept: The journal of orders, which outlives the process.
+        tag: Of this life.
+        clock: The virtual time.
+        handler: Handles the orders.
+        crash_at: At which step it dies; `None` for not at all.
+        size: Of each quote, in lots.
+        levels: On each side.
+        trace: Is told what happens.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        venue: ChaosVenue,
+        kept: Kept,
+        tag: str,
+        clock: Clock,
+        handler: type[OrderHandler],
+        crash_at: int | None,
+        size: int,
+        levels: int,
+        trace: Trace,
+    ) -> None:
+        self.tag = tag
+        self.crash_at = crash_at
+        self.died = asyncio.Event()
+        self.failure: Exception | None = None
+        """What has gone wrong in the run itself."""
+        self._instrument, self._clock, self._trace = instrument, clock, trace
+        self._size, self._levels = size, levels
+        self._steps = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = NEVER
+        self.account = ChaosAccount(venue)
+        self.account.leaves = self._step
+        self.venue = LiveVenue(
+            instrument, self.account, _Mortal(kept, self._step), clock, tag, handler
+        )
+        self.session: Session | None = None
+
+    def _step(self) -> None:
+        """Live on, or die.
+
+        Raises:
+            Died: then, and whenever something is tried afterwards.
+        """
+        self._steps += 1
+        if self._steps == self.crash_at:
+            self.account.dead = True
+            self.died.set()
+        if self.account.dead:
+            raise Died
+
+    async def start(self) -> None:
+        """Find out what earlier lives left, and then quote."""
+        await self.venue.start()
+        now = self._clock.now_ns()
+        strategy = ChaosQuoter(StrategyConfig(on=("best", "fill")), Context(self._instrument))
+        strategy.size, strategy.levels = self._size, self._levels
+        engine = Engine(self._instrument, strategy, RiskGate(), now)
+        engine.begin_with(self.venue.books.ledger.position)
+        self.session = Session(engine, self.venue, _Telling(self._trace))
+        self.venue.ready = self.schedule
+        self.schedule()
+
+    def feed(self, rows: list[Row]) -> None:
+        """Hand on one message of market data."""
+        if self.session is not None and not self.account.dead:
+            session = self.session
+            self._guarded(lambda: session.receive(rows))
+            self.schedule()
+
+    def schedule(self) -> None:
+        """See to it that the session is advanced when something is next due."""
+        if self.session is None or self.account.dead:
+            return
+        due = self.session.next_ns()
+        if due == self._timer_ns:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_ns = None, due
+        if due != NEVER:
+            delay = max(0.0, (due - self._clock.now_ns()) / 1e9)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_ns = None, NEVER
+        self.advance()
+        self.schedule()
+
+    def advance(self) -> None:
+        """Let happen in the session what is due."""
+        if self.session is not None and not self.account.dead:
+            session = self.session
+            self._guarded(lambda: session.advance(self._clock.now_ns()))
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - it is what chaos looks for: told with the violations
+            self.failure = self.failure or error
+
+    @property
+    def quoting(self) -> bool:
+        """Whether it may quote as far as it knows."""
+        return self.session is not None and self.venue.down is None and not self.account.dead
+
+    async def stop(self) -> None:
+        """End as a live run does: pull every quote, and wait until every order is gone."""
+        session = self.session
+        assert session is not None  # it has been waited for
+        now = self._clock.now_ns()
+        self._guarded(lambda: session.advance(now))
+        self._guarded(lambda: session.stop(now))
+        self.schedule()
+        await self.venue.stop(60)
+        self.advance()
+
+    async def close(self) -> None:
+        """Have nothing left of the process."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.session = None if self.account.dead else self.session
+        await self.venue.close()
