@@ -125,7 +125,7 @@ class LiveVenue(ExecutionVenue):
             now,
             found.orders,
             found.trade_ids,
-            found.last_fill_ns or found.first_run_ns,
+            found.last_fill_ns or found.first_run_ns or now,
         )
         self.ready: Wanted = lambda: None
         """Called when there is something to take."""
