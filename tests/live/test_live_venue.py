@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from small_account import SmallAccount, too_fast
-from small_venue import SPOT, SmallVenue
+from small_venue import SPOT, START, SmallVenue
 
 from mmkit.accounts import FateUnknown, OrderState, Placement, Refusal, Refused
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import RunError, VenueError
 from mmkit.events import OrderFilled, Side, VenueDown, VenueEvent, VenueUp
 from mmkit.instruments import Instrument
+from mmkit.live.handler import OVERLAP_NS
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.memory import MemoryStore
 from mmkit.live.store import LEAST_ROOM, totals
@@ -342,6 +343,25 @@ def test_an_account_that_cannot_be_traded_is_refused_at_the_start(
             await desk.venue.start()
         await desk.venue.close()
         assert not desk.account.arrived
+
+    run(work())
+
+
+def test_a_new_journal_asks_for_no_trades_of_long_before_it() -> None:
+    async def work() -> None:
+        desk = Desk()
+        asked: list[int] = []
+        fills = desk.account.fills
+
+        async def noted(since_ns: int) -> Any:
+            asked.append(since_ns)
+            return await fills(since_ns)
+
+        desk.account.fills = noted  # type: ignore[method-assign]
+        await desk.venue.start()
+        await desk.venue.close()
+        assert asked
+        assert min(asked) >= START - OVERLAP_NS
 
     run(work())
 
