@@ -25,7 +25,7 @@ trade: $(VENV)/.installed
 	$(BIN)/mmkit trade -c user_data/config.yml $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
 test: $(VENV)/.installed-all
-	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),3) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-all
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mmkit.clock import Clock
 from mmkit.config.sections import Mode
@@ -108,6 +108,20 @@ Watcher: TypeAlias = Callable[[LiveRun], AbstractAsyncContextManager[None]]
 """Shows a run while it goes on."""
 
 
+_CANCEL_AGAIN_S = 0.2
+
+
+async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until all of them have ended: a library may swallow a cancellation, as ccxt now and then does."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        ended, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # what failed has been told by now, or came of the cancellation
+
+
 def where(market: str) -> str:
     """Return what stands before a line about a market; nothing for the main one."""
     return "" if market == MAIN else f"market={market} "
@@ -178,9 +192,7 @@ class Loop:
                     self._ended = True
                     if self._timer is not None:
                         self._timer.cancel()
-                    for task in (*tasks, asked):
-                        task.cancel()
-                    await asyncio.gather(*tasks, asked, return_exceptions=True)
+                    await end_tasks({*tasks, asked})
         return failure
 
     # --- what it is told ---
