@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from mmkit.alarm import Alarm
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand
 from mmkit.engine import Engine
@@ -27,7 +28,7 @@ from mmkit.live.venue import LiveVenue
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.session import Session
-from mmkit.tape import NEVER, Row
+from mmkit.tape import Row
 from mmkit_sandbox.chaosaccount import ChaosAccount
 from mmkit_sandbox.chaosvenue import ChaosVenue
 
@@ -159,8 +160,7 @@ class Trader:
         self._instrument, self._clock, self._trace = instrument, clock, trace
         self._size, self._levels = size, levels
         self._steps = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = NEVER
+        self._alarm = Alarm(self._clock, self._on_alarm)
         self.account = ChaosAccount(venue)
         self.account.leaves = self._step
         self.venue = LiveVenue(
@@ -204,18 +204,9 @@ class Trader:
         """See to it that the session is advanced when something is next due."""
         if self.session is None or self.account.dead:
             return
-        due = self.session.next_ns()
-        if due == self._timer_ns:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_ns = None, due
-        if due != NEVER:
-            delay = max(0.0, (due - self._clock.now_ns()) / 1e9)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+        self._alarm.set(self.session.next_ns())
 
-    def _on_timer(self) -> None:
-        self._timer, self._timer_ns = None, NEVER
+    def _on_alarm(self) -> None:
         self.advance()
         self.schedule()
 
@@ -249,7 +240,6 @@ class Trader:
 
     async def close(self) -> None:
         """Have nothing left of the process."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         self.session = None if self.account.dead else self.session
         await self.venue.close()

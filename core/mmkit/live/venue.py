@@ -25,6 +25,7 @@ from mmkit.accounts import (
     StreamDown,
     StreamUp,
 )
+from mmkit.alarm import Alarm
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand
 from mmkit.errors import MmkitError, RunError, VenueError
@@ -138,8 +139,7 @@ class LiveVenue(ExecutionVenue):
         self._down = {"stream": "not connected yet"}
         self._told_down: str | None = None
         self._failure: BaseException | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = NEVER
+        self._alarm = Alarm(clock, lambda: self._guarded(self._on_alarm))
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
         self._waiting: list[Request] = []
@@ -286,8 +286,7 @@ class LiveVenue(ExecutionVenue):
         if self._closed:
             return
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -441,20 +440,9 @@ class LiveVenue(ExecutionVenue):
 
     def _schedule(self, now: int) -> None:
         look = max(self.books.next_ns(), self._pace.silent_until_ns)
-        due = min(self.handler.next_ns(), look, self._pace.next_ns(now))
-        if due == self._timer_ns:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_ns = None, due
-        if due != NEVER:
-            delay = max(0.0, (due - now) / 1e9)
-            self._timer = asyncio.get_running_loop().call_later(
-                delay, self._guarded, self._on_timer
-            )
+        self._alarm.set(min(self.handler.next_ns(), look, self._pace.next_ns(now)))
 
-    def _on_timer(self) -> None:
-        self._timer, self._timer_ns = None, NEVER
+    def _on_alarm(self) -> None:
         self.handler.wake(self._clock.now_ns())
         self._pump()
 

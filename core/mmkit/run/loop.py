@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from mmkit.alarm import Alarm
 from mmkit.clock import Clock
 from mmkit.config.sections import Mode
 from mmkit.errors import MmkitError
@@ -22,7 +23,7 @@ from mmkit.run.assembly import told_of
 from mmkit.run.control import Standing, Wish, controlled
 from mmkit.run.messages import Messages
 from mmkit.run.session import Session
-from mmkit.tape import NEVER, Row
+from mmkit.tape import Row
 
 _log = logging.getLogger("mmkit.trade")
 
@@ -147,8 +148,7 @@ class Loop:
         """Those that had not been halted when they were last looked at."""
         self._told_vetoes: set[tuple[str, str]] = set()
         self._clock = live.clock
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = NEVER
+        self._alarm = Alarm(live.clock, self._on_alarm)
         self._ended = False
         self._failed: asyncio.Future[None] | None = None
         self._asked = asyncio.Event()
@@ -190,8 +190,7 @@ class Loop:
                     failure = await self._stop() or failure
                 finally:
                     self._ended = True
-                    if self._timer is not None:
-                        self._timer.cancel()
+                    self._alarm.cancel()
                     await end_tasks({*tasks, asked})
         return failure
 
@@ -275,20 +274,10 @@ class Loop:
 
     def schedule(self) -> None:
         """See to it that the session is advanced when something is next due."""
-        if self._ended:
-            return
-        due = self._session.next_ns()
-        if due == self._timer_ns:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_ns = None, due
-        if due != NEVER:
-            delay = max(0.0, (due - self._clock.now_ns()) / 1e9)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+        if not self._ended:
+            self._alarm.set(self._session.next_ns())
 
-    def _on_timer(self) -> None:
-        self._timer, self._timer_ns = None, NEVER
+    def _on_alarm(self) -> None:
         with self._failing():
             self._session.advance(self._clock.now_ns())
             self._tell_halts()
