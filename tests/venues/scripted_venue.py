@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 from aiohttp import WSMsgType, web
 
 from mmkit.instruments import ContractKind, Instrument
+from mmkit.testing import BTCUSDT
 
 KEY = "MARKEDKEYvmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
 SECRET = "MARKEDSECRETNhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
@@ -31,17 +32,7 @@ SPOT = Instrument(
     tick=Decimal("0.01"),
     lot=Decimal("0.00001"),
 )
-LINEAR = Instrument(
-    venue="binance",
-    market="usdm",
-    symbol="BTC/USDT:USDT",
-    native="BTCUSDT",
-    base="BTC",
-    quote="USDT",
-    kind=ContractKind.LINEAR,
-    tick=Decimal("0.1"),
-    lot=Decimal("0.001"),
-)
+LINEAR = BTCUSDT
 INVERSE = Instrument(
     venue="binance",
     market="coinm",
