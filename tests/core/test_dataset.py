@@ -496,6 +496,7 @@ def test_an_import_that_was_cut_off_while_it_moved_its_parts_is_there_whole(
     old, new = long_session(1)[:12], long_session(2)[:9]
     put(tmp_path, old)
     partition = Place(tmp_path, BTCUSDT).partition
+    go = [f"{one.path.parent.name}/{one.path.name}" for one in listed(partition)]
     last = listed(partition)[-1].path
     other = tmp_path / "other"
     put(other, new)
@@ -506,7 +507,7 @@ def test_an_import_that_was_cut_off_while_it_moved_its_parts_is_there_whole(
         name = f"{path.parent.name}/{path.name}"
         come[path.name] = name
         path.replace(partition / name if number < moved else staged / path.name)
-    imports._begin(importing(partition), imports.Pending(come, [f"{last.parent.name}/{last.name}"]))
+    imports._begin(importing(partition), imports.Pending(come, go))
 
     if moved == 3:
         last.unlink()

@@ -111,7 +111,7 @@ def test_ablation_is_the_difference_of_two_backtests(ran: Ran) -> None:
         *(f"{n:,}" for n in (given["orders"], 0)),
         f"{given['orders']:+,}",
     ]
-    cost = found["advisors"]["table"]["cost"]
+    cost = found["advisors"]["table"]["cost"].normalize()
     assert lines[-1] == f"The advice cost {cost:f} USD; no figure above has that in it."
 
 

@@ -127,7 +127,8 @@ def settle(partition: Path, importing: Path) -> None:
         return
     left = pending(importing)
     if left is not None:
-        for name in left.go:
+        # A part that goes may have the name of one that comes, and that one may have been moved already.
+        for name in set(left.go) - set(left.come.values()):
             (partition / name).unlink(missing_ok=True)
         for staged, name in left.come.items():
             path = importing / STAGED / staged
