@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help trade test lint fuzz faults bench-backtest bench-feed bench-feed-many bench-signals bench-advisor clean
+.PHONY: help trade test lint fuzz faults bench-backtest bench-feed bench-feed-many bench-latency bench-signals bench-advisor clean
 
 help:
 	@echo "make trade                  watch a market maker on a local exchange (Ctrl-C ends it)"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-backtest         the backtest beside its peers; ARGS='--only convert' for one figure"
 	@echo "make bench-feed             depth updates a second over loopback, their delay, and ccxt beside them"
 	@echo "make bench-feed-many        200 symbols for ten minutes: is anything lost, does memory grow"
+	@echo "make bench-latency          from a book's bytes to an order's, through ccxt and directly; ARGS='--rate 20'"
 	@echo "make bench-signals          what signals cost; ARGS='--only features' for one part"
 	@echo "make bench-advisor          whether an advisor that hangs delays quotes; ARGS='--pairs 9 --seconds 30'"
 	@echo "make clean                  remove the virtual environment"
@@ -51,6 +52,9 @@ bench-feed: $(VENV)/.installed-all
 
 bench-feed-many: $(VENV)/.installed-all
 	@$(BIN)/python -m benchmarks.feed.many $(ARGS)
+
+bench-latency: $(VENV)/.installed-all
+	@$(BIN)/python -m benchmarks.latency $(ARGS)
 
 bench-signals: $(VENV)/.installed-all
 	@$(BIN)/python -m benchmarks.signals $(ARGS)
