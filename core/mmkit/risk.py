@@ -159,6 +159,9 @@ class RiskGate:
         self.checks: tuple[tuple[str, RiskCheck], ...] = ()
         self._counting: list[tuple[str, RiskCheck]] = []
         self._listening: list[tuple[str, RiskCheck]] = []
+        self._pulling: list[tuple[str, RiskCheck]] = []
+        self._halting: list[tuple[str, RiskCheck]] = []
+        self._timing: list[tuple[str, RiskCheck]] = []
         for name, check in checks:
             self.add(name, check)
         self.vetoes: Counter[str] = Counter()
@@ -169,11 +172,16 @@ class RiskGate:
     def add(self, name: str, check: RiskCheck) -> None:
         """Have one more check; it is asked after the others."""
         self.checks += ((name, check),)
-        # Most checks want to hear of nothing, and a backtest sends millions of orders.
-        if _overrides(check, "sent"):
-            self._counting.append((name, check))
-        if _overrides(check, "heard"):
-            self._listening.append((name, check))
+        # Most checks do one or two of these, and all of them are asked with every message of a book.
+        for method, asked in (
+            ("sent", self._counting),
+            ("heard", self._listening),
+            ("pull", self._pulling),
+            ("halt", self._halting),
+            ("next_ns", self._timing),
+        ):
+            if _overrides(check, method):
+                asked.append((name, check))
 
     def approve(self, order: SubmitOrder, view: RiskView) -> RiskApproved | None:
         """Return the order as approved, or `None` if a check refused it."""
@@ -201,24 +209,27 @@ class RiskGate:
 
     def pull(self, view: RiskView) -> str | None:
         """Return the first reason why nothing may be on the book now, or `None`."""
-        return self._first(lambda check: check.pull(view))
+        return self._first(self._pulling, lambda check: check.pull(view))
 
     def halt(self, view: RiskView) -> str | None:
         """Return the first reason why the run must stop for good, or `None`."""
-        return self._first(lambda check: check.halt(view))
+        return self._first(self._halting, lambda check: check.halt(view))
 
     def next_ns(self, view: RiskView, after_ns: int) -> int:
         """Return when, after `after_ns`, `pull` may next change by time alone."""
         soonest = NEVER
-        for name, check in self.checks:
+        for name, check in self._timing:
             with _named(name):
                 due = check.next_ns(view)
             if due > after_ns:
                 soonest = min(soonest, due)
         return soonest
 
-    def _first(self, ask: Callable[[RiskCheck], str | None]) -> str | None:
-        for name, check in self.checks:
+    @staticmethod
+    def _first(
+        checks: Sequence[tuple[str, RiskCheck]], ask: Callable[[RiskCheck], str | None]
+    ) -> str | None:
+        for name, check in checks:
             with _named(name):
                 reason = ask(check)
             if reason is not None:

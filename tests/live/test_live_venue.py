@@ -209,6 +209,22 @@ def test_a_journal_that_cannot_be_written_stops_orders_before_they_leave_and_can
     at_the_desk(work, store=store)
 
 
+def test_what_is_flushed_is_written_at_once_and_leaves_once() -> None:
+    store = Counting()
+
+    async def work(desk: Desk) -> None:
+        desk.submit()
+        desk.submit()
+        assert store.writes == []
+        assert desk.venue.flush()
+        assert store.writes == [["mm1-1", "mm1-2"]], "one commit, before the turn is over"
+        assert not desk.venue.flush(), "nothing is left to be sent"
+        await asyncio.sleep(1)
+        assert desk.market.placed == ["mm1-1", "mm1-2"]
+
+    at_the_desk(work, store=store)
+
+
 def test_quoting_stops_while_there_is_still_room_to_write_and_goes_on_when_there_is_more() -> None:
     store = Counting()
 

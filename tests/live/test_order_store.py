@@ -6,12 +6,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import mmkit
 from mmkit.commands import TimeInForce
@@ -153,6 +154,36 @@ def test_the_journal_is_its_owners_alone(tmp_path: Path) -> None:
     for one in tmp_path.iterdir():
         assert one.stat().st_mode & 0o077 == 0, one
     store.close()
+
+
+def test_what_is_decided_is_synced_and_what_the_venue_tells_is_synced_with_it(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "orders.sqlite")
+    said: list[str] = []
+    store._connection.set_trace_callback(said.append)
+
+    def synced(*orders: KnownOrder, fills: Sequence[KnownFill] = ()) -> bool:
+        said.clear()
+        store.write(orders, fills)
+        assert said.count("COMMIT") == 1
+        level = [one for one in said[: said.index("COMMIT")] if one.startswith("PRAGMA")]
+        # Whatever comes next, an anchor or the name of a run, is synced again.
+        assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        return level != ["PRAGMA synchronous=NORMAL"]
+
+    assert synced(order(1))
+    assert not synced(order(1, Stage.OPEN))
+    assert not synced(fills=[fill(1)])
+    assert synced(order(1, Stage.OPEN), order(2)), "one of them is new"
+    # What is decided anew on an order that is there, such as another price, is as a new order.
+    assert synced(replace(order(1, Stage.OPEN), price=650_001))
+    assert not synced(replace(order(1, Stage.OPEN), price=650_001, cancel_wanted=True))
+    assert not synced(order(1, Stage.DONE))
+    store.close()
+    again = Store(tmp_path / "orders.sqlite")
+    assert [one.client_id for one in again.found().orders] == ["mm1-2"]
+    again.close()
 
 
 def test_memory_keeps_what_the_disk_keeps(tmp_path: Path) -> None:

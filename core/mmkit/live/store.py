@@ -4,6 +4,9 @@ SQLite in WAL mode with ``synchronous=FULL``: a commit returns once it is on the
 process nor a loss of power takes back what the venue has been told. One process writes; a lock on a file beside the
 journal keeps a second one out, by name. Nobody else opens the file while a run goes on: SQLite before 3.51.3 can damage
 a WAL file when a second connection makes a checkpoint.
+
+Only what is decided is waited for. What the venue has told of an order, and will tell again, is written at once and
+synced with the next intent: after a loss of power it is as if the process had died a moment earlier.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,6 +31,9 @@ VERSION = 1
 LEAST_ROOM = 64 * 1024 * 1024
 """Bytes: below it nothing new is begun, so that what is under way can still be written to its end."""
 _APPLICATION = 0x6D6D6B31  # "mmk1"
+_TOLD = frozenset({"stage", "venue_id", "executed", "filled", "end", "why", "cancel_wanted"})
+"""Of an order, what the venue tells, and would tell again; everything else is what has been decided."""
+_decided = attrgetter(*(name for name in KnownOrder.__struct_fields__ if name not in _TOLD))
 
 _TABLES = """
 CREATE TABLE orders (client_id TEXT PRIMARY KEY, over INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
@@ -64,6 +72,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._synced: dict[str, Any] = {}
+        """What has been decided on each order that is not over, as it was last synced."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(
@@ -167,36 +177,71 @@ class Store:
             raise self._cannot_write(error) from error
 
     def write(self, orders: Iterable[KnownOrder], fills: Iterable[KnownFill]) -> None:
-        """Put orders and fills on the disk; returns when they are there, all or none.
+        """Write orders and fills, all or none; an order that is new, or on which something else has been decided, is
+        on the disk when this returns, and everything that was written before.
+
+        What the venue has told, and would tell again, outlives the process; a loss of power perhaps not.
 
         Raises:
-            RunError: if they are not; then nothing that depends on them may be sent.
+            RunError: if they are not written; then nothing that depends on them may be sent.
         """
         encode = msgspec.json.encode
+        orders = list(orders)
         order_rows = [(one.client_id, one.stage is Stage.DONE, encode(one)) for one in orders]
         fill_rows = [(one.trade_id, one.ts_ns, encode(one)) for one in fills]
         if not order_rows and not fill_rows:
             return
-        connection = self._connection
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            if any(self._decides(one) for one in orders):
+                self._commit(order_rows, fill_rows)
+            else:
+                with self._later_synced():
+                    self._commit(order_rows, fill_rows)
+        except sqlite3.Error as error:
+            raise self._cannot_write(error) from error
+        for one in orders:
+            if one.stage is Stage.DONE:
+                self._synced.pop(one.client_id, None)
+            else:
+                self._synced[one.client_id] = _decided(one)
+
+    def _decides(self, order: KnownOrder) -> bool:
+        return order.stage is Stage.INTENDED or (
+            order.stage is not Stage.DONE and self._synced.get(order.client_id) != _decided(order)
+        )
+
+    def _commit(self, order_rows: list[Any], fill_rows: list[Any]) -> None:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if order_rows:
                 connection.executemany(
                     "INSERT INTO orders VALUES (?, ?, ?) ON CONFLICT (client_id) "
                     "DO UPDATE SET over = excluded.over, entry = excluded.entry",
                     order_rows,
                 )
+            if fill_rows:
                 connection.executemany(
                     "INSERT INTO fills VALUES (?, ?, ?) ON CONFLICT (trade_id) DO NOTHING",
                     fill_rows,
                 )
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise self._cannot_write(error) from error
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _later_synced(self) -> Iterator[None]:
+        """Let a commit return once the operating system has it; the next other one syncs it, too.
+
+        Source: https://www.sqlite.org/pragma.html#pragma_synchronous, of WAL mode.
+        """
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA synchronous=FULL")
 
     def anchor(self) -> Anchor | None:
         """Return the last one that was kept."""

@@ -158,7 +158,17 @@ class LiveVenue(ExecutionVenue):
         self.handler.command(command, self._clock.now_ns())
         if not self._turning:
             self._turning = True
-            asyncio.get_running_loop().call_soon(self._guarded, self._pump)
+            asyncio.get_running_loop().call_soon(self._guarded, self._turned)
+
+    def flush(self) -> bool:
+        """Write and send now what was handed over in this turn of the loop; return whether there was something.
+
+        For whoever knows that nothing more is handed over in it. All that can wait stands behind the orders.
+        """
+        if not self._turning:
+            return False
+        self._guarded(self._send_first)
+        return True
 
     def next_ns(self) -> int:
         """Return when the first event was known that has not been taken."""
@@ -298,6 +308,19 @@ class LiveVenue(ExecutionVenue):
             self._store.close()
 
     # --- one turn ---
+
+    def _send_first(self) -> None:
+        """Do of `_pump` what orders wait for; the rest has its turn after the requests, which are tasks by then."""
+        self._turning = False
+        if self._closed:
+            return
+        self._go_on(self._clock.now_ns())
+        self._hand_on()
+        asyncio.get_running_loop().call_soon(self._guarded, self._pump)
+
+    def _turned(self) -> None:
+        if self._turning:
+            self._pump()
 
     def _pump(self) -> None:
         """Write what is to be written, send what is to be sent, and hand on what is to be told."""

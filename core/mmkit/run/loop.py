@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -146,6 +147,7 @@ class Loop:
         self._sources, self._sent = sources, sent
         self._going = {name: one.engine for name, one in live.session.markets.items()}
         """Those that had not been halted when they were last looked at."""
+        self._venues = tuple(live.live_venues.values())
         self._told_vetoes: set[tuple[str, str]] = set()
         self._clock = live.clock
         self._alarm = Alarm(live.clock, self._on_alarm)
@@ -177,6 +179,9 @@ class Loop:
         for venue in self._live.live_venues.values():
             venue.ready = self.schedule
         failure: MmkitError | None = None
+        # What is there now stays: the collector is not to look through all of it while an order waits.
+        gc.collect()
+        gc.freeze()
         async with controlled(Path(self._live.run.folder), self):
             try:
                 self.schedule()
@@ -192,6 +197,7 @@ class Loop:
                     self._ended = True
                     self._alarm.cancel()
                     await end_tasks({*tasks, asked})
+                    gc.unfreeze()
         return failure
 
     # --- what it is told ---
@@ -254,6 +260,18 @@ class Loop:
         live.feed_latency_ns = rows[-1][1] - rows[-1][0]
         self._journal.market(rows, number)
         self._session.receive(rows, market)
+        flushed = [venue.flush() for venue in self._venues]
+        if any(flushed):
+            # What leaves is a task by now: the rest stands behind it.
+            asyncio.get_running_loop().call_soon(self._go_on_later)
+        else:
+            self._go_on()
+
+    def _go_on_later(self) -> None:
+        with self._failing():
+            self._go_on()
+
+    def _go_on(self) -> None:
         self._tell_halts()
         self.schedule()
 
