@@ -17,9 +17,11 @@ from mmkit_sandbox.accountconfig import AccountConfig
 from mmkit_sandbox.accounts import Accounts
 from mmkit_sandbox.channel import StreamKind
 from mmkit_sandbox.desk import Carried, Desk
-from mmkit_sandbox.endpoints import ENDPOINTS
 from mmkit_sandbox.faults import CLOSES, Fault, FaultKind
+from mmkit_sandbox.funding import FundingTerms
+from mmkit_sandbox.ledger import ZERO
 from mmkit_sandbox.listing import Listing
+from mmkit_sandbox.routes import ENDPOINTS
 from mmkit_sandbox.simulation import SimulatedExchange
 from mmkit_sandbox.trouble import Trouble
 
@@ -58,7 +60,10 @@ class ChaosVenue:
         self.listing, self._clock, self._trace = listing, clock, trace
         self.market = listing.market
         self.random = Random(f"line {seed}")  # noqa: S311  # not for secrets
-        exchange = SimulatedExchange([listing], seed, START_NS, liveliness=LIVELINESS)
+        # Funding is not in what a trader's fills come to.
+        exchange = SimulatedExchange(
+            [listing], seed, START_NS, liveliness=LIVELINESS, funding=FundingTerms(rate=ZERO)
+        )
         config = AccountConfig(
             key=KEY,
             secret=SecretStr("chaos"),

@@ -14,13 +14,14 @@ from mmkit_sandbox.accountpayload import order as order_record
 from mmkit_sandbox.accountpayload import quantity_text
 from mmkit_sandbox.accountpayload import trade as trade_record
 from mmkit_sandbox.accounts import Accounts, Said
-from mmkit_sandbox.endpoints import ENDPOINTS, Call, Endpoint
+from mmkit_sandbox.endpoints import Call, Endpoint
 from mmkit_sandbox.ledger import text
 from mmkit_sandbox.limits import Limits
 from mmkit_sandbox.listenkeys import ListenKeys
-from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.listing import COINM, FUTURES, SPOT, USDM
 from mmkit_sandbox.parameters import Parameters
 from mmkit_sandbox.refused import Refused
+from mmkit_sandbox.routes import ENDPOINTS
 from mmkit_sandbox.trouble import PAGE, Meddled, Reply, Trouble
 
 _UNKNOWN = Refused(
@@ -179,17 +180,21 @@ class Desk:
                 asset: {"free": text(balance.free), "locked": text(balance.locked)}
                 for asset, balance in account.spot.balances.items()
             },
-            "usdm": {
-                "wallet": {asset: text(amount) for asset, amount in account.margin.items()},
-                "positions": {
-                    symbol: {
-                        "quantity": quantity_text(listings[USDM, symbol], position.quantity),
-                        "cost": text(position.cost),
-                        "realised": text(position.realised),
-                    }
-                    for symbol, position in account.positions.items()
-                    if position.updated_ns  # it has been traded
-                },
+            **{
+                market: {
+                    "wallet": {a: text(amount) for a, amount in account.wallets[market].items()},
+                    "positions": {
+                        symbol: {
+                            "quantity": quantity_text(listings[market, symbol], position.quantity),
+                            "cost": text(position.cost),
+                            "realised": text(position.realised),
+                        }
+                        for symbol, position in account.positions.items()
+                        if (market, symbol) in listings
+                        and position.updated_ns  # it has been traded
+                    },
+                }
+                for market in FUTURES
             },
             "orders": [
                 {"market": order.listing.market} | order_record(order)
@@ -218,4 +223,4 @@ class Desk:
 
 def market_of(path: str) -> str:
     """Return the market that a private address is of."""
-    return USDM if path.startswith("/fapi") else SPOT
+    return {"/fapi": USDM, "/dapi": COINM}.get(path[:5], SPOT)

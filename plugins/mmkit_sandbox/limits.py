@@ -1,14 +1,14 @@
 """How much a client has asked for and how many orders an account has sent, against Binance's limits.
 
 Source: Binance Spot API, "LIMITS" and WebSocket API, "Rate limits": windows are fixed, not rolling. On spot
-an order that has traded does not count any more (FAQ "Spot Unfilled Order Count Rules").
+an order that has traded does not count any more (FAQ "Spot Unfilled Order Count Rules"). USD-M and COIN-M share theirs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from mmkit_sandbox.listing import ORDER_LIMITS, WEIGHT_PER_MINUTE
+from mmkit_sandbox.listing import COINM, ORDER_LIMITS, USDM, WEIGHT_PER_MINUTE
 from mmkit_sandbox.refused import Refused
 
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "DAY": 86_400}
@@ -38,6 +38,7 @@ class Limits:
 
     def __init__(self) -> None:
         self._weights = {market: _Window(60) for market in WEIGHT_PER_MINUTE}
+        self._weights[COINM] = self._weights[USDM]
         self._orders: dict[tuple[str, str], list[_Window]] = {}
 
     def weigh(self, market: str, weight: int, now_ns: int) -> None:
@@ -128,6 +129,7 @@ class Limits:
         ]
 
     def _windows(self, market: str, key: str) -> list[_Window]:
+        market = USDM if market == COINM else market
         found = self._orders.get((market, key))
         if found is None:
             found = self._orders[market, key] = [
