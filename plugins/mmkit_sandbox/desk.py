@@ -55,11 +55,14 @@ class Desk:
     Args:
         accounts: The customers.
         trouble: What goes wrong; `None` for nothing.
+        limits: Of requests and orders; Binance's unless given.
     """
 
-    def __init__(self, accounts: Accounts, trouble: Trouble | None = None) -> None:
+    def __init__(
+        self, accounts: Accounts, trouble: Trouble | None = None, limits: Limits | None = None
+    ) -> None:
         self.accounts, self.trouble = accounts, trouble
-        self.limits, self.listen_keys = Limits(), ListenKeys()
+        self.limits, self.listen_keys = limits or Limits(), ListenKeys()
         self._said: list[Said] = []
 
     def rest(
@@ -127,6 +130,7 @@ class Desk:
             if met.refusal is not None:
                 raise met.refusal
             self._gather()
+            self.limits.let_in(now_ns)
             if endpoint.orders:
                 self.limits.order(market, account.key, now_ns)
             if not endpoint.free:
@@ -145,7 +149,14 @@ class Desk:
         except Refused as refused:
             if endpoint.free:
                 self.limits.count(market, endpoint.weight, now_ns)
-            carried = Carried(refused.status, refused.body, met.retry_after_s)
+            after_s = met.retry_after_s
+            if met.refusal is None and refused.status in (418, 429):
+                after_s = (
+                    self.limits.orders_after_s(market, account.key, now_ns)
+                    if refused.code == -1015
+                    else self.limits.retry_after_s(market, now_ns)
+                )
+            carried = Carried(refused.status, refused.body, after_s)
         finally:
             self.accounts.hide_next_ns = 0
         if met.unanswered:
