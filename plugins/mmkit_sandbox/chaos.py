@@ -107,6 +107,8 @@ class Chaos:
             listing, seed, self.clock, self.plan.planned(), self._trace, self.plan.allowed
         )
         self.others = Others(self.venue, seed)
+        self.started_ns = 0
+        """When the process that goes on was started."""
         self.began_ns = 0
         """When the run that goes on had found out what there was, and began to quote."""
         self.kept = Kept()
@@ -273,6 +275,7 @@ class Chaos:
         """Start the process, and start it again whenever it is gone."""
         while not self._ended:
             self.lives += 1
+            self.started_ns = self.clock.now_ns()
             trader = self.trader = Trader(
                 self.instrument,
                 self.venue,

@@ -62,7 +62,7 @@ def _orders(chaos: Chaos) -> list[str]:
 
 
 _KNOWN_AFTER_NS = 45_000_000_000
-"""What is on the book is asked for every 30 s, and again if there was no answer."""
+"""What is on the book is asked for when a run starts, every 30 s, and again if there was no answer."""
 _END = {
     Status.NEW: "open",
     Status.PARTIALLY_FILLED: "open",
@@ -260,7 +260,8 @@ def _others(chaos: Chaos) -> list[str]:
         open_now = {
             one.client_id
             for one in chaos.others.orders
-            if one.open and one.created_ns < chaos.clock.now_ns() - _KNOWN_AFTER_NS
+            if one.open
+            and one.created_ns < max(chaos.started_ns, chaos.clock.now_ns() - _KNOWN_AFTER_NS)
         }
         found += [
             f"order {one} of others is open, and the run does not know of it"
