@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import datetime
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,10 +23,13 @@ from mmkit.events import MAIN, Side
 from mmkit.report import cost_words, format_span
 from mmkit.run.advisors.words import answer_words
 from mmkit.run.loop import LiveRun
+from mmkit.terminal import Terminal
 
 _log = logging.getLogger("mmkit.status")
 _REFRESH_S = 0.25
 _LINE_EVERY_S = 10.0
+_LAST_FRAME_S = 1.0
+"""How long the end waits for a terminal to take it."""
 
 
 class Shown(Protocol):
@@ -262,22 +266,29 @@ async def refreshed(
 ) -> AsyncIterator[None]:
     """Show one screen, refreshed, until the block ends; what is logged goes among the last events.
 
+    A terminal that takes no output misses frames, and holds up nothing.
+
     Args:
         live: What is shown.
         draw: Returns the screen for this moment, of at most so many columns and lines.
         every_s: How often.
         stderr: Where, in place of stdout.
     """
-    console = Console(stderr=stderr)
-    with log_into(live), Live(console=console, auto_refresh=False, screen=True) as display:
+    terminal = Terminal((sys.stderr if stderr else sys.stdout).fileno())
+    console = Console(file=cast(IO[str], terminal))
+    try:
+        with log_into(live), Live(console=console, auto_refresh=False, screen=True) as display:
 
-        async def refresh() -> None:
-            while True:
-                display.update(draw(*console.size), refresh=True)
-                await asyncio.sleep(every_s)
+            async def refresh() -> None:
+                while True:
+                    display.update(draw(*console.size), refresh=True)
+                    await asyncio.sleep(every_s)
 
-        async with beside(refresh()):
-            yield
+            async with beside(refresh()):
+                yield
+    finally:
+        if not await asyncio.to_thread(terminal.end, _LAST_FRAME_S):
+            _log.warning("terminal_stopped; it has not taken the last screen")
 
 
 class _Recent(logging.Handler):

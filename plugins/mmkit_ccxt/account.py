@@ -42,7 +42,7 @@ from mmkit.errors import ConfigError, Mistake, MmkitError, VenueError
 from mmkit.events import Side
 from mmkit.instruments import ContractKind
 from mmkit.interfaces import AccountConfig
-from mmkit.venues.binance_codes import error_of
+from mmkit.venues.binance_codes import TOO_MANY_ORDERS, error_of
 from mmkit.venues.budget import Budget, Rank, used_of
 from mmkit_ccxt.client import Endpoint, let_go, make_client
 from mmkit_ccxt.guard import Said, guarded, guarded_binance, heard
@@ -538,7 +538,8 @@ class CcxtAccount(AccountClient):
         # Outside of the handlers, so that ccxt's own error, with address and signature, does not hang on to it.
         if isinstance(failure, Refused):
             if failure.refusal is Refusal.RATE and budget is not None:
-                budget.close(failure.retry_ns // _MS, self._venue_ms())
+                orders_only = failure.code == TOO_MANY_ORDERS
+                budget.close(failure.retry_ns // _MS, self._venue_ms(), orders_only=orders_only)
             if failure.refusal is Refusal.CLOCK:
                 with suppress(VenueError):  # that this was refused is what has to be told
                     await self._measure()

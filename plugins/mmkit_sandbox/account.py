@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mmkit_sandbox.accountconfig import AccountConfig
 from mmkit_sandbox.accountorder import AccountOrder, AccountTrade
 from mmkit_sandbox.ledger import ZERO, Entry, EntryKind
-from mmkit_sandbox.listing import SPOT, USDM, Listing
+from mmkit_sandbox.listing import COINM, SPOT, USDM, Listing
 from mmkit_sandbox.wallet import Position, SpotWallet
 
 
@@ -27,7 +27,7 @@ class Account:
         config: What it began with, and its key.
         key: Names it.
         spot: Its balances.
-        margin: Its wallet on USD-M, by asset; without unrealised profit.
+        wallets: What it has on USD-M and on COIN-M, by market and asset; without unrealised profit.
         positions: By symbol.
         trades: All there have been, oldest first.
         entries: Every change of what it has, oldest first.
@@ -37,30 +37,39 @@ class Account:
     def __init__(self, config: AccountConfig, now_ns: int) -> None:
         self.config, self.key = config, config.key
         self.spot = SpotWallet(config.balances)
-        margin = config.balances if config.futures is None else config.futures
-        self.margin = dict(margin)
+        usdm = config.balances if config.futures is None else config.futures
+        coinm = config.balances if config.coin_futures is None else config.coin_futures
+        self.wallets: dict[str, dict[str, Decimal]] = {USDM: dict(usdm), COINM: dict(coinm)}
         self.positions: dict[str, Position] = {}
         self.trades: list[Traded] = []
         self.hedge_mode = config.hedge_mode
         self.entries = [
             Entry(now_ns, market, EntryKind.DEPOSIT, asset, amount)
-            for market, start in ((SPOT, config.balances), (USDM, margin))
+            for market, start in ((SPOT, config.balances), (USDM, usdm), (COINM, coinm))
             for asset, amount in start.items()
         ]
         self._orders: dict[tuple[str, str], dict[int, AccountOrder]] = {}
         self._by_client_id: dict[tuple[str, str, str], AccountOrder] = {}
         self._open: dict[tuple[str, str], dict[int, AccountOrder]] = {}
 
+    @property
+    def margin(self) -> dict[str, Decimal]:
+        """Its wallet on USD-M."""
+        return self.wallets[USDM]
+
     def position(self, listing: Listing) -> Position:
         """Return the position in a symbol."""
         found = self.positions.get(listing.symbol)
         if found is None:
-            found = self.positions[listing.symbol] = Position(self.config.leverage)
+            found = self.positions[listing.symbol] = Position(
+                self.config.leverage, listing.contract
+            )
         return found
 
     def fees(self, market: str) -> tuple[Decimal, Decimal]:
         """Return the shares of the value that a maker and a taker pay."""
-        return self.config.spot_fees if market == SPOT else self.config.usdm_fees
+        config = self.config
+        return {SPOT: config.spot_fees, USDM: config.usdm_fees, COINM: config.coinm_fees}[market]
 
     # --- orders ----------------------------------------------------------------------------------
 
@@ -116,6 +125,13 @@ class Account:
                     trade.trade_id,
                 )
             )
+
+    def fund(self, listing: Listing, amount: Decimal, now_ns: int) -> None:
+        """Take in funding, and write it into the ledger; negative is paid."""
+        wallet, asset = self.wallets[listing.market], listing.settle
+        wallet[asset] = wallet.get(asset, ZERO) + amount
+        entry = Entry(now_ns, listing.market, EntryKind.FUNDING, asset, amount, listing.symbol)
+        self.entries.append(entry)
 
 
 def _key(listing: Listing) -> tuple[str, str]:

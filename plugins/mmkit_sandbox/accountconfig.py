@@ -30,10 +30,13 @@ class AccountConfig(PluginConfig):
     futures: dict[str, Exact] | None = Field(
         None, description="On USD-M, at the start: {USDT: '10000'}; as on spot if left out."
     )
+    coin_futures: dict[str, Exact] | None = Field(
+        None, description="On COIN-M, at the start: {BTC: '1'}; as on spot if left out."
+    )
     can_trade: bool = Field(True, description="Whether the key may trade.")
     can_withdraw: bool = Field(False, description="Whether the key says that it may withdraw.")
-    hedge_mode: bool = Field(False, description="USD-M: long and short are kept apart.")
-    leverage: int = Field(20, ge=1, le=125, description="USD-M: at the start, of every symbol.")
+    hedge_mode: bool = Field(False, description="Contracts: long and short are kept apart.")
+    leverage: int = Field(20, ge=1, le=125, description="Contracts: at the start, of every symbol.")
 
     spot_fees: tuple[Exact, Exact] = Field(
         (Decimal("0.001"), Decimal("0.001")), description="Maker and taker, shares of the value."
@@ -42,7 +45,11 @@ class AccountConfig(PluginConfig):
         (Decimal("0.0002"), Decimal("0.0005")), description="Maker and taker on USD-M."
     )
 
-    @field_validator("balances", "futures")
+    coinm_fees: tuple[Exact, Exact] = Field(
+        (Decimal("0.0001"), Decimal("0.0005")), description="Maker and taker on COIN-M."
+    )
+
+    @field_validator("balances", "futures", "coin_futures")
     @classmethod
     def _no_debts(cls, value: dict[str, Exact] | None) -> dict[str, Exact] | None:
         for asset, amount in (value or {}).items():
@@ -63,14 +70,11 @@ class AccountConfig(PluginConfig):
 
 def demo() -> AccountConfig:
     """Return the account that everybody may use, with what every listed currency needs."""
+    coins = {"BTC": Decimal(2), "ETH": Decimal(50), "BNB": Decimal(100)}
     return AccountConfig(
         key=DEMO_KEY,
         secret=SecretStr(DEMO_SECRET),
-        balances={
-            "USDT": Decimal(100_000),
-            "BTC": Decimal(2),
-            "ETH": Decimal(50),
-            "BNB": Decimal(100),
-        },
+        balances={"USDT": Decimal(100_000)} | coins,
+        coin_futures=coins,
         futures={"USDT": Decimal(100_000)},
     )

@@ -27,7 +27,7 @@ class Lasting(StrEnum):
     IOC = "IOC"
     FOK = "FOK"
     GTX = "GTX"
-    """USD-M only: it rests or is refused."""
+    """Contracts only: it rests or is refused."""
 
 
 class Status(StrEnum):
@@ -46,12 +46,12 @@ class Placing(NamedTuple):
     Attributes:
         side: Buy or sell.
         kind: Its type.
-        quantity: In base currency.
+        quantity: In base currency, on COIN-M in contracts.
         price: In quote currency; `None` for a market order.
         lasting: Its time in force.
         client_id: Given by the client; one is made up if empty.
-        reduce_only: USD-M: only as far as it brings the position down.
-        position_side: USD-M: ``BOTH`` unless the account is in hedge mode.
+        reduce_only: Contracts: only as far as it brings the position down.
+        position_side: Contracts: ``BOTH`` unless the account is in hedge mode.
     """
 
     side: Side
@@ -70,22 +70,29 @@ class Placing(NamedTuple):
 
 
 class AccountTrade(NamedTuple):
-    """One fill of an account's order. Amounts in quote and base currency, `fee` in `fee_asset`."""
+    """One fill of an account's order.
+
+    Attributes:
+        trade_id: The exchange's number.
+        ts_ns: When.
+        price: In quote currency.
+        quantity: In base currency, on COIN-M in contracts.
+        value: In quote currency, on COIN-M in base currency.
+        fee: In `fee_asset`.
+        fee_asset: In what the fee is paid.
+        liquidity: Maker or taker.
+        profit: Realised, in the settlement currency; contracts only.
+    """
 
     trade_id: int
     ts_ns: int
     price: Decimal
     quantity: Decimal
+    value: Decimal
     fee: Decimal
     fee_asset: str
     liquidity: Liquidity
     profit: Decimal = ZERO
-    """Realised, USD-M only."""
-
-    @property
-    def value(self) -> Decimal:
-        """In quote currency."""
-        return self.price * self.quantity
 
 
 class AccountOrder:
@@ -97,9 +104,9 @@ class AccountOrder:
         asked: How it was placed.
         client_id: The client's name for it.
         price: In quote currency; 0 for a market order.
-        quantity: In base currency, as it is now.
+        quantity: In base currency, on COIN-M in contracts, as it is now.
         executed: Traded of it.
-        value: What that was worth, in quote currency.
+        value: What that was worth, in quote currency, on COIN-M in base currency.
         status: Binance's word.
         locked: Held back for it, on spot; in quote currency for a buy.
         created_ns: When it was placed.
@@ -145,7 +152,7 @@ class AccountOrder:
     @property
     def average(self) -> Decimal:
         """The mean price of its fills, 0 if there were none."""
-        return self.value / self.executed if self.executed else ZERO
+        return self.listing.contract.mean(self.value, self.executed)
 
     def add(self, trade: AccountTrade) -> None:
         """Take note of a fill."""

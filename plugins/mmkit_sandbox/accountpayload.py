@@ -1,8 +1,8 @@
 """Binance's JSON about accounts: orders, trades and the events of user streams, as dictionaries.
 
-Sources: Binance Spot API, "Trading endpoints", "Account endpoints" and "User Data Stream"; USD-M Futures
+Sources: Binance Spot API, "Trading endpoints", "Account endpoints" and "User Data Stream"; USD-M and COIN-M Futures
 API, "Trade", "Account" and "User Data Streams"; binance-connector-python's models of USD-M where that is
-newer (answers to orders have neither ``avgPrice`` nor ``cumQuote`` since 2026-07-15).
+newer (answers to orders have neither ``avgPrice`` nor ``cumQuote`` since 2026-07-15; COIN-M's have ``cumBase``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from mmkit.events import Liquidity, Side
 from mmkit_sandbox.account import Account, Traded
 from mmkit_sandbox.accountorder import AccountOrder, AccountTrade, Lasting, OrderKind, Status
 from mmkit_sandbox.ledger import ZERO, text
-from mmkit_sandbox.listing import SPOT, Listing
+from mmkit_sandbox.listing import COINM, SPOT, USDM, Listing
 
 _MS = 1_000_000
 _NOTHING = "0.00000000"
+ALIAS = "sandbox"
+"""What Binance calls every account of contracts here."""
 
 
 def side(order: AccountOrder) -> str:
@@ -52,7 +54,7 @@ def order(one: AccountOrder) -> dict[str, Any]:
         }
     return body | {
         "avgPrice": f"{one.average:.5f}",
-        "cumQuote": text(one.value),
+        "cumBase" if listing.market == COINM else "cumQuote": text(one.value),
         "time": one.created_ns // _MS,
         "updateTime": one.updated_ns // _MS,
         **_contract(asked.reduce_only, one),
@@ -63,15 +65,13 @@ def placed(one: AccountOrder, how: str) -> dict[str, Any]:
     """Return the answer to an order: ``ACK``, ``RESULT`` or ``FULL``."""
     listing = one.listing
     if listing.market != SPOT:
-        body = _core(one) | {
-            "cumQty": quantity_text(listing, one.executed),
-            "updateTime": one.updated_ns // _MS,
-            **_contract(one.asked.reduce_only, one),
-        }
+        body = canceled(one)
         if how == "ACK":
             # What became of it is told by the user stream only.
             nothing = quantity_text(listing, ZERO)
             body |= {"status": Status.NEW.value, "executedQty": nothing, "cumQty": nothing}
+            if listing.market == COINM:
+                body |= {"avgPrice": f"{ZERO:.5f}", "cumBase": _NOTHING}
         return body
     body = {
         "symbol": listing.symbol,
@@ -102,12 +102,16 @@ def placed(one: AccountOrder, how: str) -> dict[str, Any]:
 
 def canceled(one: AccountOrder) -> dict[str, Any]:
     """Return the answer to a cancel."""
-    if one.listing.market != SPOT:
-        return _core(one) | {
-            "cumQty": quantity_text(one.listing, one.executed),
+    listing = one.listing
+    if listing.market != SPOT:
+        body = _core(one) | {
+            "cumQty": quantity_text(listing, one.executed),
             "updateTime": one.updated_ns // _MS,
             **_contract(one.asked.reduce_only, one),
         }
+        if listing.market == COINM:
+            body |= {"avgPrice": f"{one.average:.5f}", "cumBase": text(one.value)}
+        return body
     return _core(one) | {
         "origClientOrderId": one.client_id,
         "clientOrderId": one.cancel_id,
@@ -140,7 +144,9 @@ def _core(one: AccountOrder) -> dict[str, Any]:
 
 
 def _contract(reduce_only: bool, one: AccountOrder) -> dict[str, Any]:
-    return {
+    listing = one.listing
+    own = {"goodTillDate": 0} if listing.market == USDM else {"pair": listing.pair}
+    return own | {
         "reduceOnly": reduce_only,
         "closePosition": False,
         "positionSide": one.asked.position_side,
@@ -150,7 +156,6 @@ def _contract(reduce_only: bool, one: AccountOrder) -> dict[str, Any]:
         "origType": one.asked.kind.value,
         "priceMatch": "NONE",
         "selfTradePreventionMode": "NONE",
-        "goodTillDate": 0,
     }
 
 
@@ -165,7 +170,7 @@ def trade(traded: Traded) -> dict[str, Any]:
         "orderId": one.order_id,
         "price": price_text(listing, fill.price),
         "qty": quantity_text(listing, fill.quantity),
-        "quoteQty": text(fill.value),
+        "baseQty" if listing.market == COINM else "quoteQty": text(fill.value),
         "commission": text(fill.fee),
         "commissionAsset": fill.fee_asset,
         "time": fill.ts_ns // _MS,
@@ -177,6 +182,8 @@ def trade(traded: Traded) -> dict[str, Any]:
             "isMaker": maker,
             "isBestMatch": True,
         }
+    if listing.market == COINM:
+        body |= {"pair": listing.pair, "marginAsset": listing.settle}
     return body | {
         "side": side(one),
         "buyer": buyer,
@@ -251,7 +258,7 @@ def account_position(account: Account, assets: Iterable[str], now_ms: int) -> di
 def order_trade_update(
     account: Account, one: AccountOrder, what: str, fill: AccountTrade | None = None
 ) -> dict[str, Any]:
-    """Return USD-M's event about an order; `what` is Binance's execution type."""
+    """Return the event of contracts about an order; `what` is Binance's execution type."""
     listing, asked = one.listing, one.asked
     now_ms = one.updated_ns // _MS
     bids, asks = open_value(account.open_orders(listing))
@@ -291,38 +298,49 @@ def order_trade_update(
     }
     if fill is not None:
         body |= {"n": text(fill.fee), "N": fill.fee_asset}
-    return {"e": "ORDER_TRADE_UPDATE", "E": now_ms, "T": now_ms, "o": body}
+    if listing.market == COINM:
+        body |= {"ma": listing.settle}
+    return _contract_event("ORDER_TRADE_UPDATE", listing, now_ms) | {"o": body}
 
 
 def account_update(
     account: Account, listing: Listing, mark: Decimal, now_ms: int
 ) -> dict[str, Any]:
-    """Return USD-M's event about a wallet and a position, after a fill."""
+    """Return the event of contracts about a wallet and a position, after a fill."""
     position = account.position(listing)
-    wallet = text(account.margin.get(listing.settle, ZERO))
-    return {
-        "e": "ACCOUNT_UPDATE",
-        "E": now_ms,
-        "T": now_ms,
-        "a": {
-            "m": "ORDER",
-            "B": [{"a": listing.settle, "wb": wallet, "cw": wallet, "bc": "0"}],
-            "P": [
-                {
-                    "s": listing.symbol,
-                    "pa": quantity_text(listing, position.quantity),
-                    "ep": text(position.entry.quantize(Decimal("1E-8"))),
-                    "bep": text(position.entry.quantize(Decimal("1E-8"))),
-                    "cr": text(position.realised),
-                    "up": text(position.unrealised(mark).quantize(Decimal("1E-8"))),
-                    "mt": "cross",
-                    "iw": "0",
-                    "ps": "BOTH",
-                    "ma": listing.settle,
-                }
-            ],
-        },
+    changed = {
+        "s": listing.symbol,
+        "pa": quantity_text(listing, position.quantity),
+        "ep": text(position.entry.quantize(Decimal("1E-8"))),
+        "bep": text(position.entry.quantize(Decimal("1E-8"))),
+        "cr": text(position.realised),
+        "up": text(position.unrealised(mark).quantize(Decimal("1E-8"))),
+        "mt": "cross",
+        "iw": "0",
+        "ps": "BOTH",
+        "ma": listing.settle,
     }
+    told = {"m": "ORDER", "B": [_wallet(account, listing, "0")], "P": [changed]}
+    return _contract_event("ACCOUNT_UPDATE", listing, now_ms) | {"a": told}
+
+
+def funding_update(
+    account: Account, listing: Listing, amount: Decimal, now_ms: int
+) -> dict[str, Any]:
+    """Return the event about funding: of cross margin Binance tells the wallet, and no position."""
+    told = {"m": "FUNDING_FEE", "B": [_wallet(account, listing, text(amount))], "P": []}
+    return _contract_event("ACCOUNT_UPDATE", listing, now_ms) | {"a": told}
+
+
+def _wallet(account: Account, listing: Listing, change: str) -> dict[str, str]:
+    """Return the wallet; `change` is what came in or went besides profit and fees."""
+    wallet = text(account.wallets[listing.market].get(listing.settle, ZERO))
+    return {"a": listing.settle, "wb": wallet, "cw": wallet, "bc": change}
+
+
+def _contract_event(name: str, listing: Listing, now_ms: int) -> dict[str, Any]:
+    event: dict[str, Any] = {"e": name, "E": now_ms, "T": now_ms}
+    return event | {"i": ALIAS} if listing.market == COINM else event
 
 
 def open_value(orders: Iterable[AccountOrder]) -> tuple[Decimal, Decimal]:
@@ -331,7 +349,7 @@ def open_value(orders: Iterable[AccountOrder]) -> tuple[Decimal, Decimal]:
     for one in orders:
         if one.asked.reduce_only:
             continue
-        value = one.price * one.remaining
+        value = one.listing.contract.worth(one.price, one.remaining)
         if one.asked.side is Side.BUY:
             bids += value
         else:

@@ -24,8 +24,9 @@ from mmkit_sandbox.accountorder import (
 )
 from mmkit_sandbox.channel import Channel
 from mmkit_sandbox.exchange import Message
+from mmkit_sandbox.funding import payment
 from mmkit_sandbox.ledger import ZERO, EntryKind, cut
-from mmkit_sandbox.listing import SPOT, USDM, Listing
+from mmkit_sandbox.listing import FUTURES, SPOT, USDM, Listing
 from mmkit_sandbox.matching import MatchingBook, Report, ReportKind, TimeInForce
 from mmkit_sandbox.refused import Refused
 from mmkit_sandbox.simulation import SimulatedExchange
@@ -62,12 +63,12 @@ class Accounts:
         """The next order that is placed is not found for so long, whoever asks (a fault)."""
         self._said: list[Said] = []
         self._countdowns: dict[tuple[str, str], tuple[int, Account, Listing]] = {}
+        self._funded_ns = self._next_funding_ns(now_ns)
         self._executions = 0
         self._names = 0
         for listing in exchange.listings:
-            if listing.market in {SPOT, USDM}:
-                for key in self.by_key:
-                    exchange.market(listing).book.listen(key, self._heard(listing))
+            for key in self.by_key:
+                exchange.market(listing).book.listen(key, self._heard(listing))
 
     def advance(self, now_ns: int, wanted: Container[Channel] = ()) -> list[Message]:
         """Let everything happen that is due by `now_ns`; return what the public streams say.
@@ -75,15 +76,17 @@ class Accounts:
         `take` tells what user streams say. Neither depends on how a span of time is divided into calls.
         """
         messages: list[Message] = []
-        while self._countdowns:
-            key, (due, account, listing) = min(
-                self._countdowns.items(), key=lambda item: (item[1][0], item[0])
-            )
-            if due > now_ns:
-                break
+        while (
+            due := min([self._funded_ns, *(one[0] for one in self._countdowns.values())])
+        ) <= now_ns:
             messages += self._advance(due, wanted)
-            del self._countdowns[key]
-            self.cancel_all(account, listing)
+            for key, (ends, account, listing) in sorted(self._countdowns.items()):
+                if ends <= due:
+                    del self._countdowns[key]
+                    self.cancel_all(account, listing)
+            if self._funded_ns <= due:
+                self._fund()
+                self._funded_ns = self._next_funding_ns(due)
         return messages + self._advance(now_ns, wanted)
 
     def _advance(self, now_ns: int, wanted: Container[Channel]) -> list[Message]:
@@ -106,11 +109,7 @@ class Accounts:
 
     def listings(self, market: str | None = None) -> list[Listing]:
         """Return what accounts can trade."""
-        return [
-            one
-            for one in self.exchange.listings
-            if one.market in {SPOT, USDM} and market in {None, one.market}
-        ]
+        return [one for one in self.exchange.listings if market in {None, one.market}]
 
     # --- orders ----------------------------------------------------------------------------------
 
@@ -122,7 +121,7 @@ class Accounts:
             if listing.market == SPOT:
                 raise Refused(-2010, "Market is closed.")
             raise Refused(-4140, "Invalid symbol status for opening position.")
-        if listing.market == USDM and (asked.position_side != "BOTH" or account.hedge_mode):
+        if listing.market != SPOT and (asked.position_side != "BOTH" or account.hedge_mode):
             # Hedge mode can be switched on, to see what a client makes of it; it is not traded here.
             raise Refused(-4061, "Order's position side does not match user's setting.")
         opposite = self._book(listing).best(_OTHER[asked.side])
@@ -226,7 +225,7 @@ class Accounts:
     def amend(
         self, account: Account, order: AccountOrder, price: Decimal, quantity: Decimal
     ) -> AccountOrder:
-        """Give an order another price and quantity; it goes to the end of the queue. USD-M."""
+        """Give an order another price and quantity; it goes to the end of the queue. Contracts."""
         listing = order.listing
         if not order.open:
             raise Refused(-2013, "Order does not exist.")
@@ -261,7 +260,7 @@ class Accounts:
         return order
 
     def countdown(self, account: Account, listing: Listing, ms: int) -> None:
-        """Cancel every order of a symbol in `ms`, unless this is called again; 0 stops it. USD-M."""
+        """Cancel every order of a symbol in `ms`, unless this is called again; 0 stops it. Contracts."""
         key = (account.key, listing.symbol)
         self._countdowns.pop(key, None)
         if ms:
@@ -306,30 +305,51 @@ class Accounts:
         """
         position = account.position(listing)
         mark = self.mark(listing)
-        value = position.cost if mark is None else position.quantity * mark
+        value = position.value(mark)
         bids, asks = accountpayload.open_value(account.open_orders(listing))
         both = max(abs(value + bids), abs(value - asks))
         return abs(value) / position.leverage, both / position.leverage
 
-    def equity(self, account: Account, asset: str) -> Decimal:
-        """Return what a USD-M wallet is worth: with the unrealised profit of the positions."""
-        worth = account.margin.get(asset, ZERO)
-        for listing in self.listings(USDM):
+    def equity(self, account: Account, asset: str, market: str = USDM) -> Decimal:
+        """Return what a wallet of contracts is worth: with the unrealised profit of the positions."""
+        worth = account.wallets[market].get(asset, ZERO)
+        for listing in self.listings(market):
             mark = self.mark(listing)
             if listing.settle == asset and mark is not None:
                 worth += account.position(listing).unrealised(mark)
         return worth
 
-    def committed(self, account: Account, asset: str) -> Decimal:
+    def committed(self, account: Account, asset: str, market: str = USDM) -> Decimal:
         """Return the margin of all positions and orders that an asset stands for."""
         return sum(
             (
                 self.margins(account, listing)[1]
-                for listing in self.listings(USDM)
+                for listing in self.listings(market)
                 if listing.settle == asset
             ),
             ZERO,
         )
+
+    def _next_funding_ns(self, now_ns: int) -> int:
+        return self.exchange.funding.next_ms(now_ns // _MS) * _MS
+
+    def _fund(self) -> None:
+        """Let the holders of contracts pay each other what is due now, at the mark price of now."""
+        rate = self.exchange.funding.rate
+        for listing in self.listings():
+            for account in self.by_key.values() if listing.market in FUTURES else ():
+                position = account.position(listing)
+                # As everywhere here: without a mark price what it was entered at stands in.
+                mark = self.mark(listing) or position.entry
+                amount = ZERO
+                if position.quantity:
+                    amount = payment(listing.contract, position.quantity, mark, rate)
+                if amount:
+                    account.fund(listing, amount, self.now_ns)
+                    event = accountpayload.funding_update(
+                        account, listing, amount, self.now_ns // _MS
+                    )
+                    self._said.append(Said(account.key, listing.market, event))
 
     def _check_margin(self, account: Account, order: AccountOrder, listed: bool = False) -> None:
         """Refuse an order that needs more margin than there is, unless it needs less than before."""
@@ -341,20 +361,20 @@ class Accounts:
         bids, asks = accountpayload.open_value(
             one for one in account.open_orders(listing) if one is not order
         )
-        price = order.price or mark or ZERO
-        value = position.cost if mark is None else position.quantity * mark
+        worth = listing.contract.worth(order.price or mark or ZERO, order.remaining)
+        value = position.value(mark)
         before = max(abs(value + bids), abs(value - asks))
         if order.asked.side is Side.BUY:
-            bids += price * order.remaining
+            bids += worth
         else:
-            asks += price * order.remaining
+            asks += worth
         after = max(abs(value + bids), abs(value - asks))
-        committed = self.committed(account, listing.settle)
+        committed = self.committed(account, listing.settle, listing.market)
         if listed:
             # The order itself, as it is to be, is among the open ones already.
             committed -= (after - before) / position.leverage
         needed = committed + (after - before) / position.leverage
-        if after > before and needed > self.equity(account, listing.settle):
+        if after > before and needed > self.equity(account, listing.settle, listing.market):
             raise Refused(-2019, "Margin is insufficient.")
 
     def _check_reduces(self, account: Account, listing: Listing, asked: Placing) -> None:
@@ -405,7 +425,8 @@ class Accounts:
         rate = maker if report.liquidity is Liquidity.MAKER else taker
         spot = listing.market == SPOT
         in_base = spot and side is Side.BUY
-        fee = cut((quantity if in_base else price * quantity) * rate)
+        value = listing.contract.worth(price, quantity)
+        fee = cut((quantity if in_base else value) * rate)
         profit = ZERO
         if not spot:
             profit = account.position(listing).trade(side, price, quantity, report.ts)
@@ -414,6 +435,7 @@ class Accounts:
             report.ts,
             price,
             quantity,
+            value,
             fee,
             listing.base if in_base else listing.quote if spot else listing.settle,
             report.liquidity,
@@ -424,7 +446,8 @@ class Accounts:
         if spot:
             self._paid(account, order, trade)
         else:
-            account.margin[listing.settle] = account.margin.get(listing.settle, ZERO) + profit - fee
+            wallet = account.wallets[listing.market]
+            wallet[listing.settle] = wallet.get(listing.settle, ZERO) + profit - fee
             account.note(EntryKind.PROFIT, listing.settle, profit, order, trade)
         account.note(EntryKind.FEE, trade.fee_asset, -fee, order, trade)
         if not order.open:

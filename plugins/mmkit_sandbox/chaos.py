@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
@@ -19,13 +20,15 @@ from mmkit.errors import MmkitError
 from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.handler import OrderHandler
+from mmkit.live.venue import LiveVenue
 from mmkit.tape import LAST, SELL, Kind, Row
 from mmkit.virtual_time import START_NS, LoopClock, run
 from mmkit_sandbox import chaoschecks
+from mmkit_sandbox.chaosothers import Others
 from mmkit_sandbox.chaostrader import Kept, Trader
 from mmkit_sandbox.chaosvenue import ChaosVenue
-from mmkit_sandbox.listing import SPOT, Listing
-from mmkit_sandbox.schedule import Schedule, schedule
+from mmkit_sandbox.listing import COINM, SPOT, USDM, Listing
+from mmkit_sandbox.schedule import UNITS, Schedule, schedule
 
 _S = 1_000_000_000
 BACK_WITHIN_S = 30.0
@@ -37,8 +40,17 @@ _RESTING_TICK_S = 10.0
 """While the market rests there is nothing to see."""
 _LONG_S = 40
 """A market rests while an order is hidden for longer."""
-_UNITS = {SPOT: 20, "usdm": 1}
-"""What is a small order in lots of USD-M is one of so many times as many lots on spot."""
+_ALLOWED_S = 8
+"""Likewise while nothing may be asked for."""
+_COUNTED_NS = 5 * _S
+"""A run has looked at the account for the first time so long before it begins to quote."""
+_GONE_AFTER_S = 5
+"""It rests after so long once the run is being stopped: what is traded by then is traded."""
+_SYMBOLS = {SPOT: "BTC/USDT", USDM: "BTC/USDT:USDT", COINM: "BTC/USD:BTC"}
+_KINDS = {SPOT: ContractKind.SPOT, USDM: ContractKind.LINEAR, COINM: ContractKind.INVERSE}
+SEEN_WITHIN_S = 25.0
+"""After so long at the latest a run has stopped quoting because of what others have traded: it hears of it at once, but a
+look at the account may have to be asked for again, and two of them, 5 s apart, have to differ."""
 
 
 class Outcome(NamedTuple):
@@ -49,6 +61,7 @@ class Outcome(NamedTuple):
         violations: What was not as it has to be, in words.
         faults: What went wrong, by kind.
         crashes: How often the process died.
+        market: Where it traded: ``spot``, ``usdm`` or ``coinm``.
         orders: How many were sent.
         fills: How many there were.
         back_ns: How long after the last fault there were quotes.
@@ -60,6 +73,7 @@ class Outcome(NamedTuple):
     violations: list[str]
     faults: Counter[str]
     crashes: int
+    market: str
     orders: int
     fills: int
     back_ns: int
@@ -74,6 +88,7 @@ class Chaos:
         seed: Decides everything.
         handler: Handles the orders; another one than mmkit's to see that it is caught.
         plan: What goes wrong; that of the seed unless given.
+        venue: Stands between run and account; another one than mmkit's to see that it is caught.
     """
 
     def __init__(
@@ -81,15 +96,23 @@ class Chaos:
         seed: int,
         handler: type[OrderHandler] = OrderHandler,
         plan: Schedule | None = None,
+        venue: type[LiveVenue] = LiveVenue,
     ) -> None:
-        self.seed, self._handler = seed, handler
+        self.seed, self._handler, self._live_venue = seed, handler, venue
         self.plan = schedule(seed) if plan is None else plan
         self._random = Random(f"chaos {seed}")  # noqa: S311  # not for secrets
         self.clock = LoopClock()
         self._happened: list[tuple[int, str, object]] = []
-        listing = Listing.of("BTC/USDT" if self.plan.market == SPOT else "BTC/USDT:USDT")
+        listing = Listing.of(_SYMBOLS[self.plan.market])
         self.instrument = instrument_of(listing)
-        self.venue = ChaosVenue(listing, seed, self.clock, self.plan.planned(), self._trace)
+        self.venue = ChaosVenue(
+            listing, seed, self.clock, self.plan.planned(), self._trace, self.plan.allowed
+        )
+        self.others = Others(self.venue, seed)
+        self.started_ns = 0
+        """When the process that goes on was started."""
+        self.began_ns = 0
+        """When the run that goes on had found out what there was, and began to quote."""
         self.kept = Kept()
         self.trader: Trader | None = None
         self.lives = 0
@@ -111,21 +134,27 @@ class Chaos:
     async def run(self) -> None:
         """Trade, have things go wrong, have them stop going wrong, stop, and look at what there is."""
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(self._tick()), loop.create_task(self._live())]
+        tasks = [
+            loop.create_task(self._tick()),
+            loop.create_task(self._live()),
+            loop.create_task(self._others()),
+        ]
         await asyncio.sleep(self.plan.lasts_ns / _S)
         self._calm()
         while (left_ns := self.venue.last_fault_ns - self.clock.now_ns()) > 0:
             await self._pass(left_ns)
         await self._see_quotes()
         await asyncio.sleep(2)
+        await self._see_others()
         self._ended = True
         if self.trader is not None and self.trader.session is not None:
+            loop.call_later(_GONE_AFTER_S, self._rest)
             await self.trader.stop()
             await self._see_books(self.trader)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        self.violations += chaoschecks.wrong(self)
+        self.violations += [*self.venue.wrong, *chaoschecks.wrong(self)]
         if self.trader is not None:
             await self.trader.close()
 
@@ -136,10 +165,14 @@ class Chaos:
         if self.trader is not None:
             self.trader.crash_at = None
 
+    def _rest(self) -> None:
+        self.venue.rest_until(self.clock.now_ns() + 100 * _S)
+
     async def _pass(self, left_ns: int) -> None:
         """Let time pass, with nothing traded if it is long."""
-        if left_ns > _LONG_S * _S:
-            until = self.venue.last_fault_ns - _LONG_S * _S // 4
+        long_s = _LONG_S if self.venue.allowed_ns < self.venue.last_fault_ns else _ALLOWED_S
+        if left_ns > long_s * _S:
+            until = self.venue.last_fault_ns - long_s * _S // 4
             self._trace("rests", until)
             self.venue.rest_until(until)
             self._tick_s = _RESTING_TICK_S
@@ -153,6 +186,9 @@ class Chaos:
         while not self._quoting():
             await asyncio.sleep(0.25)
             if self.clock.now_ns() > began + BACK_WITHIN_S * _S:
+                if self.others.traded_ns:
+                    # What others trade is not ours: whoever has to look at it first does not quote.
+                    break
                 why = "the run has not started"
                 if self.trader is not None and self.trader.session is not None:
                     why = self.trader.venue.down or "nothing is quoted"
@@ -164,6 +200,36 @@ class Chaos:
                     await asyncio.sleep(90)
                 break
         self.back_ns = max(0, self.clock.now_ns() - began)
+
+    async def _see_others(self) -> None:
+        """See that nothing is quoted once others have moved what we count."""
+        now = self.clock.now_ns()
+        if not self.others.traded_ns:
+            return
+        # Nothing can be seen while nothing may be asked.
+        since_ns = max(self.others.traded_ns, self.venue.last_fault_ns)
+        seen_ns = since_ns + round(SEEN_WITHIN_S * _S)
+        self.venue.rest_until(seen_ns)
+        await asyncio.sleep(max(0.0, (seen_ns - now) / _S))
+        now, traded_ns = self.clock.now_ns(), self.others.traded_ns
+        if self.trader is None or self.trader.session is None:
+            return
+        if self.others.net_lots(self.began_ns - _COUNTED_NS, self.began_ns):
+            return  # whether the run has counted from before that or after depends on when it looked
+        net = self.others.net_lots(self.began_ns, now)
+        if net and traded_ns < now - SEEN_WITHIN_S * _S and not self.trader.venue.books.differs:
+            self.violations.append(
+                f"others have moved the account by {net} lots, and it is not said to differ"
+            )
+        if self.trader.venue.books.differs and self._quoting():
+            self.violations.append("the account differs, and there are quotes")
+
+    async def _others(self) -> None:
+        """Have others do what they do, until nothing goes wrong any more."""
+        for doing in self.plan.others:
+            await asyncio.sleep(max(0.0, (START_NS + doing.at_ns - self.clock.now_ns()) / _S))
+            self.venue.advance()
+            self.others.do(doing)
 
     async def _see_books(self, trader: Trader) -> None:
         """Wait for the look at the account after the one that has found what nobody had told of, if one has."""
@@ -213,6 +279,7 @@ class Chaos:
         """Start the process, and start it again whenever it is gone."""
         while not self._ended:
             self.lives += 1
+            self.started_ns = self.clock.now_ns()
             trader = self.trader = Trader(
                 self.instrument,
                 self.venue,
@@ -221,9 +288,10 @@ class Chaos:
                 self.clock,
                 self._handler,
                 self._crash_at.pop(0) if self._crash_at else None,
-                self.plan.size * _UNITS[self.plan.market],
+                self.plan.size * UNITS[self.plan.market],
                 self.plan.levels,
                 self._trace,
+                self._live_venue,
             )
             died = asyncio.ensure_future(trader.died.wait())
             start = asyncio.ensure_future(trader.start())
@@ -236,6 +304,7 @@ class Chaos:
                 died.cancel()
                 await asyncio.sleep(1)
                 continue
+            self.began_ns = self.clock.now_ns()
             await died
             self.crashes += 1
             self.venue.note("crash", f"after {trader.crash_at} steps")
@@ -251,15 +320,17 @@ class Chaos:
 
 def instrument_of(listing: Listing) -> Instrument:
     """Return a listing as mmkit knows it."""
-    spot = listing.market == SPOT
+    kind = _KINDS[listing.market]
     return Instrument(
         venue="binance",
         market=listing.market,
-        symbol=f"{listing.base}/{listing.quote}" + ("" if spot else f":{listing.settle}"),
+        symbol=f"{listing.base}/{listing.quote}"
+        + ("" if kind is ContractKind.SPOT else f":{listing.settle}"),
         native=listing.symbol,
         base=listing.base,
         quote=listing.quote,
-        kind=ContractKind.SPOT if spot else ContractKind.LINEAR,
+        kind=kind,
+        contract_size=Decimal(listing.contract_size or 1),
         tick=listing.tick,
         lot=listing.lot,
     )
@@ -284,6 +355,7 @@ def lived(
     handler: type[OrderHandler] = OrderHandler,
     plan: Schedule | None = None,
     *,
+    venue: type[LiveVenue] = LiveVenue,
     traced: bool = False,
 ) -> Outcome:
     """Run one schedule; the same arguments give the same outcome, trace and all.
@@ -292,12 +364,13 @@ def lived(
         seed: Decides everything.
         handler: Handles the orders.
         plan: What goes wrong; that of the seed unless given.
+        venue: Stands between run and account.
         traced: Whether the trace is told though nothing was violated.
     """
     chaos: list[Chaos] = []
 
     async def whole() -> int:
-        chaos.append(Chaos(seed, handler, plan))
+        chaos.append(Chaos(seed, handler, plan, venue))
         await chaos[0].run()
         return chaos[0].clock.now_ns()
 
@@ -309,6 +382,7 @@ def lived(
         one.violations,
         one.venue.happened,
         one.crashes,
+        one.plan.market,
         sum(one.venue.sent.values()),
         len(one.kept.fills()),
         one.back_ns,

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+from weakref import WeakSet
 
 from mmkit.accounts import (
     AccountClient,
@@ -31,10 +32,11 @@ from mmkit.accounts import (
 )
 from mmkit.commands import TimeInForce
 from mmkit.events import Liquidity, Side
-from mmkit.venues.binance_codes import error_of
-from mmkit_sandbox.chaosvenue import ChaosVenue
-from mmkit_sandbox.desk import Carried
-from mmkit_sandbox.listing import ORDER_LIMITS, SPOT
+from mmkit.venues.binance_codes import TOO_MANY_ORDERS, error_of
+from mmkit.venues.budget import Budget, Rank, used_of
+from mmkit_sandbox.chaosvenue import Answered, ChaosVenue
+from mmkit_sandbox.listing import COINM, SPOT, USDM
+from mmkit_sandbox.routes import ENDPOINTS
 
 _MS = 1_000_000
 _PAGE = 1000
@@ -45,6 +47,11 @@ _STATES = {
     "CANCELED": OrderState.CANCELED,
     "EXPIRED": OrderState.EXPIRED,
 }
+_ROOTS = {SPOT: "/api/v3", USDM: "/fapi/v1", COINM: "/dapi/v1"}
+_RIGHTS = {SPOT: "/api/v3/account", USDM: "/fapi/v1/accountConfig", COINM: "/dapi/v1/account"}
+_MONEY = {USDM: "/fapi/v3/balance", COINM: "/dapi/v1/balance"}
+_POSITION = {USDM: "/fapi/v3/positionRisk", COINM: "/dapi/v1/positionRisk"}
+_SECONDS = {"SECOND": 1000, "MINUTE": 60_000, "DAY": 86_400_000}
 _LASTING = {TimeInForce.POST_ONLY: "GTX", TimeInForce.IOC: "IOC"}
 
 
@@ -58,7 +65,15 @@ class ChaosAccount(AccountClient):
     def __init__(self, venue: ChaosVenue) -> None:
         self._venue, self._spot = venue, venue.market == SPOT
         self._symbol = venue.listing.symbol
-        self._root = "/api/v3" if self._spot else "/fapi/v1"
+        self._root = _ROOTS[venue.market]
+        self._budget = Budget(
+            venue.weight_limit,
+            {_SECONDS[interval] * count: limit for interval, count, limit in venue.order_limits},
+        )
+        self._silent = (0, 0)
+        """From when until when the venue has said to ask for nothing."""
+        self._going_on: WeakSet[asyncio.Task[Any]] = WeakSet()
+        """What has asked for something, and is told itself if it may not ask for more."""
         self._events: asyncio.Queue[Mapping[str, Any] | str] = asyncio.Queue()
         self.leaves: Callable[[], None] = lambda: None
         """Called before a request leaves; may raise."""
@@ -67,14 +82,13 @@ class ChaosAccount(AccountClient):
 
     async def open(self) -> AccountInfo:
         """Say what the account may do."""
-        path = "/api/v3/account" if self._spot else "/fapi/v1/accountConfig"
-        found = await self._ask("GET", path)
+        found = await self._ask("GET", _RIGHTS[self._venue.market])
         return AccountInfo(
             can_trade=found["canTrade"],
             can_withdraw=found["canWithdraw"],
             maker_fee=None,
             taker_fee=None,
-            orders_per_10s=ORDER_LIMITS[self._venue.market][0][2],
+            orders_per_10s=self._venue.order_limits[0][2],
             countdown=not self._spot,
         )
 
@@ -96,17 +110,17 @@ class ChaosAccount(AccountClient):
                 params["type"] = "LIMIT_MAKER"
             else:
                 params |= {"type": "LIMIT", "timeInForce": lasting}
-        return _record(await self._ask("POST", f"{self._root}/order", params))
+        return _record(await self._ask("POST", f"{self._root}/order", params, Rank.ORDER))
 
     async def cancel(self, client_id: str) -> OrderRecord | None:
         """Take an order off the book."""
         params = {"symbol": self._symbol, "origClientOrderId": client_id}
-        return _record(await self._ask("DELETE", f"{self._root}/order", params))
+        return _record(await self._ask("DELETE", f"{self._root}/order", params, Rank.CANCEL))
 
     async def cancel_all(self) -> None:
         """Take everything off the book."""
-        path = "/api/v3/openOrders" if self._spot else "/fapi/v1/allOpenOrders"
-        await self._ask("DELETE", path, {"symbol": self._symbol})
+        path = f"{self._root}/{'openOrders' if self._spot else 'allOpenOrders'}"
+        await self._ask("DELETE", path, {"symbol": self._symbol}, Rank.CANCEL)
 
     async def order(self, client_id: str) -> OrderRecord | None:
         """Return the venue's record of an order."""
@@ -139,7 +153,7 @@ class ChaosAccount(AccountClient):
     async def balances(self) -> Mapping[str, Balance]:
         """Return what there is."""
         if not self._spot:
-            rows = await self._ask("GET", "/fapi/v3/balance")
+            rows = await self._ask("GET", _MONEY[self._venue.market])
             wallets = {one["asset"]: Decimal(one["balance"]) for one in rows}
             free = {one["asset"]: Decimal(one["availableBalance"]) for one in rows}
             return {
@@ -156,40 +170,83 @@ class ChaosAccount(AccountClient):
         """Return the position of a contract."""
         if self._spot:
             return None
-        found = await self._ask("GET", "/fapi/v3/positionRisk", {"symbol": self._symbol})
-        return sum((Decimal(one["positionAmt"]) for one in found), Decimal(0))
+        found = await self._ask("GET", _POSITION[self._venue.market], {"symbol": self._symbol})
+        return sum(
+            (Decimal(one["positionAmt"]) for one in found if one["symbol"] == self._symbol),
+            Decimal(0),
+        )
 
     async def countdown(self, ms: int) -> bool:
         """Have everything canceled in so long."""
         if self._spot:
             return False
         params = {"symbol": self._symbol, "countdownTime": str(ms)}
-        await self._ask("POST", "/fapi/v1/countdownCancelAll", params)
+        await self._ask("POST", f"{self._root}/countdownCancelAll", params, Rank.CANCEL)
         return True
 
     async def close(self) -> None:
         """Hang up."""
         self._venue.leave(self._heard)
 
-    async def _ask(self, method: str, path: str, params: Mapping[str, str] | None = None) -> Any:
-        answer: asyncio.Future[Carried] = asyncio.get_running_loop().create_future()
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        rank: Rank = Rank.ASK,
+    ) -> Any:
+        venue, budget = self._venue, self._budget
+        answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self.leaves()
-        self._venue.send(method, path, params or {}, answer)
-        carried = await answer
-        if carried.cut:
-            await asyncio.sleep(2)
-            raise FateUnknown("the connection was lost before the answer came")
+        task = asyncio.current_task()
+        assert task is not None  # this is a coroutine
+        told_ns, until_ns = self._silent
+        # What began before it was told may come to its next request; the budget does not let it leave.
+        if task not in self._going_on and told_ns + _MS < venue.now_ns() < until_ns:
+            venue.asked_on(f"{method} {path}")
+        self._going_on.add(task)
+        weight = ENDPOINTS[method, path].weight
+        try:
+            budget.admit(weight, rank, venue.now_ns() // _MS)
+        except Refused as refused:
+            venue.held_back(f"{method} {path}: {refused}", refused.retry_ns)
+            self._silence(refused, rank)
+            raise
+        venue.send(method, path, params or {}, answer)
+        headers: Mapping[str, str] = {}
+        try:
+            carried, headers = await answer
+            if carried.cut:
+                await asyncio.sleep(2)
+                raise FateUnknown("the connection was lost before the answer came")
+        finally:
+            used, orders = used_of(headers)
+            budget.answered(weight, rank, venue.now_ns() // _MS, used, orders)
         if carried.status == 200:
             return carried.body
         body = carried.body or {}
-        raise error_of(
-            self._venue.market,
+        failure = error_of(
+            venue.market,
             carried.status,
             body.get("code"),
             body.get("msg", "Service unavailable"),
             retry_after_s=carried.retry_after_s or 0,
-            now_ms=self._venue.accounts.now_ns // _MS,
+            now_ms=venue.now_ns() // _MS,
         )
+        if isinstance(failure, Refused) and failure.refusal is Refusal.RATE:
+            budget.close(
+                failure.retry_ns // _MS,
+                venue.now_ns() // _MS,
+                orders_only=failure.code == TOO_MANY_ORDERS,
+            )
+            self._silence(failure, rank)
+        raise failure
+
+    def _silence(self, refused: Refused, rank: Rank) -> None:
+        """Take note that nothing may be asked for; what is said of an order is about orders."""
+        now, (told_ns, until_ns) = self._venue.now_ns(), self._silent
+        if rank is not Rank.ORDER and now + refused.retry_ns > until_ns:
+            self._silent = (told_ns if now < until_ns else now, now + refused.retry_ns)
 
     # --- the user stream ---
 

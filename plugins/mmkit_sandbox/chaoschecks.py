@@ -5,10 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from mmkit.events import Side
 from mmkit.instruments import ContractKind
 from mmkit.live.known import KnownFill, Stage
 from mmkit_sandbox.accountorder import AccountOrder, Status
+from mmkit_sandbox.chaosvenue import is_ours
 from mmkit_sandbox.ledger import ZERO, EntryKind
+from mmkit_sandbox.listing import USDM
 
 if TYPE_CHECKING:
     from mmkit_sandbox.chaos import Chaos
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 def wrong(chaos: Chaos) -> list[str]:
     """Return what is not as it has to be once a schedule has ended, in words; nothing if all is well."""
-    return [*_orders(chaos), *_fills(chaos), *_money(chaos), *_run(chaos)]
+    return [*_orders(chaos), *_fills(chaos), *_money(chaos), *_others(chaos), *_run(chaos)]
 
 
 def _orders(chaos: Chaos) -> list[str]:
@@ -24,6 +27,8 @@ def _orders(chaos: Chaos) -> list[str]:
     theirs: dict[str, AccountOrder] = {}
     found = []
     for one in venue.account.all_orders():
+        if not is_ours(one.client_id):
+            continue
         if one.client_id in theirs:
             found.append(f"the venue has order {one.client_id} twice")
         theirs[one.client_id] = one
@@ -36,7 +41,7 @@ def _orders(chaos: Chaos) -> list[str]:
     ]
     found += [f"order {one.client_id} is left on the book" for one in theirs.values() if one.open]
     for client_id, ours in sorted(journal.items()):
-        if ours.stage is not Stage.DONE:
+        if ours.stage is not Stage.DONE and not _cannot_be_proven(chaos, client_id):
             found.append(f"order {client_id} is not over for us: {ours.stage}")
         there = theirs.get(client_id)
         lots = chaos.instrument.lots(there.executed) if there is not None else 0
@@ -48,6 +53,7 @@ def _orders(chaos: Chaos) -> list[str]:
             found.append(f"order {client_id} is one that the venue does not have")
         if (
             there is not None
+            and ours.end is not None
             and str(ours.end) != _END[there.status]
             and not _refused(ours.end, there)
         ):
@@ -55,6 +61,8 @@ def _orders(chaos: Chaos) -> list[str]:
     return found
 
 
+_KNOWN_AFTER_NS = 45_000_000_000
+"""What is on the book is asked for when a run starts, every 30 s, and again if there was no answer."""
 _END = {
     Status.NEW: "open",
     Status.PARTIALLY_FILLED: "open",
@@ -71,7 +79,11 @@ def _refused(end: object, there: AccountOrder) -> bool:
 
 def _fills(chaos: Chaos) -> list[str]:
     ours = {one.trade_id: one for one in chaos.kept.fills()}
-    theirs = {str(one.trade.trade_id): one for one in chaos.venue.account.trades}
+    theirs = {
+        str(one.trade.trade_id): one
+        for one in chaos.venue.account.trades
+        if is_ours(one.order.client_id)
+    }
     found = [f"trade {one} is not in our journal" for one in sorted(theirs.keys() - ours.keys())]
     found += [f"trade {one} is only in our journal" for one in sorted(ours.keys() - theirs.keys())]
     for trade_id in sorted(ours.keys() & theirs.keys()):
@@ -103,25 +115,31 @@ def _money(chaos: Chaos) -> list[str]:
     venue, fills = chaos.venue, chaos.kept.fills()
     account, listing = venue.account, venue.listing
     ours = came_to(chaos, fills)
+    for asset, amount in _of_others(chaos).items():
+        ours[asset] = ours.get(asset, ZERO) + amount
     if chaos.instrument.kind is ContractKind.SPOT:
         theirs = {
             asset: balance.free + balance.locked - account.config.balances.get(asset, ZERO)
             for asset, balance in account.spot.balances.items()
         }
-        locked = {asset: one.locked for asset, one in account.spot.balances.items() if one.locked}
+        locks = _locked_by_others(chaos)
         wrong_locks = [
-            f"{amount} {asset} are locked, and there is no order"
-            for asset, amount in locked.items()
+            f"{one.locked} {asset} are locked, and orders that are open lock {locks.get(asset, ZERO)}"
+            for asset, one in account.spot.balances.items()
+            if one.locked != locks.get(asset, ZERO)
         ]
     else:
         position = account.position(listing)
-        start = account.config.futures or {}
+        config = account.config
+        start = (config.futures if listing.market == USDM else config.coin_futures) or {}
         theirs = {
-            asset: amount - start.get(asset, ZERO) for asset, amount in account.margin.items()
+            asset: amount - start.get(asset, ZERO)
+            for asset, amount in account.wallets[listing.market].items()
         }
         theirs["position"] = position.quantity
         # What the position was entered for is not in the wallet yet.
-        ours[listing.settle] = ours.get(listing.settle, ZERO) + position.cost
+        cost = position.cost * listing.contract.sign
+        ours[listing.settle] = ours.get(listing.settle, ZERO) + cost
         wrong_locks = []
     booked = {
         asset: sum(
@@ -154,6 +172,45 @@ def _counts(market: str, kind: EntryKind, of: str, asset: str, here: str) -> boo
 
 def came_to(chaos: Chaos, fills: list[KnownFill]) -> dict[str, Decimal]:
     """Return what fills come to by asset, by another way than the order handling's own ledger: in whole units."""
+    return _in_units(
+        chaos,
+        [(one.side.sign, one.price, one.quantity, one.fee, one.fee_asset) for one in fills],
+    )
+
+
+def _of_others(chaos: Chaos) -> dict[str, Decimal]:
+    """Return the same of the trades of others on the account."""
+    instrument = chaos.instrument
+    return _in_units(
+        chaos,
+        [
+            (
+                order.asked.side.sign,
+                instrument.ticks(trade.price),
+                instrument.lots(trade.quantity),
+                trade.fee,
+                trade.fee_asset,
+            )
+            for order, trade in chaos.venue.account.trades
+            if not is_ours(order.client_id)
+        ],
+    )
+
+
+def _locked_by_others(chaos: Chaos) -> dict[str, Decimal]:
+    """Return what the open orders of others hold back on spot."""
+    listing, locks = chaos.venue.listing, dict[str, Decimal]()
+    for one in chaos.venue.account.open_orders(listing):
+        if not is_ours(one.client_id):
+            buys = one.asked.side is Side.BUY
+            asset = listing.quote if buys else listing.base
+            amount = one.remaining * (one.price if buys else 1)
+            locks[asset] = locks.get(asset, ZERO) + amount
+    return locks
+
+
+def _in_units(chaos: Chaos, trades: list[tuple[int, int, int, Decimal, str]]) -> dict[str, Decimal]:
+    """Return what trades come to, each a sign, ticks, lots, a fee and its asset."""
     instrument = chaos.instrument
     places = 10**16  # eight of a price times eight of a quantity
     units: dict[str, int] = {}
@@ -163,19 +220,64 @@ def came_to(chaos: Chaos, fills: list[KnownFill]) -> dict[str, Decimal]:
 
     tick, lot = (int(one * 10**8) for one in (instrument.tick, instrument.lot))
     spot = instrument.kind is ContractKind.SPOT
-    for one in fills:
-        sign = one.side.sign
-        move(instrument.base if spot else "position", sign * one.quantity * lot * 10**8)
-        move(instrument.quote, -sign * one.quantity * lot * one.price * tick)
-        move(one.fee_asset, -int(one.fee * places))
+    inverse = instrument.kind is ContractKind.INVERSE
+    for sign, ticks, lots, fee, fee_asset in trades:
+        move(instrument.base if spot else "position", sign * lots * lot * 10**8)
+        if inverse:
+            # What is bought is owed in base currency; each trade counts to the eighth place.
+            worth = _nearest(int(instrument.contract_size) * lots * lot * 10**8, ticks * tick)
+            move(instrument.base, sign * worth * 10**8)
+        else:
+            move(instrument.quote, -sign * lots * lot * ticks * tick)
+        move(fee_asset, -int(fee * places))
     return {asset: Decimal(amount) / places for asset, amount in units.items()}
+
+
+def _nearest(above: int, below: int) -> int:
+    """Return the nearest whole number to a fraction; of two, the even one."""
+    whole, rest = divmod(above, below)
+    return whole + (2 * rest > below or (2 * rest == below and whole % 2 == 1))
+
+
+def _cannot_be_proven(chaos: Chaos, client_id: str) -> bool:
+    """Whether an order that never arrived has to stay of unknown fate.
+
+    That it came to nothing is proven by books that agree, and they do not once others have traded.
+    """
+    order = chaos.kept.orders[client_id]
+    arrived = chaos.venue.account.named(chaos.venue.listing, client_id)
+    lost = order.stage in (Stage.LOST, Stage.UNSURE)
+    return bool(chaos.others.traded_ns) and lost and arrived is None
+
+
+def _others(chaos: Chaos) -> list[str]:
+    """Look at the orders of others: they are as they were left, and known."""
+    found, trader = [], chaos.trader
+    for one in chaos.others.orders:
+        if one.status is Status.CANCELED and one.client_id not in chaos.others.canceled:
+            found.append(f"order {one.client_id} is not ours, and was canceled")
+    if trader is not None and trader.session is not None and trader.venue.down is None:
+        open_now = {
+            one.client_id
+            for one in chaos.others.orders
+            if one.open
+            and one.created_ns < max(chaos.started_ns, chaos.clock.now_ns() - _KNOWN_AFTER_NS)
+        }
+        found += [
+            f"order {one} of others is open, and the run does not know of it"
+            for one in sorted(open_now - trader.venue.handler.foreign.keys())
+        ]
+    return found
 
 
 def _run(chaos: Chaos) -> list[str]:
     """Look at the last process: what its engine believes."""
     trader = chaos.trader
+    others = bool(chaos.others.traded_ns)
     if trader is None or trader.session is None:
-        return ["the run has not started"]
+        # What others have traded, and an order that may have been, cannot be told apart.
+        unproven = any(_cannot_be_proven(chaos, one) for one in chaos.kept.orders)
+        return [] if unproven else ["the run has not started"]
     engine, venue = trader.session.engine, trader.venue
     found = []
     if trader.failure is not None and not chaos.violations:
@@ -185,8 +287,9 @@ def _run(chaos: Chaos) -> list[str]:
     held = venue.books.ledger.position
     if engine.position != held:
         found.append(f"the engine's position is {engine.position} lots, by the journal {held}")
-    if venue.handler.orders:
-        found.append(f"not settled: {sorted(venue.handler.orders)}")
-    if venue.books.differs:
+    unsettled = [one for one in venue.handler.orders if not _cannot_be_proven(chaos, one)]
+    if unsettled:
+        found.append(f"not settled: {sorted(unsettled)}")
+    if venue.books.differs and not others:
         found.append(f"still said to differ: {venue.books.differs}")
     return found

@@ -21,6 +21,7 @@ class Tally:
         self.schedules = self.crashes = self.orders = self.fills = self.virtual_ns = 0
         self.slowest_back_ns = 0
         self.faults: Counter[str] = Counter()
+        self.markets: Counter[str] = Counter()
         self.violations: list[tuple[int, str]] = []
         """Seed and words."""
 
@@ -33,6 +34,7 @@ class Tally:
         self.virtual_ns += outcome.virtual_ns
         self.slowest_back_ns = max(self.slowest_back_ns, outcome.back_ns)
         self.faults += outcome.faults
+        self.markets[outcome.market] += 1
         self.violations += [(outcome.seed, words) for words in outcome.violations]
 
     @property
@@ -50,6 +52,7 @@ class Tally:
         return msgspec.json.encode(
             {
                 "schedules": self.schedules,
+                "markets": dict(sorted(self.markets.items())),
                 "orders": self.orders,
                 "fills": self.fills,
                 "crashes": self.crashes,

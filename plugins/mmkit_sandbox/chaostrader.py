@@ -25,6 +25,7 @@ from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.memory import MemoryStore
 from mmkit.live.store import Found
 from mmkit.live.venue import LiveVenue
+from mmkit.quoter import Quoter
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.session import Session
@@ -137,6 +138,7 @@ class Trader:
         size: Of each quote, in lots.
         levels: On each side.
         trace: Is told what happens.
+        live_venue: Stands between run and account.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class Trader:
         size: int,
         levels: int,
         trace: Trace,
+        live_venue: type[LiveVenue] = LiveVenue,
     ) -> None:
         self.tag = tag
         self.crash_at = crash_at
@@ -163,7 +166,7 @@ class Trader:
         self._alarm = Alarm(self._clock, self._on_alarm)
         self.account = ChaosAccount(venue)
         self.account.leaves = self._step
-        self.venue = LiveVenue(
+        self.venue = live_venue(
             instrument, self.account, _Mortal(kept, self._step), clock, tag, handler
         )
         self.session: Session | None = None
@@ -183,11 +186,13 @@ class Trader:
 
     async def start(self) -> None:
         """Find out what earlier lives left, and then quote."""
-        await self.venue.start()
+        info = await self.venue.start()
         now = self._clock.now_ns()
         strategy = ChaosQuoter(StrategyConfig(on=("best", "fill")), Context(self._instrument))
         strategy.size, strategy.levels = self._size, self._levels
         engine = Engine(self._instrument, strategy, RiskGate(), now)
+        if info.orders_per_10s is not None:
+            engine.quoter = Quoter(info.orders_per_10s)
         engine.begin_with(self.venue.books.ledger.position)
         self.session = Session(engine, self.venue, _Telling(self._trace))
         self.venue.ready = self.schedule

@@ -26,6 +26,13 @@ import click
     "repeated.  [default: these three]",
 )
 @click.option(
+    "--funding-every",
+    metavar="TIME",
+    default="8h",
+    show_default=True,
+    help="Between payments of funding, on USD-M and COIN-M.",
+)
+@click.option(
     "--replay",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -72,6 +79,7 @@ def sandbox(
     port: int,
     seed: int,
     symbols: tuple[str, ...],
+    funding_every: str,
     replay: tuple[Path, ...],
     speed: float,
     faults: tuple[str, ...],
@@ -88,7 +96,7 @@ def sandbox(
     market. With --replay FILE the streams say what was recorded, when it was recorded; the
     capture starts once somebody subscribes or asks for the time. With --fault or --faults-every
     things go wrong; what has is told by a GET of /sandbox/faults. Without --replay orders can be
-    placed on spot and USD-M, by a demo account whose key and secret are printed.
+    placed in all of them, by a demo account whose key and secret are printed.
 
     The same address answers for a language model, under /v1: that is a rule and says so.
     """
@@ -105,6 +113,7 @@ def sandbox(
         port=port,
         seed=seed,
         symbols=symbols or ("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"),
+        funding_every=funding_every,
         replay=replay,
         speed=speed,
         faults=faults_of(faults, faults_every, faults_kinds, faults_seed),

@@ -14,13 +14,14 @@ from mmkit_sandbox.accountpayload import order as order_record
 from mmkit_sandbox.accountpayload import quantity_text
 from mmkit_sandbox.accountpayload import trade as trade_record
 from mmkit_sandbox.accounts import Accounts, Said
-from mmkit_sandbox.endpoints import ENDPOINTS, Call, Endpoint
+from mmkit_sandbox.endpoints import Call, Endpoint
 from mmkit_sandbox.ledger import text
 from mmkit_sandbox.limits import Limits
 from mmkit_sandbox.listenkeys import ListenKeys
-from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.listing import COINM, FUTURES, SPOT, USDM
 from mmkit_sandbox.parameters import Parameters
 from mmkit_sandbox.refused import Refused
+from mmkit_sandbox.routes import ENDPOINTS
 from mmkit_sandbox.trouble import PAGE, Meddled, Reply, Trouble
 
 _UNKNOWN = Refused(
@@ -54,11 +55,14 @@ class Desk:
     Args:
         accounts: The customers.
         trouble: What goes wrong; `None` for nothing.
+        limits: Of requests and orders; Binance's unless given.
     """
 
-    def __init__(self, accounts: Accounts, trouble: Trouble | None = None) -> None:
+    def __init__(
+        self, accounts: Accounts, trouble: Trouble | None = None, limits: Limits | None = None
+    ) -> None:
         self.accounts, self.trouble = accounts, trouble
-        self.limits, self.listen_keys = Limits(), ListenKeys()
+        self.limits, self.listen_keys = limits or Limits(), ListenKeys()
         self._said: list[Said] = []
 
     def rest(
@@ -126,6 +130,7 @@ class Desk:
             if met.refusal is not None:
                 raise met.refusal
             self._gather()
+            self.limits.let_in(now_ns)
             if endpoint.orders:
                 self.limits.order(market, account.key, now_ns)
             if not endpoint.free:
@@ -144,7 +149,14 @@ class Desk:
         except Refused as refused:
             if endpoint.free:
                 self.limits.count(market, endpoint.weight, now_ns)
-            carried = Carried(refused.status, refused.body, met.retry_after_s)
+            after_s = met.retry_after_s
+            if met.refusal is None and refused.status in (418, 429):
+                after_s = (
+                    self.limits.orders_after_s(market, account.key, now_ns)
+                    if refused.code == -1015
+                    else self.limits.retry_after_s(market, now_ns)
+                )
+            carried = Carried(refused.status, refused.body, after_s)
         finally:
             self.accounts.hide_next_ns = 0
         if met.unanswered:
@@ -179,17 +191,21 @@ class Desk:
                 asset: {"free": text(balance.free), "locked": text(balance.locked)}
                 for asset, balance in account.spot.balances.items()
             },
-            "usdm": {
-                "wallet": {asset: text(amount) for asset, amount in account.margin.items()},
-                "positions": {
-                    symbol: {
-                        "quantity": quantity_text(listings[USDM, symbol], position.quantity),
-                        "cost": text(position.cost),
-                        "realised": text(position.realised),
-                    }
-                    for symbol, position in account.positions.items()
-                    if position.updated_ns  # it has been traded
-                },
+            **{
+                market: {
+                    "wallet": {a: text(amount) for a, amount in account.wallets[market].items()},
+                    "positions": {
+                        symbol: {
+                            "quantity": quantity_text(listings[market, symbol], position.quantity),
+                            "cost": text(position.cost),
+                            "realised": text(position.realised),
+                        }
+                        for symbol, position in account.positions.items()
+                        if (market, symbol) in listings
+                        and position.updated_ns  # it has been traded
+                    },
+                }
+                for market in FUTURES
             },
             "orders": [
                 {"market": order.listing.market} | order_record(order)
@@ -218,4 +234,4 @@ class Desk:
 
 def market_of(path: str) -> str:
     """Return the market that a private address is of."""
-    return USDM if path.startswith("/fapi") else SPOT
+    return {"/fapi": USDM, "/dapi": COINM}.get(path[:5], SPOT)

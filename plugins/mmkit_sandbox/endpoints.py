@@ -35,10 +35,10 @@ class Call(NamedTuple):
     Attributes:
         accounts: Where it is asked.
         account: Who asks.
-        market: ``spot`` or ``usdm``.
+        market: ``spot``, ``usdm`` or ``coinm``.
         params: What was sent.
         limits: Of requests and orders.
-        listen_keys: Of USD-M.
+        listen_keys: Of contracts.
         now_ns: The exchange's time.
     """
 
@@ -130,7 +130,7 @@ def _named(
 
 def _cancel(call: Call) -> Any:
     # On contracts a cancel acts on the book itself, which knows of an order whatever those say that answer queries.
-    order = _named(call, _unknown_order(), hidden=call.market == USDM)
+    order = _named(call, _unknown_order(), hidden=call.market != SPOT)
     cancel_id = call.params.name("newClientOrderId", call.market)
     return say.canceled(call.accounts.cancel(call.account, order, cancel_id))
 
@@ -441,13 +441,13 @@ def _nothing(call: Call) -> Any:
     return []
 
 
-# --- USD-M: the account -------------------------------------------------------------------------------
+# --- contracts: the account, as USD-M tells it --------------------------------------------------------
 
 
 def _positions(call: Call) -> Any:
     """Answer as v3: symbols with a position or an order."""
     return [
-        _position(call, listing)
+        position_row(call, listing)
         for listing in call.listings()
         if call.account.position(listing).quantity or call.account.open_orders(listing)
     ]
@@ -455,7 +455,7 @@ def _positions(call: Call) -> Any:
 
 def _positions_v2(call: Call) -> Any:
     return [
-        _position(call, listing)
+        position_row(call, listing)
         | {
             "leverage": str(call.account.position(listing).leverage),
             "maxNotionalValue": "1000000000",
@@ -466,7 +466,8 @@ def _positions_v2(call: Call) -> Any:
     ]
 
 
-def _position(call: Call, listing: Listing) -> dict[str, Any]:
+def position_row(call: Call, listing: Listing) -> dict[str, Any]:
+    """Return a position as positionRisk v3 tells it."""
     accounts, account = call.accounts, call.account
     position = account.position(listing)
     mark = accounts.mark(listing) or position.entry
@@ -482,7 +483,7 @@ def _position(call: Call, listing: Listing) -> dict[str, Any]:
         "unRealizedProfit": _rounded(position.unrealised(mark)),
         "liquidationPrice": "0",
         "isolatedMargin": "0",
-        "notional": _rounded(position.quantity * mark),
+        "notional": _rounded(position.value(mark)),
         "marginAsset": listing.settle,
         "isolatedWallet": "0",
         "initialMargin": _rounded(both),
@@ -500,15 +501,17 @@ def _rounded(amount: Decimal) -> str:
     return text(amount.quantize(_UNIT))
 
 
-def _assets(call: Call) -> list[dict[str, Any]]:
+def asset_rows(call: Call) -> list[dict[str, Any]]:
+    """Return the wallets of the market that is asked about, with their margin."""
     accounts, account = call.accounts, call.account
     rows = []
-    for asset, wallet in account.margin.items():
-        equity, committed = accounts.equity(account, asset), accounts.committed(account, asset)
+    for asset, wallet in account.wallets[call.market].items():
+        equity = accounts.equity(account, asset, call.market)
+        committed = accounts.committed(account, asset, call.market)
         held = sum(
             (
                 accounts.margins(account, listing)[0]
-                for listing in accounts.listings(USDM)
+                for listing in accounts.listings(call.market)
                 if listing.settle == asset
             ),
             ZERO,
@@ -535,7 +538,7 @@ def _assets(call: Call) -> list[dict[str, Any]]:
 
 
 def _usdm_account(call: Call) -> Any:
-    assets = _assets(call)
+    assets = asset_rows(call)
     first = next((row for row in assets if row["asset"] == "USDT"), None) or {}
     nothing = "0.00000000"
     return {
@@ -574,7 +577,7 @@ def _usdm_account_v2(call: Call) -> Any:
     account = call.account
     positions = []
     for listing in call.accounts.listings(USDM):
-        row = _position(call, listing)
+        row = position_row(call, listing)
         positions.append(
             _account_position(row)
             | {
@@ -589,10 +592,11 @@ def _usdm_account_v2(call: Call) -> Any:
                 "askNotional": row["askNotional"],
             }
         )
-    return _usdm_account(call) | _rights(call) | {"positions": positions}
+    return _usdm_account(call) | rights(call) | {"positions": positions}
 
 
-def _rights(call: Call) -> dict[str, Any]:
+def rights(call: Call) -> dict[str, Any]:
+    """Return what the account may do."""
     config = call.account.config
     return {
         "feeTier": 0,
@@ -606,7 +610,7 @@ def _rights(call: Call) -> dict[str, Any]:
 
 
 def _account_config(call: Call) -> Any:
-    return _rights(call) | {"dualSidePosition": call.account.hedge_mode}
+    return rights(call) | {"dualSidePosition": call.account.hedge_mode}
 
 
 def _symbol_config(call: Call) -> Any:
@@ -635,12 +639,12 @@ def _balance(call: Call) -> Any:
             "marginAvailable": True,
             "updateTime": row["updateTime"],
         }
-        for row in _assets(call)
+        for row in asset_rows(call)
     ]
 
 
 def _usdm_commission(call: Call) -> Any:
-    maker, taker = call.account.fees(USDM)
+    maker, taker = call.account.fees(call.market)
     return {
         "symbol": call.listing().symbol,
         "makerCommissionRate": str(maker),
@@ -656,8 +660,8 @@ def _leverage(call: Call) -> Any:
     position = call.account.position(listing)
     before, position.leverage = position.leverage, int(wanted)
     if int(wanted) < before and call.accounts.committed(
-        call.account, listing.settle
-    ) > call.accounts.equity(call.account, listing.settle):
+        call.account, listing.settle, listing.market
+    ) > call.accounts.equity(call.account, listing.settle, listing.market):
         position.leverage = before
         raise Refused(-2028, "Leverage is smaller than permitted: insufficient margin balance.")
     return {
@@ -684,7 +688,8 @@ def _set_hedge_mode(call: Call) -> Any:
     wanted = call.params.flag("dualSidePosition")
     if wanted == account.hedge_mode:
         raise Refused(-4059, "No need to change position side.")
-    listings = call.accounts.listings(USDM)
+    # It is one for USD-M and COIN-M, since 2026-06-30.
+    listings = [one for one in call.accounts.listings() if one.market != SPOT]
     if any(account.open_orders(listing) for listing in listings):
         raise Refused(-4067, "Position side cannot be changed if there exists open orders.")
     if any(account.position(listing).quantity for listing in listings):
@@ -694,18 +699,18 @@ def _set_hedge_mode(call: Call) -> Any:
 
 
 def _make_listen_key(call: Call) -> Any:
-    return {"listenKey": call.listen_keys.make(call.account.key, call.now_ns)}
+    return {"listenKey": call.listen_keys.make(call.account.key, call.now_ns, call.market)}
 
 
 def _extend_listen_key(call: Call) -> Any:
-    key = call.listen_keys.extend(call.account.key, call.now_ns)
+    key = call.listen_keys.extend(call.account.key, call.now_ns, call.market)
     if key is None:
         raise Refused(-1125, "This listenKey does not exist.")
     return {"listenKey": key}
 
 
 def _drop_listen_key(call: Call) -> Any:
-    call.listen_keys.drop(call.account.key)
+    call.listen_keys.drop(call.account.key, call.market)
     return {}
 
 
@@ -762,7 +767,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("PUT", "/fapi/v1/listenKey"): Endpoint(_extend_listen_key, 1, signed=False),
     ("DELETE", "/fapi/v1/listenKey"): Endpoint(_drop_listen_key, 1, signed=False),
 }
-"""The private endpoints by method and path."""
+"""The private endpoints of spot and USD-M by method and path; all of them are in `routes`."""
 
 SOCKET_METHODS: dict[str, dict[str, tuple[str, str]]] = {
     SPOT: {
@@ -796,4 +801,4 @@ SOCKET_METHODS: dict[str, dict[str, tuple[str, str]]] = {
         "userDataStream.stop": ("DELETE", "/fapi/v1/listenKey"),
     },
 }
-"""What the WebSocket API calls them."""
+"""What the WebSocket APIs of spot and USD-M call them."""

@@ -77,6 +77,8 @@ class FaultKind(StrEnum):
     """The next order is refused for lack of money, -2010 or -2019; with a duration, all of them."""
     BUSY = "busy"
     """Signed requests are refused for so long [2s], -1008."""
+    ERROR_1003 = "error_1003"
+    """Signed requests are refused for so long [1s] with -1003 and 400, and not a word of when to come back."""
     MAINTENANCE = "maintenance"
     """Signed requests are answered with a web page and status 503 for so long [5s]."""
 
@@ -114,6 +116,7 @@ PRIVATE = (
     FaultKind.CLOCK,
     FaultKind.NO_FUNDS,
     FaultKind.BUSY,
+    FaultKind.ERROR_1003,
     FaultKind.MAINTENANCE,
 )
 """Faults of what an account asks. By chance only where they are asked for by name."""
@@ -138,6 +141,7 @@ _LASTS = {
     FaultKind.RESTART: _S,
     FaultKind.HIDDEN: 30 * _S,
     FaultKind.BUSY: 2 * _S,
+    FaultKind.ERROR_1003: _S,
     FaultKind.MAINTENANCE: 5 * _S,
 }
 

@@ -1,6 +1,7 @@
 """The filters of a symbol: which prices and quantities are refused, with Binance's codes and words.
 
-Sources: Binance Spot API, "Filters" and "Error codes" (-1013, -1111); USD-M Futures API, "Error code"
+Sources: Binance Spot API, "Filters" and "Error codes" (-1013, -1111); USD-M Futures API, "Error code",
+and COIN-M, the same
 (-1111, -2025, -4001 to -4005, -4013, -4014, -4016, -4024, -4131, -4164). What is refused here is what
 `Listing.info` announces.
 """
@@ -17,6 +18,7 @@ from mmkit_sandbox.listing import (
     SPOT_BAND,
     SPOT_MAX_NOTIONAL,
     SPOT_MIN_NOTIONAL,
+    USDM,
     USDM_BAND,
     USDM_MIN_NOTIONAL,
     Listing,
@@ -99,7 +101,8 @@ def _usdm(
         )
     value_price = price if price is not None else around
     if (
-        value_price is not None
+        listing.market == USDM
+        and value_price is not None
         and value_price * quantity < USDM_MIN_NOTIONAL
         and not asked.reduce_only
     ):
@@ -131,7 +134,7 @@ def _usdm_price(listing: Listing, side: Side, price: Decimal, around: Decimal | 
 
 
 def _in_band(side: Side, price: Decimal, around: Decimal) -> bool:
-    """Whether a price is not too good for the other side: that is all that PERCENT_PRICE forbids on USD-M."""
+    """Whether a price is not too good for the other side: that is all that PERCENT_PRICE forbids on contracts."""
     down, up = USDM_BAND
     return price <= around * up if side is Side.BUY else price >= around * down
 

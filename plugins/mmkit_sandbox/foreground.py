@@ -119,8 +119,15 @@ def _addresses(url: str, exchange: Exchange, config: Config) -> dict[str, object
     private: dict[str, object] = {}
     if not config.replay:
         private = {
-            "ws_api": {SPOT: f"{ws}/ws-api/v3", USDM: f"{ws}/ws-fapi/v1"},
-            "private": {USDM: f"{ws}/fstream/private/ws?listenKey="},
+            "ws_api": {
+                SPOT: f"{ws}/ws-api/v3",
+                USDM: f"{ws}/ws-fapi/v1",
+                COINM: f"{ws}/ws-dapi/v1",
+            },
+            "private": {
+                USDM: f"{ws}/fstream/private/ws?listenKey=",
+                COINM: f"{ws}/dstream/ws/",
+            },
         }
         if not config.accounts:
             private["account"] = {"key": DEMO_KEY, "secret": DEMO_SECRET}

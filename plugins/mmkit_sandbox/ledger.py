@@ -21,6 +21,8 @@ class EntryKind(StrEnum):
     FEE = "fee"
     PROFIT = "profit"
     """Of a part of a position that was closed; on contracts."""
+    FUNDING = "funding"
+    """Paid by, or to, the holders of a contract."""
 
 
 class Entry(NamedTuple):
@@ -28,11 +30,11 @@ class Entry(NamedTuple):
 
     Attributes:
         ts_ns: When.
-        market: ``spot`` or ``usdm``.
+        market: ``spot``, ``usdm`` or ``coinm``.
         kind: Why.
         asset: Of what.
         amount: Of how much; negative is less.
-        symbol: Of the trade, or empty.
+        symbol: Of the trade or the funding, or empty.
         order_id: Of the trade, or 0.
         trade_id: Of the trade, or 0.
     """

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from mmkit.errors import UsageError
+from mmkit_sandbox.contract import Contract
 
 SPOT, USDM, COINM = "spot", "usdm", "coinm"
 FUTURES = (USDM, COINM)
@@ -67,6 +68,7 @@ class Listing:
     Attributes:
         pair: Base and quote run together.
         contract_size: Quote currency per contract, COIN-M only: 100 USD of BTC, 10 USD of others.
+        contract: How much a quantity is worth.
         settle: The currency that profit is counted in.
         halted: Whether no orders are taken, as of a symbol that is being delisted.
     """
@@ -86,6 +88,9 @@ class Listing:
         self.pair = base + quote
         self.symbol = symbol or self.pair + ("_PERP" if market == COINM else "")
         self.contract_size = (100 if base == "BTC" else 10) if market == COINM else None
+        self.contract = Contract(
+            None if self.contract_size is None else Decimal(self.contract_size)
+        )
         self.settle = base if market == COINM else quote
         self.halted = False
         self.tick, self.lot, self.price = tick, lot, price

@@ -13,13 +13,13 @@ from mmkit_sandbox.candles import INTERVALS, Candle, Candles
 from mmkit_sandbox.channel import DIFF_INTERVALS, Channel, StreamKind
 from mmkit_sandbox.exchange import AggTrade, Depth, Mark, Message, PriceLevel, PublicTrade
 from mmkit_sandbox.flow import FlowParameters, OrderFlow
+from mmkit_sandbox.funding import USUAL, FundingTerms
 from mmkit_sandbox.liquidation import EVERY_MS, Liquidations
 from mmkit_sandbox.listing import FUTURES, SPOT, Listing
 from mmkit_sandbox.matching import MatchingBook, Trade
 from mmkit_sandbox.truth import TrueBook, Truth
 
 _MS = 1_000_000
-_FUNDING_MS = 8 * 3600 * 1000  # BTCUSDT is funded every eight hours
 _MARK_INTERVALS = (1000, 3000)
 _PARTIAL_LEVELS = (5, 10, 20)
 _KEPT_TRADES = 1000  # the most that GET trades answers with
@@ -57,6 +57,7 @@ class SimulatedMarket:
         price: Where it starts, in ticks; the listing's price if not given.
         first_ids: The numbers of the first order and of the first trade.
         liveliness: How many orders the flow sends, compared with what is usual.
+        funding: When holders pay each other, and how much; contracts only.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class SimulatedMarket:
         price: int | None = None,
         first_ids: tuple[int, int] = (1, 1),
         liveliness: float = 1.0,
+        funding: FundingTerms = USUAL,
     ) -> None:
-        self.listing = listing
+        self.listing, self._funding = listing, funding
         self.book = MatchingBook(*first_ids)
         # random.Random takes a str through SHA-512: the same on every platform and in every process.
         random = Random(f"{seed} {listing.market} {listing.symbol}")  # noqa: S311  # not for secrets
@@ -188,7 +190,7 @@ class SimulatedMarket:
         return list(self._trades)[-limit:]
 
     def mark(self) -> Mark | None:
-        """Return the mark price: the mid, at a funding rate of 0.01 %, Binance's rate of interest."""
+        """Return the mark price, which is the mid, and the funding."""
         bid, ask = self.book.best(Side.BUY), self.book.best(Side.SELL)
         if self.listing.market == SPOT or bid is None or ask is None:
             return None
@@ -198,8 +200,8 @@ class SimulatedMarket:
             mark_price=price,
             index_price=price,
             settle_price=price,
-            funding_rate="0.00010000",
-            next_funding_ms=now_ms - now_ms % _FUNDING_MS + _FUNDING_MS,
+            funding_rate=f"{self._funding.rate:.8f}",
+            next_funding_ms=self._funding.next_ms(now_ms),
             ts_ms=now_ms,
         )
 

@@ -10,13 +10,14 @@ from aiohttp import web
 from mmkit_sandbox.channel import StreamKind
 from mmkit_sandbox.connection import CLOSE_WITHIN_S, Connection, Speaker
 from mmkit_sandbox.desk import Desk
-from mmkit_sandbox.endpoints import ENDPOINTS
-from mmkit_sandbox.listing import SPOT, USDM
+from mmkit_sandbox.listing import COINM, SPOT, USDM
 from mmkit_sandbox.pace import Pace
+from mmkit_sandbox.routes import ENDPOINTS
 from mmkit_sandbox.wsapi import ApiSession, PrivateStream
 
 Serve = Callable[[Connection], Awaitable[None]]
 Refuses = Callable[[web.Request, int], bool]
+_SOCKETS = (("/ws-api/v3", SPOT), ("/ws-fapi/v1", USDM), ("/ws-dapi/v1", COINM))
 
 
 class PrivateSide:
@@ -38,13 +39,14 @@ class PrivateSide:
         for method, path in ENDPOINTS:
             router.add_route(method, path, self._rest)
         router.add_get("/sandbox/ledger", self._tell_ledger)
-        for path, market in (("/ws-api/v3", SPOT), ("/ws-fapi/v1", USDM)):
+        for path, market in _SOCKETS:
             router.add_get(path, self._api(market))
-        router.add_get("/fstream/private/ws", self._stream(combined=False))
-        router.add_get("/fstream/private/ws/{key}", self._stream(combined=False))
-        router.add_get("/fstream/private/stream", self._stream(combined=True))
-        # As it was before the routes, and as some clients still do.
-        router.add_get("/fstream/ws/{key:[0-9a-f]{64}}", self._stream(combined=False))
+        router.add_get("/fstream/private/ws", self._stream(USDM))
+        router.add_get("/fstream/private/ws/{key}", self._stream(USDM))
+        router.add_get("/fstream/private/stream", self._stream(USDM, combined=True))
+        # As it was before the routes, and as some clients still do; COIN-M has none.
+        router.add_get("/fstream/ws/{key:[0-9a-f]{64}}", self._stream(USDM))
+        router.add_get("/dstream/ws/{key:[0-9a-f]{64}}", self._stream(COINM))
 
     def flush(self) -> None:
         """Tell those who listen what has happened to their accounts."""
@@ -105,12 +107,14 @@ class PrivateSide:
 
         return handle
 
-    def _stream(self, combined: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _stream(
+        self, market: str, combined: bool = False
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             name = request.match_info.get("key", "")
             if not name or name.isdecimal():  # ccxt numbers its connections
                 name = request.query.get("listenKey", request.query.get("streams", ""))
-            session = PrivateStream(name, self.desk, self._pace.now_ns, combined)
+            session = PrivateStream(name, self.desk, self._pace.now_ns, combined, market)
             return await self._talk(request, session)
 
         return handle

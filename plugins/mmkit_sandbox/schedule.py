@@ -7,14 +7,26 @@ from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 
+from mmkit.events import Side
 from mmkit_sandbox.channel import StreamKind
+from mmkit_sandbox.chaosothers import Act, Doing
+from mmkit_sandbox.chaosvenue import Allowed
 from mmkit_sandbox.faults import Fault, FaultKind
+from mmkit_sandbox.listing import COINM, SPOT, USDM
 
 _S = 1_000_000_000
 _MS = 1_000_000
 _UNHEARD = 0.15
 """Share of schedules in which nothing at all tells of an order for minutes, in some of them for hours."""
 _HOURS = 0.1
+_SHARED = 0.25
+"""Share of schedules in which others trade on the same account."""
+_LIMITED = 0.3
+"""Share of those in which the venue allows little."""
+_LEAST_WEIGHT = {SPOT: 700, USDM: 300, COINM: 700}
+"""What it takes in a minute to find out what has happened, and to look at the account every 5 s."""
+UNITS = {SPOT: 20, USDM: 1, COINM: 1}
+"""What is a small order in lots of contracts is one of so many times as many lots on spot."""
 
 LASTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.LOST_REQUEST: (0, 0),
@@ -24,6 +36,7 @@ LASTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.CLOCK: (0, 5),
     FaultKind.NO_FUNDS: (0, 5),
     FaultKind.BUSY: (0.5, 5),
+    FaultKind.ERROR_1003: (0.5, 5),
     FaultKind.MAINTENANCE: (0.5, 10),
     FaultKind.HTTP_429: (0.5, 5),
     FaultKind.HTTP_418: (1, 15),
@@ -45,12 +58,14 @@ class Schedule(NamedTuple):
     """One course of events.
 
     Attributes:
-        market: ``spot`` or ``usdm``.
+        market: ``spot``, ``usdm`` or ``coinm``.
         lasts_ns: How long there is trading with things going wrong.
         faults: What goes wrong at the venue and on the line, in order of time.
         crash_at: After how many steps the process dies, counted from its start: the first, the second, ...
         size: Of each quote, in lots.
         levels: On each side.
+        others: What others do on the same account, or from the same address, in order of time.
+        allowed: What the venue allows.
     """
 
     market: str
@@ -59,6 +74,8 @@ class Schedule(NamedTuple):
     crash_at: list[int]
     size: int
     levels: int
+    others: list[Doing]
+    allowed: Allowed
 
     def planned(self) -> Iterator[Fault]:
         """Yield the faults in order of time."""
@@ -78,14 +95,57 @@ def schedule(seed: int) -> Schedule:
         faults += _unheard(random, random.uniform(1, lasts_s))
     faults.sort(key=lambda one: one.at_ns)
     crashes = random.choice((0, 0, 1, 1, 2, 3))
+    market = random.choice((SPOT, USDM, COINM))
+    size = random.choice((20, 100, 400))
+    allowed = _allowed(random, market)
     return Schedule(
-        market=random.choice(("spot", "usdm")),
+        market=market,
         lasts_ns=round(lasts_s * _S),
         faults=faults,
         crash_at=[random.randrange(1, 150) for _ in range(crashes)],
-        size=random.choice((20, 100, 400)),
+        size=size,
         levels=random.choice((1, 1, 2)),
+        others=_others(random, lasts_s, size * UNITS[market], allowed),
+        allowed=allowed,
     )
+
+
+def _allowed(random: Random, market: str) -> Allowed:
+    """Return what the venue allows: in some schedules little enough to be felt."""
+    if random.random() >= _LIMITED:
+        return Allowed()
+    least = _LEAST_WEIGHT[market]
+    return Allowed(
+        weight=random.randrange(least, 3 * least) if random.random() < 0.6 else None,
+        orders_per_10s=random.randrange(4, 16) if random.random() < 0.6 else None,
+    )
+
+
+def _others(random: Random, lasts_s: float, lots: int, allowed: Allowed) -> list[Doing]:
+    """Return what others do: in most schedules nothing."""
+    acts: list[Act] = []
+    if random.random() < _SHARED:
+        # Most of those whom a market maker shares an account with do not trade every few seconds.
+        trades = random.random() < 0.4
+        acts += random.choices(
+            (Act.REST, Act.REST, Act.CANCEL, *((Act.QUOTE, Act.TAKE) if trades else ())),
+            k=random.randrange(1, 6),
+        )
+    if allowed.weight is not None:
+        acts += random.choices((Act.ASK, Act.ASK, Act.ASK_ON), k=random.randrange(2))
+    if allowed.orders_per_10s is not None:
+        acts += [Act.HURRY] * random.randrange(2)
+    done = [
+        Doing(
+            at_ns=round(random.uniform(0, lasts_s) * 1000) * _MS,
+            act=act,
+            side=random.choice((Side.BUY, Side.SELL)),
+            away=random.randrange(1, 5) if act is Act.QUOTE else random.randrange(3000, 9000),
+            lots=lots,
+        )
+        for act in acts
+    ]
+    return sorted(done, key=lambda one: one.at_ns)
 
 
 def _unheard(random: Random, at_s: float) -> list[Fault]:

@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmkit.errors import ConfigError, Mistake, UsageError
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Service, ServiceContext
-from mmkit.units import Exact
+from mmkit.units import Duration, Exact, format_duration
 from mmkit_sandbox.accountconfig import AccountConfig, demo
 from mmkit_sandbox.accounts import Accounts
 from mmkit_sandbox.desk import Desk
 from mmkit_sandbox.exchange import Exchange
 from mmkit_sandbox.faults import FaultsConfig, impossible, planned, possible
+from mmkit_sandbox.funding import USUAL, FundingTerms
 from mmkit_sandbox.gateway import Gateway, GatewayConfig
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.pace import Pace
@@ -25,6 +26,8 @@ from mmkit_sandbox.server import SandboxServer
 from mmkit_sandbox.signing import public_key
 from mmkit_sandbox.simulation import SimulatedExchange
 from mmkit_sandbox.trouble import Trouble
+
+_S, _MS = 1_000_000_000, 1_000_000
 
 
 class Config(PluginConfig):
@@ -47,6 +50,18 @@ class Config(PluginConfig):
     volatility: float = Field(
         0.9, gt=0, le=100, description="In bps per square root of a second; 0.9 is 50 % a year."
     )
+    funding_every: Duration = Field(
+        USUAL.every_ms * _MS,
+        gt=0,
+        description="Between payments of funding, on USD-M and COIN-M; whole seconds.",
+    )
+    funding_rate: Exact = Field(
+        USUAL.rate,
+        gt=-1,
+        lt=1,
+        decimal_places=8,
+        description="Share of a position's value that longs pay shorts then; 0 for none.",
+    )
     replay: tuple[Path, ...] = Field((), description="Captures to play instead of an order flow.")
     speed: float = Field(1.0, gt=0, le=10_000, description="How fast a capture is played.")
     hold: bool = Field(
@@ -61,6 +76,16 @@ class Config(PluginConfig):
     gateway: GatewayConfig = Field(
         GatewayConfig(), description="The language model at the same address, which is a rule."
     )
+
+    @field_validator("funding_every")
+    @classmethod
+    def _whole_seconds(cls, value: int) -> int:
+        if value % _S:
+            found = format_duration(value)
+            raise ValueError(
+                f"whole seconds were expected, as the mark price is told; found {found}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _accounts_that_can_be(self) -> Config:
@@ -131,6 +156,7 @@ class Sandbox(Service):
                 pace.now_ns(),
                 config.volatility,
                 remember=config.faults.on,
+                funding=FundingTerms(config.funding_every // _MS, config.funding_rate),
             )
         if config.faults.on:
             faults = planned(config.faults, possible(replay=bool(config.replay)))

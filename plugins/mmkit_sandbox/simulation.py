@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Sequence
 from mmkit.events import Side
 from mmkit_sandbox.channel import Channel
 from mmkit_sandbox.exchange import AggTrade, Depth, Exchange, Mark, Message, PublicTrade
+from mmkit_sandbox.funding import USUAL, FundingTerms
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.market import SimulatedMarket
 from mmkit_sandbox.matching import Report, TimeInForce
@@ -24,6 +25,7 @@ class SimulatedExchange(Exchange):
         volatility: In basis points per square root of a second; 0.9 is about 50 % a year.
         remember: Whether the books of the last minutes can be told: `depth_at`, `depth_before`.
         liveliness: How many orders the flow sends, compared with what is usual; a tenth costs a tenth.
+        funding: When holders of contracts pay each other, and how much.
     """
 
     def __init__(
@@ -34,13 +36,20 @@ class SimulatedExchange(Exchange):
         volatility: float = 0.9,
         remember: bool = False,
         liveliness: float = 1.0,
+        funding: FundingTerms = USUAL,
     ) -> None:
-        self.listings = listings
+        self.listings, self.funding = listings, funding
         self._seed, self._volatility, self._remember = seed, volatility, remember
         self._restarts, self._liveliness = 0, liveliness
         self._markets = {
             (listing.market, listing.symbol): SimulatedMarket(
-                listing, str(seed), start_ns, volatility, remember=remember, liveliness=liveliness
+                listing,
+                str(seed),
+                start_ns,
+                volatility,
+                remember=remember,
+                liveliness=liveliness,
+                funding=funding,
             )
             for listing in listings
         }
@@ -95,6 +104,7 @@ class SimulatedExchange(Exchange):
                 price=old.mid,
                 first_ids=old.book.next_ids,
                 liveliness=self._liveliness,
+                funding=self.funding,
             )
             for owner, listener in old.book.listeners():
                 new.book.listen(owner, listener)

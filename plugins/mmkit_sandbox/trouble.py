@@ -80,6 +80,12 @@ class _Armed:
         self.told: set[StreamKind] = set()
 
 
+_LASTING = (
+    FaultKind.HTTP_429,
+    FaultKind.HTTP_418,
+    FaultKind.BUSY,
+    FaultKind.ERROR_1003,
+)
 _ONCE = (FaultKind.DELAY, FaultKind.HIDDEN)  # their duration is not how long they go on
 
 
@@ -233,7 +239,7 @@ class Trouble:
                 hide_ns = fault.lasts_ns
             elif kind in (FaultKind.LOST_ANSWER, FaultKind.TIMEOUT):
                 after = kind
-            if kind in (FaultKind.HTTP_429, FaultKind.HTTP_418, FaultKind.BUSY):
+            if kind in _LASTING:
                 # They last; one without a duration would be over at once.
                 self._note(now_ns, fault, name)
             else:
@@ -261,6 +267,8 @@ class Trouble:
             case FaultKind.BUSY:
                 words = "Server is currently overloaded with other requests. Please try again in a few minutes."
                 return Meddled(Refused(-1008, words, 503))
+            case FaultKind.ERROR_1003:
+                return Meddled(Refused(-1003, "Too many requests queued."))
             case FaultKind.MAINTENANCE:
                 return Meddled(page=True)
             case FaultKind.CLOCK:

@@ -1,7 +1,8 @@
-"""One connection to a WebSocket API, spot's or USD-M's, and one to a private stream of USD-M. No I/O.
+"""One connection to a WebSocket API, and one to a private stream of contracts. No I/O.
 
 Sources: Binance Spot API, "WebSocket API" (request and response format, session authentication, user data
-stream subscriptions); USD-M Futures API, "WebSocket API General Info" and "User Data Streams".
+stream subscriptions); USD-M and COIN-M Futures API, "WebSocket API General Info" and "User Data
+Streams".
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from mmkit_sandbox import rest, signing
 from mmkit_sandbox.account import Account
 from mmkit_sandbox.channel import Channel, StreamKind
 from mmkit_sandbox.desk import Desk
-from mmkit_sandbox.endpoints import ENDPOINTS, SOCKET_METHODS
 from mmkit_sandbox.listing import SPOT, USDM
 from mmkit_sandbox.refused import Refused
+from mmkit_sandbox.routes import ENDPOINTS, SOCKET_METHODS
 
 _PUBLIC = {
     "ping": "ping",
@@ -39,7 +40,7 @@ class ApiSession:
     """What one client has asked of a WebSocket API.
 
     Args:
-        market: ``spot`` or ``usdm``.
+        market: ``spot``, ``usdm`` or ``coinm``.
         desk: Where requests are carried out.
         now_ns: The exchange's clock.
         flush: Sends what user streams have to say; called before a reply goes out, as Binance's mostly do.
@@ -225,29 +226,34 @@ class _Done(msgspec.Struct, frozen=True):
 
 
 class PrivateStream:
-    """A connection to USD-M's private stream, by listen key.
+    """A connection to a private stream of USD-M or COIN-M, by listen key.
 
     Args:
         listen_key: What the client connected with.
         desk: Knows whose it is.
         now_ns: The exchange's clock.
         combined: Whether events come in the envelope ``{"stream": ..., "data": ...}``.
+        market: Whose events are told.
     """
 
-    market = USDM
     name = "private"
     messages_per_second = 10
 
     def __init__(
-        self, listen_key: str, desk: Desk, now_ns: Callable[[], int], combined: bool = False
+        self,
+        listen_key: str,
+        desk: Desk,
+        now_ns: Callable[[], int],
+        combined: bool = False,
+        market: str = USDM,
     ) -> None:
-        self.listen_key, self._desk, self._now_ns = listen_key, desk, now_ns
+        self.market, self.listen_key, self._desk, self._now_ns = market, listen_key, desk, now_ns
         self._combined = combined
 
     @property
     def subscriptions(self) -> dict[str, Channel | None]:
         """What a fault of user streams is about."""
-        return _mine(USDM)
+        return _mine(self.market)
 
     def answer(self, text: str | bytes) -> bytes | None:
         """Acknowledge whatever is asked for: the listen key has said all."""
@@ -261,9 +267,9 @@ class PrivateStream:
 
     def told(self, key: str, market: str) -> list[str]:
         """Return the listen key if an account's event of a market goes here."""
-        if market != USDM:
+        if market != self.market:
             return []
-        owner = self._desk.listen_keys.owner(self.listen_key, self._now_ns())
+        owner = self._desk.listen_keys.owner(self.listen_key, self._now_ns(), market)
         return [self.listen_key] if owner == key else []
 
     def shutdown(self, now_ms: int) -> bytes:

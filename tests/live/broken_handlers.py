@@ -1,9 +1,10 @@
 """Order handlers that are broken, each in one way: what tries order handling has to find them out."""
 
-from mmkit.accounts import FillRecord, OrderRecord, Placement
+from mmkit.accounts import FillRecord, OrderRecord, Placement, Refusal, Refused
 from mmkit.live.handler import OrderHandler
 from mmkit.live.known import KnownOrder, Stage
-from mmkit.live.requests import Place
+from mmkit.live.requests import Cancel, Place
+from mmkit.live.venue import LiveVenue
 from mmkit.testing import BTCUSDT
 
 
@@ -120,6 +121,43 @@ class LeavesTheLost(OrderHandler):
             super()._want_cancel(order)
 
 
+class CancelsWhatIsNotOurs(OrderHandler):
+    """What is on the book and not known is taken for a leftover."""
+
+    def _of_no_order(self, record: OrderRecord) -> None:
+        super()._of_no_order(record)
+        if record.client_id in self.foreign:
+            self._requests.append(Cancel(record.client_id))
+
+
+class DoesNotSeeOthers(OrderHandler):
+    """What others have on the book is not noticed."""
+
+    def _of_no_order(self, record: OrderRecord) -> None:
+        if self.is_ours(record.client_id):
+            super()._of_no_order(record)
+
+
+class AsksOn(LiveVenue):
+    """What the venue says of its limits is taken for a matter of that one request."""
+
+    def _told_no(self, refused: Refused, *, an_order: bool) -> None:
+        if refused.refusal is not Refusal.RATE:
+            super()._told_no(refused, an_order=an_order)
+
+
+class QuotesWhateverTheAccountHolds(LiveVenue):
+    """What others have traded is no concern."""
+
+    def _say_down(self, cause: str, reason: str) -> None:
+        if cause == "books":
+            self.books.differs = []
+        else:
+            super()._say_down(cause, reason)
+
+
+BROKEN_VENUES = (AsksOn, QuotesWhateverTheAccountHolds)
+"""What is broken between run and account."""
 BROKEN = (
     SendsAgain,
     BelievesNotFound,
@@ -134,4 +172,6 @@ BROKEN = (
     NeverLooksAgain,
     BelievesAnOldRecord,
     LeavesTheLost,
+    CancelsWhatIsNotOurs,
+    DoesNotSeeOthers,
 )

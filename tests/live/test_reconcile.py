@@ -14,12 +14,13 @@ from small_venue import SPOT, S
 from test_live_venue import Desk, at_the_desk
 from test_order_handler import lived, wrong
 
-from mmkit.accounts import OrderState, Placement
+from mmkit.accounts import OrderState, Placement, PositionUpdate
 from mmkit.events import Side, VenueDown, VenueUp
 from mmkit.instruments import ContractKind, Instrument
+from mmkit.live.handler import OrderHandler
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.ledger import Ledger
-from mmkit.live.reconcile import APART_NS, EVERY_NS, Books, Reconciler
+from mmkit.live.reconcile import APART_NS, EVERY_NS, SETTLE_NS, Books, Reconciler
 from mmkit.testing import BTCUSDT
 from mmkit.virtual_time import run
 
@@ -125,6 +126,27 @@ def test_money_that_goes_stops_quoting_after_two_looks_and_says_what_and_how_muc
         assert isinstance(desk.heard[-1], VenueUp)
 
     at_the_desk(work)
+
+
+def test_what_is_heard_while_a_look_is_under_way_is_looked_at_after_it() -> None:
+    handler = OrderHandler(BTCUSDT, "mm1", 0)
+    books = Reconciler(BTCUSDT, handler, [], None, 0)
+
+    def look(now_ns: int, position: int) -> None:
+        assert books.wants_look(now_ns)
+        books.looked(Books({}, Decimal(position), ()), now_ns)
+
+    look(0, 0)
+    handler.wake(0)
+    handler.open_told([], 0)
+    books.judge(SETTLE_NS)
+    assert books.known
+    look(EVERY_NS, 0)
+    # Somebody trades just after the position was read, and the user stream says so.
+    books.heard(PositionUpdate(quantity=Decimal(3), ts_ns=EVERY_NS), EVERY_NS + SETTLE_NS // 2)
+    books.judge(EVERY_NS + SETTLE_NS)
+
+    assert books.next_ns() <= EVERY_NS + 2 * SETTLE_NS
 
 
 def test_a_fill_that_nobody_tells_of_is_found_by_the_money_that_moved() -> None:

@@ -63,10 +63,11 @@ def test_a_run_is_paused_resumed_and_stopped_from_elsewhere_and_its_replay_is_eq
     paused_at = time.time_ns()
     time.sleep(1.5)
     resumed_at = time.time_ns()
-    resumed = tell(userdir, "resume", run.name)
+    # The file that it was started with names the folder as well.
+    resumed = mmkit("resume", run.name, "-c", userdir / "config.yml", cwd=tmp_path)
     assert resumed.status == 0, resumed.stderr
     time.sleep(1.5)
-    stopped = tell(userdir, "stop", run.name)
+    stopped = mmkit("stop", "-c", userdir / "config.yml", cwd=tmp_path)
 
     assert stopped.stdout == f"{run.name}: ended\n"
     ended = Ended(process)
@@ -80,6 +81,15 @@ def test_a_run_is_paused_resumed_and_stopped_from_elsewhere_and_its_replay_is_eq
     assert [paused for _, paused in record["pauses"]] == [True, False]
     compared = mmkit("parity", run, "--json", cwd=userdir.parent)
     assert compared.json["equal"] is True, compared.stdout
+
+
+@pytest.mark.parametrize("command", ["stop", "pause", "resume", "panic"])
+def test_a_configuration_that_is_not_there_is_refused_and_no_other_run_is_told(
+    command: str, tmp_path: Path
+) -> None:
+    told = mmkit(command, "-c", "nowhere.yml", cwd=tmp_path)
+    assert told.status == 2
+    assert "nowhere.yml: a configuration was expected, and there is no such file" in told.stderr
 
 
 def test_panic_kills_a_run_that_hangs_and_stop_says_that_it_hangs(tmp_path: Path) -> None:

@@ -93,6 +93,17 @@ def test_nothing_leaves_while_the_venue_has_said_to_send_nothing() -> None:
     budget.admit(0, Rank.CANCEL, 6_000)
 
 
+def test_too_many_orders_hold_up_orders_and_nothing_else() -> None:
+    budget = Budget(100, {10_000: 5})
+    budget.close(5_000, 1_000, orders_only=True)
+    with pytest.raises(Refused, match="the venue has said to send no order") as refused:
+        budget.admit(1, Rank.ORDER, 5_999)
+    assert refused.value.retry_ns == 1_000_000
+    budget.admit(1, Rank.CANCEL, 1_001)
+    budget.admit(1, Rank.ASK, 1_001)
+    budget.admit(1, Rank.ORDER, 6_000)
+
+
 def test_binances_headers_are_read() -> None:
     headers = {
         "X-MBX-USED-WEIGHT": "9",

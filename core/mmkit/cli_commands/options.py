@@ -64,6 +64,37 @@ def userdir_option(command: F) -> F:
     )(command)
 
 
+def home_options(command: F) -> F:
+    """Add ``-c`` and ``--userdir``, for what only has to find the user's folder: `home_of` says which it is."""
+    config = click.option(
+        "-c",
+        "--config",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Configuration that the run was started with: it says which folder is the user's.",
+    )
+    return config(userdir_option(command))
+
+
+def home_of(config: Sequence[Path], userdir: Path | None) -> Path:
+    """Return the user's folder, as a run that is given the same has it.
+
+    Raises:
+        UsageError: if there is no such configuration.
+    """
+    from mmkit.discovery import USERDIR, userdir_of
+    from mmkit.errors import UsageError
+
+    for one in config:
+        if not one.is_file():
+            raise UsageError(
+                f"{one}: a configuration was expected, and there is no such file; give the one that the run was started "
+                "with, or its folder with '--userdir'"
+            )
+    return userdir or (userdir_of(config[0]) if config else Path(USERDIR))
+
+
 def market_option(command: F) -> F:
     """Add ``--market``, for what looks at one market of several."""
     return click.option(

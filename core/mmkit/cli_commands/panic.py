@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmkit.cli_commands.options import file_options, load_without_strategy, verbose_option
+from mmkit.cli_commands.options import file_options, home_of, load_without_strategy, verbose_option
 
 
 @click.command()
@@ -28,10 +28,9 @@ def panic(
     says 'mode: live', each of its accounts is opened and every order in its market is canceled, those that are not
     mmkit's too, also if no run goes on. Ends with status 0 only if the venue says that no order is left.
     """
-    from mmkit.discovery import USERDIR, userdir_of
     from mmkit.run.panic import cancel_everything, end_runs
 
-    home = userdir or (userdir_of(config[0]) if config else Path(USERDIR))
+    home = home_of(config, userdir)
     ended = end_runs(home, run)
     for line in ended:
         click.echo(line)

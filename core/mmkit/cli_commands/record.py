@@ -49,6 +49,7 @@ def record(
 
     from mmkit.record_screen import in_lines, on_terminal
     from mmkit.run.record import record
+    from mmkit.terminal import wait_for_terminals
     from mmkit.units import parse_duration
 
     try:
@@ -62,6 +63,7 @@ def record(
     summary, failure, interrupted = asyncio.run(
         record(loaded, duration_ns=duration_ns, watcher=watcher)
     )
+    wait_for_terminals()
     click.echo(msgspec.json.encode(summary).decode() if json else _text(summary))
     if failure is not None:
         raise failure

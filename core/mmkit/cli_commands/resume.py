@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from mmkit.cli_commands.options import userdir_option, verbose_option
+from mmkit.cli_commands.options import home_of, home_options, verbose_option
 
 
 @click.command()
 @click.argument("run", required=False)
-@userdir_option
+@home_options
 @verbose_option
-def resume(run: str | None, userdir: Path | None) -> None:
+def resume(run: str | None, config: tuple[Path, ...], userdir: Path | None) -> None:
     """Have RUN, or the newest run that goes on, quote again after 'mmkit pause'."""
     from mmkit.cli_commands.telling import the_run, told
 
-    standing = told(the_run(userdir, run), "resume")
+    standing = told(the_run(home_of(config, userdir), run), "resume")
     click.echo(f"{standing.run_id}: {standing.state}")

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import click
 
-from mmkit.cli_commands.options import userdir_option, verbose_option
+from mmkit.cli_commands.options import home_of, home_options, verbose_option
 from mmkit.errors import RunError
 
 
 @click.command()
 @click.argument("run", required=False)
-@userdir_option
+@home_options
 @verbose_option
-def stop(run: str | None, userdir: Path | None) -> None:
+def stop(run: str | None, config: tuple[Path, ...], userdir: Path | None) -> None:
     """End RUN, or the newest run that goes on: its orders are canceled, its report is written.
 
     Returns when it has ended.
     """
     from mmkit.cli_commands.telling import the_run, told
 
-    going = the_run(userdir, run)
+    going = the_run(home_of(config, userdir), run)
     told(going, "stop")
     if not going.ended(within_s=60):
         raise RunError(

@@ -13,22 +13,14 @@ if TYPE_CHECKING:
     from mmkit.run.control import Running, Standing, Wish
 
 
-def home_of(userdir: Path | None) -> Path:
-    """Return the user's folder."""
-    from mmkit.discovery import USERDIR
-
-    return userdir or Path(USERDIR)
-
-
-def the_run(userdir: Path | None, run: str | None) -> Running:
-    """Return the run of that name, or the newest that goes on; say which others go on too.
+def the_run(home: Path, run: str | None) -> Running:
+    """Return the run of that name in the user's folder, or the newest that goes on; say which others go on too.
 
     Raises:
         RunError: if there is none.
     """
     from mmkit.run.control import running
 
-    home = home_of(userdir)
     found = running(home, run)
     if not found:
         every = [one.folder.name for one in running(home)]
@@ -36,7 +28,7 @@ def the_run(userdir: Path | None, run: str | None) -> Running:
         if run is not None:
             raise RunError(f"no run '{run}' is going on in {home / 'results'}; {there}")
         raise RunError(
-            f"no run is going on in {home / 'results'}; name the folder with '--userdir'"
+            f"no run is going on in {home / 'results'}; name the folder with '--userdir', or the configuration with '-c'"
         )
     newest, *others = found
     for other in others:

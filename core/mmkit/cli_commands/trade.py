@@ -48,6 +48,7 @@ def trade(
     from mmkit.report import report_json, report_text
     from mmkit.run.trade import trade
     from mmkit.screen import in_lines, on_terminal
+    from mmkit.terminal import wait_for_terminals
     from mmkit.units import parse_duration
 
     try:
@@ -61,6 +62,7 @@ def trade(
         report, failure, interrupted = asyncio.run(
             trade(loaded, duration_ns=duration_ns, watcher=watcher, confirmed=confirmed)
         )
+    wait_for_terminals()
     click.echo(report_json(report) if json else report_text(report))
     if failure is not None:
         raise failure

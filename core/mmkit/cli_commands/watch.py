@@ -66,6 +66,7 @@ def watch(
         watched, interrupted = watch_recorded(loaded, tell, duration_ns=duration_ns)
         failure = None
     else:
+        from mmkit.terminal import wait_for_terminals
         from mmkit.watch_screen import on_terminal
 
         screen = on_terminal if sys.stdout.isatty() and not json else None
@@ -77,6 +78,7 @@ def watch(
                 watcher=screen,
             )
         )
+        wait_for_terminals()
     click.echo(value_json(watched) if json else _summary(watched))
     if failure is not None:
         raise failure

@@ -126,6 +126,8 @@ class Reconciler:
         self._price = Decimal(0)
         self._last_ns = 0
         self._due_ns = start_ns
+        self._asked_ns = NEVER
+        """When another look is due that was asked for while one was under way, which may have been too early to see why."""
         self._began_ns: int | None = None
         self._judge_ns = NEVER
         self._books: Books | None = None
@@ -157,6 +159,8 @@ class Reconciler:
     def soon(self, now_ns: int) -> None:
         """Have a look taken before long."""
         self._due_ns = min(self._due_ns, now_ns + SETTLE_NS)
+        if self._began_ns is not None:
+            self._asked_ns = min(self._asked_ns, self._due_ns)
 
     def heard(self, event: AccountEvent, now_ns: int) -> None:
         """Take in what the user stream says of balances and position: if it is not what we have, look."""
@@ -229,7 +233,8 @@ class Reconciler:
     def _end(self, now_ns: int, wait_ns: int) -> None:
         began = self._began_ns if self._began_ns is not None else now_ns
         self._last_ns = began
-        self._due_ns = max(began + wait_ns, now_ns)
+        self._due_ns = max(min(began + wait_ns, self._asked_ns), now_ns)
+        self._asked_ns = NEVER
         self._began_ns, self._judge_ns, self._books, self._states = None, NEVER, None, []
 
     def _first(self, books: Books) -> list[str]:

@@ -598,6 +598,14 @@ class LiveVenue(ExecutionVenue):
             try:
                 async with asyncio.timeout(ANSWER_WITHIN_S):
                     await self._client.countdown(COUNTDOWN_MS)
+            except Refused as refused:
+                _log.warning("countdown_not_renewed reason='%s'", refused)
+                wait_s = 1.0
+                if refused.refusal is Refusal.RATE:
+                    # Said of everything that is asked, and asking on may get the address banned.
+                    self._told_no(refused, an_order=False)
+                    self._pump()
+                    wait_s = max(wait_s, refused.retry_ns / 1e9)
             except (VenueError, TimeoutError) as error:
                 _log.warning("countdown_not_renewed reason='%s'", error or "no answer")
                 wait_s = 1.0

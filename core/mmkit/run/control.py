@@ -74,15 +74,18 @@ async def controlled(folder: Path, run: Controlled) -> AsyncIterator[None]:
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ValueError):
-            while line := await reader.readline():
-                try:
-                    standing = run.wish(_ASKED.decode(line).do)
-                except msgspec.MsgspecError as error:
-                    standing = msgspec.structs.replace(run.wish("state"), error=str(error))
-                writer.write(msgspec.json.encode(standing) + b"\n")
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ValueError):
+                while line := await reader.readline():
+                    try:
+                        standing = run.wish(_ASKED.decode(line).do)
+                    except msgspec.MsgspecError as error:
+                        standing = msgspec.structs.replace(run.wish("state"), error=str(error))
+                    writer.write(msgspec.json.encode(standing) + b"\n")
+                    await writer.drain()
+        finally:
+            # With the run, not with the process, which may have to wait for a terminal to take its last words.
+            writer.close()
 
     with _socket() as listening:
         try:

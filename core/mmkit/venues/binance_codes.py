@@ -12,6 +12,8 @@ import re
 from mmkit.accounts import FateUnknown, Refusal, Refused
 from mmkit.errors import VenueError
 
+TOO_MANY_ORDERS = -1015
+"""The account has sent too many orders; nothing else is refused for that."""
 _UNKNOWN = frozenset({-1000, -1001, -1006, -1007})
 """Unknown error, disconnected, unexpected response, timeout: the request may have been carried out."""
 

@@ -75,7 +75,7 @@ class Budget:
     def __init__(self, weight: int, orders: Mapping[int, int] | None = None) -> None:
         self.weight = Window(weight, 60_000)
         self.orders = [Window(limit, length) for length, limit in (orders or {}).items()]
-        self._closed_until_ms = 0
+        self._closed_until_ms = self._orders_closed_until_ms = 0
 
     def admit(self, weight: int, rank: Rank, now_ms: int) -> None:
         """Count a request that is about to be sent.
@@ -88,6 +88,9 @@ class Budget:
         if self.weight.left(now_ms, rank.value) < weight:
             self._refuse("the weight of this minute is used up", self.weight.opens_in_ms(now_ms))
         if rank is Rank.ORDER:
+            if now_ms < self._orders_closed_until_ms:
+                wait_ms = self._orders_closed_until_ms - now_ms
+                self._refuse("the venue has said to send no order", wait_ms)
             for window in self.orders:
                 if window.left(now_ms) < 1:
                     words = f"the orders of these {window.length_ms // 1000} s are used up"
@@ -110,9 +113,19 @@ class Budget:
             for window in self.orders:
                 window.answered(1, (orders_told or {}).get(window.length_ms), now_ms)
 
-    def close(self, for_ms: int, now_ms: int) -> None:
-        """Send nothing for so long: the venue has said so."""
-        self._closed_until_ms = max(self._closed_until_ms, now_ms + for_ms)
+    def close(self, for_ms: int, now_ms: int, *, orders_only: bool = False) -> None:
+        """Send nothing for so long: the venue has said so.
+
+        Args:
+            for_ms: How long.
+            now_ms: The time.
+            orders_only: It has said so of new orders (Binance: -1015); cancels and questions go on.
+        """
+        until_ms = now_ms + for_ms
+        if orders_only:
+            self._orders_closed_until_ms = max(self._orders_closed_until_ms, until_ms)
+        else:
+            self._closed_until_ms = max(self._closed_until_ms, until_ms)
 
     @staticmethod
     def _refuse(words: str, wait_ms: int) -> None:

@@ -32,6 +32,7 @@ from mmkit.accounts import (
 )
 from mmkit.errors import ConfigError, Mistake, VenueError
 from mmkit.instruments import ContractKind
+from mmkit.venues.binance_codes import TOO_MANY_ORDERS
 from mmkit.venues.budget import Budget, Rank
 from mmkit_binance.account import told, traits
 from mmkit_binance.account.answer import Answer, Limit
@@ -374,7 +375,8 @@ class BinanceAccount(AccountClient):
             return answer
         if isinstance(failure, Refused):
             if failure.refusal is Refusal.RATE:
-                budget.close(failure.retry_ns // _MS, self._venue_ms())
+                orders_only = failure.code == TOO_MANY_ORDERS
+                budget.close(failure.retry_ns // _MS, self._venue_ms(), orders_only=orders_only)
             if failure.refusal is Refusal.CLOCK:
                 with suppress(VenueError):  # that this was refused is what has to be told
                     await self._measure()
