@@ -2,24 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from mmkit.instruments import ContractKind
-from mmkit.live.known import KnownFill, Stage
+from mmkit.instruments import ContractKind, Instrument
+from mmkit.live.known import KnownFill, KnownOrder, Stage
+from mmkit_sandbox.account import Account
 from mmkit_sandbox.accountorder import AccountOrder, Status
 from mmkit_sandbox.ledger import ZERO, EntryKind
+from mmkit_sandbox.listing import Listing
 
 if TYPE_CHECKING:
     from mmkit_sandbox.chaos import Chaos
 
 
+class Venue(Protocol):
+    """The exchange's side, once nothing happens any more."""
+
+    @property
+    def account(self) -> Account:
+        """The only one there is."""
+
+    @property
+    def listing(self) -> Listing:
+        """What was traded."""
+
+    @property
+    def sent(self) -> Mapping[str, int]:
+        """How often an order was sent, by client order id."""
+
+
+class Kept(Protocol):
+    """Our side: the journal of orders."""
+
+    @property
+    def orders(self) -> Mapping[str, KnownOrder]:
+        """Every order as it was last written, by client order id."""
+
+    def fills(self) -> list[KnownFill]:
+        """Return every fill, in order of time."""
+
+
+class Traded(Protocol):
+    """Both sides of what has been traded, in virtual time or by a real process."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """What was traded."""
+
+    @property
+    def venue(self) -> Venue:
+        """The exchange's side."""
+
+    @property
+    def kept(self) -> Kept:
+        """Ours."""
+
+
 def wrong(chaos: Chaos) -> list[str]:
     """Return what is not as it has to be once a schedule has ended, in words; nothing if all is well."""
-    return [*_orders(chaos), *_fills(chaos), *_money(chaos), *_run(chaos)]
+    return [*wrong_books(chaos), *_run(chaos)]
 
 
-def _orders(chaos: Chaos) -> list[str]:
+def wrong_books(chaos: Traded) -> list[str]:
+    """Return what our journal and the exchange's books do not agree on, in words."""
+    return [*_orders(chaos), *_fills(chaos), *_money(chaos)]
+
+
+def _orders(chaos: Traded) -> list[str]:
     venue, journal = chaos.venue, chaos.kept.orders
     theirs: dict[str, AccountOrder] = {}
     found = []
@@ -69,7 +120,7 @@ def _refused(end: object, there: AccountOrder) -> bool:
     return str(end) == "rejected" and not there.executed and not there.open
 
 
-def _fills(chaos: Chaos) -> list[str]:
+def _fills(chaos: Traded) -> list[str]:
     ours = {one.trade_id: one for one in chaos.kept.fills()}
     theirs = {str(one.trade.trade_id): one for one in chaos.venue.account.trades}
     found = [f"trade {one} is not in our journal" for one in sorted(theirs.keys() - ours.keys())]
@@ -98,7 +149,7 @@ def _fills(chaos: Chaos) -> list[str]:
     return found
 
 
-def _money(chaos: Chaos) -> list[str]:
+def _money(chaos: Traded) -> list[str]:
     """Compare with the balances themselves, not with what the exchange has noted of each trade."""
     venue, fills = chaos.venue, chaos.kept.fills()
     account, listing = venue.account, venue.listing
@@ -152,7 +203,7 @@ def _counts(market: str, kind: EntryKind, of: str, asset: str, here: str) -> boo
     return kind is not EntryKind.DEPOSIT and of == asset and market == here
 
 
-def came_to(chaos: Chaos, fills: list[KnownFill]) -> dict[str, Decimal]:
+def came_to(chaos: Traded, fills: list[KnownFill]) -> dict[str, Decimal]:
     """Return what fills come to by asset, by another way than the order handling's own ledger: in whole units."""
     instrument = chaos.instrument
     places = 10**16  # eight of a price times eight of a quantity
