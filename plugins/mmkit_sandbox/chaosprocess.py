@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,8 @@ from mmkit_sandbox.chaosprocessvenue import ProcessVenue
 from mmkit_sandbox.listing import SPOT, Listing
 
 _S = 1_000_000_000
+_FIRST_WITHIN_S = 30.0
+"""How long the first order is waited for."""
 _CALM_S = 3.0
 """How long it goes on quoting, once it does."""
 _SETTLED_WITHIN_S = 45.0
@@ -91,7 +95,7 @@ class ProcessChaos:
         self._plugin, self._between = plugin, between
         listing = Listing.of("BTC/USDT" if self.plan.market == SPOT else "BTC/USDT:USDT")
         self.instrument = instrument_of(listing)
-        self.venue = ProcessVenue(listing, seed, iter(self.plan.faults), self._went_wrong)
+        self.venue = ProcessVenue(listing, seed, self._went_wrong)
         self.faults: Counter[str] = Counter()
         self.violations: list[str] = []
         self.kills = self.starts = 0
@@ -101,7 +105,8 @@ class ProcessChaos:
         self._happened: list[tuple[int, str]] = []
         self._deaths = list(self.plan.deaths)
         self._trader: TraderProcess | None = None
-        self._ending = False
+        self._trading_ns = self._began_ns
+        self._is_calm = self._ending = False
 
     def _trace(self, words: str) -> None:
         self._happened.append((time.time_ns(), words))
@@ -122,7 +127,6 @@ class ProcessChaos:
             loop = asyncio.get_running_loop()
             tasks = [
                 living := loop.create_task(self._live(userdir)),
-                loop.create_task(self._harm(proxy)),
                 loop.create_task(self._count()),
             ]
             await self._in_time(living, proxy, userdir)
@@ -142,7 +146,12 @@ class ProcessChaos:
 
     async def _in_time(self, living: asyncio.Task[None], proxy: Proxy, userdir: Userdir) -> None:
         """Let the schedule pass, and after it what is to be seen."""
-        await self._pass(living, self.plan.lasts_ns / _S)
+        await self._trade(living)
+        harming = asyncio.ensure_future(self._harm(proxy))
+        try:
+            await self._pass(living, self.plan.lasts_ns / _S)
+        finally:
+            harming.cancel()
         self._calm(proxy)
         await self._pass(living, (self._last_fault_ns - time.time_ns()) / _S)
         await self._see_quotes(living)
@@ -161,10 +170,21 @@ class ProcessChaos:
 
     # --- what goes wrong ---
 
+    async def _trade(self, living: asyncio.Task[None]) -> None:
+        """Wait for the first order: how long a process takes to start is the machine's doing."""
+        until = time.time_ns() + _FIRST_WITHIN_S * _S
+        while not self.venue.sent and time.time_ns() < until:
+            await self._pass(living, _LOOK_S)
+        self._trading_ns = time.time_ns()
+        self._trace("trades")
+
     async def _harm(self, proxy: Proxy) -> None:
-        for fault in self.plan.line:
-            await asyncio.sleep((self._began_ns + fault.at_ns - time.time_ns()) / _S)
-            proxy.begin(fault)
+        """Let go wrong what is to, when it is to."""
+        begin = [(one.at_ns, partial(self.venue.begin, one)) for one in self.plan.faults]
+        begin += [(one.at_ns, partial(proxy.begin, one)) for one in self.plan.line]
+        for at_ns, harm in sorted(begin, key=itemgetter(0)):
+            await asyncio.sleep((self._trading_ns + at_ns - time.time_ns()) / _S)
+            harm()
 
     async def _count(self) -> None:
         """Take note of what goes wrong at the venue about when it does."""
@@ -173,6 +193,7 @@ class ProcessChaos:
             await asyncio.sleep(_LOOK_S)
 
     def _calm(self, proxy: Proxy) -> None:
+        self._is_calm = True
         self._deaths.clear()
         self.venue.arriving = lambda: None
         proxy.calm()
@@ -184,6 +205,7 @@ class ProcessChaos:
         pauses = iter(self.plan.pauses_s)
         while not self._ending:
             self.starts += 1
+            sent = sum(self.venue.sent.values())
             trader = self._trader = TraderProcess(userdir, self.starts)
             await trader.start()
             self._trace(f"started process {self.starts}")
@@ -202,11 +224,11 @@ class ProcessChaos:
                 await asyncio.sleep(next(pauses, 0.5))
             else:
                 self._trace(f"ended by itself with status {status}: {trader.last_words()}")
-                if trader.began:
+                if sum(self.venue.sent.values()) > sent:
                     self.violations.append(
                         f"the run ended by itself with status {status}: {trader.last_words()}"
                     )
-                # One that could not begin says so and ends; whoever has started it tries again.
+                # One that cannot begin says so and ends; whoever has started it tries again.
                 await asyncio.sleep(1)
             if trader.killed:
                 self._last_fault_ns = max(self._last_fault_ns, time.time_ns())
@@ -236,7 +258,7 @@ class ProcessChaos:
         return None
 
     def _unless_calm(self, die: Callable[[], None]) -> None:
-        if time.time_ns() < self._began_ns + self.plan.lasts_ns:
+        if not self._is_calm:
             die()
 
     # --- what is seen ---

@@ -43,7 +43,7 @@ class LineFault(NamedTuple):
     """One thing that goes wrong on the line.
 
     Attributes:
-        at_ns: When, after the start.
+        at_ns: When, after the first order.
         kind: What.
         lasts_ns: For how long; 0 for what happens once.
         share: Of the connections that there are; which, is left to chance.

@@ -78,7 +78,7 @@ class ProcessSchedule(NamedTuple):
         market: ``spot`` or ``usdm``.
         plugin: The account's: ``binance`` or ``ccxt``.
         strategy: Of the run, as in its configuration.
-        lasts_ns: How long things go wrong, from the start of the first process.
+        lasts_ns: How long things go wrong, from the first order on; that is what times count from.
         faults: At the venue, in order of time.
         line: On the line, likewise.
         deaths: Of the first process, the second, ...
@@ -100,9 +100,8 @@ class ProcessSchedule(NamedTuple):
 def process_schedule(seed: int) -> ProcessSchedule:
     """Return the schedule of a seed: market and account in turns, everything else by chance."""
     random = Random(f"process schedule {seed}")  # noqa: S311  # not for secrets
-    lasts_s = random.uniform(9, 15)
-    # A process takes a second or two until it trades: before that little can go wrong.
-    times = [random.uniform(2, lasts_s) for _ in range(random.randrange(3, 9))]
+    lasts_s = random.uniform(6, 12)
+    times = [random.uniform(0, lasts_s) for _ in range(random.randrange(3, 9))]
     faults, line = [], []
     for at_s in sorted(times):
         at_ns = round(at_s * 1000) * _MS

@@ -142,14 +142,8 @@ class TraderProcess:
         self._folder = userdir.path.parent
         self.output = self._folder / f"life-{number}.txt"
         """What it has printed."""
-        self._begun_before = len(userdir.runs)
         self._process: asyncio.subprocess.Process | None = None
         self.killed = False
-
-    @property
-    def began(self) -> bool:
-        """Whether it has found out what there is, and trades."""
-        return len(self._userdir.runs) > self._begun_before
 
     async def start(self) -> None:
         """Start it."""

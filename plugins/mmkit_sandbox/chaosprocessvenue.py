@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -58,7 +58,6 @@ class ProcessVenue:
     Args:
         listing: What is traded.
         seed: Decides the order flow, and what faults leave to chance.
-        faults: What goes wrong, in order of time.
         told: Is told what has gone wrong: its kind, and words.
     """
 
@@ -66,7 +65,6 @@ class ProcessVenue:
         self,
         listing: Listing,
         seed: int,
-        faults: Iterator[Fault],
         told: Callable[[str, str], None],
     ) -> None:
         self.listing, self._told = listing, told
@@ -81,7 +79,7 @@ class ProcessVenue:
         )
         accounts = Accounts(exchange, [config], start_ns)
         self.account = accounts.by_key[KEY]
-        self.trouble = Trouble(faults, start_ns, seed)
+        self.trouble = Trouble(iter(()), start_ns, seed)
         self._server = SandboxServer(
             exchange,
             pace,
@@ -109,6 +107,10 @@ class ProcessVenue:
     async def stop(self) -> None:
         """Close every connection."""
         await self._server.stop()
+
+    def begin(self, fault: Fault) -> None:
+        """Let a fault begin."""
+        self.trouble.begin(fault)
 
     def count(self) -> None:
         """Tell what has gone wrong since the last call."""
