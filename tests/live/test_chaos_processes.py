@@ -126,7 +126,7 @@ def test_a_process_that_is_killed_and_badly_connected_loses_nothing(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("forgets", "is left on the book"),
+        ("forgets", "is not over for us"),
         ("tampered", "the venue has an order that we do not know of"),
     ],
 )
