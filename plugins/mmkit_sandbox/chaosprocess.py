@@ -157,7 +157,7 @@ class ProcessChaos:
         await self._see_quotes(living)
         until = self._last_fault_ns + _SETTLED_WITHIN_S * _S
         await self._pass(living, _CALM_S)
-        while userdir.lost() and time.time_ns() < until:
+        while userdir.unsettled(time.time_ns()) and time.time_ns() < until:
             await self._pass(living, 0.5)
         await self._end(living)
 

@@ -24,7 +24,10 @@ from mmkit_sandbox.listing import SPOT
 _COMMAND = (sys.executable, "-c", "import sys; from mmkit.cli import main; sys.exit(main())")
 _LONGEST = "10m"
 """After so long a process ends by itself, should whoever has started it be gone."""
-_FOUND = frozenset({"OrderRejected", "OrderCanceled", "OrderFilled"})
+_KNOWN = frozenset({"OrderAccepted", "OrderRejected", "OrderCanceled", "OrderFilled"})
+"""Events of an order of which it is known what became of it."""
+_ANSWERED_NS = 2_000_000_000
+"""An order without an answer for so long may be lost; the journal is written every second."""
 
 
 class Kept:
@@ -91,18 +94,21 @@ class Userdir:
             return None
         return json.loads(path.read_bytes(), parse_float=Decimal)  # type: ignore[no-any-return]
 
-    def lost(self) -> set[int]:
-        """Return the orders of the last run of which nobody knows what became of them, by its journal until now."""
-        runs, lost = self.runs, set[int]()
+    def unsettled(self, now_ns: int) -> set[int]:
+        """Return the orders of the last run of which it does not know what became of them, by its journal until now.
+
+        One that was sent just before does not count: its answer is on the way.
+        """
+        runs, unsettled = self.runs, dict[int, int]()
         for line in runs[-1].joinpath("journal.jsonl").read_bytes().splitlines() if runs else ():
             with contextlib.suppress(msgspec.DecodeError):  # half a line: it is being written
                 entry = msgspec.json.decode(line)
                 kind = entry.get("type")
-                if kind == "OrderLost":
-                    lost.add(entry["order_id"])
-                elif kind in _FOUND:
-                    lost.discard(entry["order_id"])
-        return lost
+                if kind in {"SubmitOrder", "OrderLost"}:
+                    unsettled.setdefault(entry["order_id"], entry["ts_local"])
+                elif kind in _KNOWN:
+                    unsettled.pop(entry["order_id"], None)
+        return {order for order, since_ns in unsettled.items() if now_ns - since_ns > _ANSWERED_NS}
 
 
 def _config(plan: ProcessSchedule, instrument: Instrument, port: int) -> dict[str, Any]:
