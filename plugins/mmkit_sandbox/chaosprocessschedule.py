@@ -113,7 +113,7 @@ def process_schedule(seed: int) -> ProcessSchedule:
             way = random.choice(list(LINE_LASTS))
             share = random.choice((0.5, 1.0))
             line.append(LineFault(at_ns, way, _lasts_ns(random, LINE_LASTS[way]), share))
-    deaths = [_death(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3)))]
+    deaths = [_death(random) for _ in range(random.choice((0, 1, 1, 1, 2, 2, 3, 3)))]
     return ProcessSchedule(
         market=(SPOT, "usdm")[seed % 2],
         plugin=("binance", "ccxt")[seed // 2 % 2],
@@ -129,8 +129,8 @@ def process_schedule(seed: int) -> ProcessSchedule:
 
 def _death(random: Random) -> Death:
     if random.random() < 0.5:
-        return Death(None, random.randrange(1, 25))
-    return Death(random.uniform(1, 9))
+        return Death(None, random.randrange(1, 16))
+    return Death(random.uniform(1, 7))
 
 
 def _strategy(random: Random) -> dict[str, Any]:
