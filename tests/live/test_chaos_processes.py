@@ -32,7 +32,9 @@ from mmkit_sandbox.chaosprocessschedule import (
     ProcessSchedule,
     process_schedule,
 )
+from mmkit_sandbox.chaosprocessvenue import ProcessVenue
 from mmkit_sandbox.faults import Fault, FaultKind
+from mmkit_sandbox.listing import Listing
 
 _S = 1_000_000_000
 QUIET = ProcessSchedule(
@@ -320,3 +322,24 @@ def test_a_line_that_is_silent_is_cut_once_all_is_calm() -> None:
         assert bytes(arrived) == b""
 
     over_a_line(test)
+
+
+def test_a_client_that_goes_in_the_middle_of_its_request_is_no_error_of_the_sandbox(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        venue = ProcessVenue(Listing.of("BTC/USDT"), 1, lambda *_: None)
+        port = await venue.start()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"POST /api/v3/order HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nsymbol="
+        )
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+        await asyncio.sleep(0.1)
+        await venue.stop()
+        assert venue.sent == {}
+
+    asyncio.run(main())
+    assert caplog.records == []
