@@ -2,27 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mmkit.events import Side
-from mmkit.instruments import ContractKind
-from mmkit.live.known import KnownFill, Stage
+from mmkit.instruments import ContractKind, Instrument
+from mmkit.live.known import KnownFill, KnownOrder, Stage
+from mmkit_sandbox.account import Account
 from mmkit_sandbox.accountorder import AccountOrder, Status
 from mmkit_sandbox.chaosvenue import is_ours
 from mmkit_sandbox.ledger import ZERO, EntryKind
-from mmkit_sandbox.listing import USDM
+from mmkit_sandbox.listing import USDM, Listing
 
 if TYPE_CHECKING:
     from mmkit_sandbox.chaos import Chaos
 
 
+class Venue(Protocol):
+    """The exchange's side, once nothing happens any more."""
+
+    @property
+    def account(self) -> Account:
+        """The only one there is."""
+
+    @property
+    def listing(self) -> Listing:
+        """What was traded."""
+
+    @property
+    def sent(self) -> Mapping[str, int]:
+        """How often an order was sent, by client order id."""
+
+
+class Kept(Protocol):
+    """Our side: the journal of orders."""
+
+    @property
+    def orders(self) -> Mapping[str, KnownOrder]:
+        """Every order as it was last written, by client order id."""
+
+    def fills(self) -> list[KnownFill]:
+        """Return every fill, in order of time."""
+
+
+class Traded(Protocol):
+    """Both sides of what has been traded, in virtual time or by a real process."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """What was traded."""
+
+    @property
+    def venue(self) -> Venue:
+        """The exchange's side."""
+
+    @property
+    def kept(self) -> Kept:
+        """Ours."""
+
+
 def wrong(chaos: Chaos) -> list[str]:
     """Return what is not as it has to be once a schedule has ended, in words; nothing if all is well."""
-    return [*_orders(chaos), *_fills(chaos), *_money(chaos), *_others(chaos), *_run(chaos)]
+    books = wrong_books(chaos, lambda client_id: _cannot_be_proven(chaos, client_id))
+    return [*books, *_others(chaos), *_run(chaos)]
 
 
-def _orders(chaos: Chaos) -> list[str]:
+def wrong_books(
+    chaos: Traded, unproven: Callable[[str], bool] = lambda client_id: False
+) -> list[str]:
+    """Return what our journal and the exchange's books do not agree on, in words.
+
+    Args:
+        chaos: Both.
+        unproven: Whether an order, by its client order id, may be of unknown fate for ever.
+    """
+    return [*_orders(chaos, unproven), *_fills(chaos), *_money(chaos)]
+
+
+def _orders(chaos: Traded, unproven: Callable[[str], bool]) -> list[str]:
     venue, journal = chaos.venue, chaos.kept.orders
     theirs: dict[str, AccountOrder] = {}
     found = []
@@ -41,7 +99,7 @@ def _orders(chaos: Chaos) -> list[str]:
     ]
     found += [f"order {one.client_id} is left on the book" for one in theirs.values() if one.open]
     for client_id, ours in sorted(journal.items()):
-        if ours.stage is not Stage.DONE and not _cannot_be_proven(chaos, client_id):
+        if ours.stage is not Stage.DONE and not unproven(client_id):
             found.append(f"order {client_id} is not over for us: {ours.stage}")
         there = theirs.get(client_id)
         lots = chaos.instrument.lots(there.executed) if there is not None else 0
@@ -77,7 +135,7 @@ def _refused(end: object, there: AccountOrder) -> bool:
     return str(end) == "rejected" and not there.executed and not there.open
 
 
-def _fills(chaos: Chaos) -> list[str]:
+def _fills(chaos: Traded) -> list[str]:
     ours = {one.trade_id: one for one in chaos.kept.fills()}
     theirs = {
         str(one.trade.trade_id): one
@@ -110,7 +168,7 @@ def _fills(chaos: Chaos) -> list[str]:
     return found
 
 
-def _money(chaos: Chaos) -> list[str]:
+def _money(chaos: Traded) -> list[str]:
     """Compare with the balances themselves, not with what the exchange has noted of each trade."""
     venue, fills = chaos.venue, chaos.kept.fills()
     account, listing = venue.account, venue.listing
@@ -170,7 +228,7 @@ def _counts(market: str, kind: EntryKind, of: str, asset: str, here: str) -> boo
     return kind is not EntryKind.DEPOSIT and of == asset and market == here
 
 
-def came_to(chaos: Chaos, fills: list[KnownFill]) -> dict[str, Decimal]:
+def came_to(chaos: Traded, fills: list[KnownFill]) -> dict[str, Decimal]:
     """Return what fills come to by asset, by another way than the order handling's own ledger: in whole units."""
     return _in_units(
         chaos,
@@ -178,7 +236,7 @@ def came_to(chaos: Chaos, fills: list[KnownFill]) -> dict[str, Decimal]:
     )
 
 
-def _of_others(chaos: Chaos) -> dict[str, Decimal]:
+def _of_others(chaos: Traded) -> dict[str, Decimal]:
     """Return the same of the trades of others on the account."""
     instrument = chaos.instrument
     return _in_units(
@@ -197,7 +255,7 @@ def _of_others(chaos: Chaos) -> dict[str, Decimal]:
     )
 
 
-def _locked_by_others(chaos: Chaos) -> dict[str, Decimal]:
+def _locked_by_others(chaos: Traded) -> dict[str, Decimal]:
     """Return what the open orders of others hold back on spot."""
     listing, locks = chaos.venue.listing, dict[str, Decimal]()
     for one in chaos.venue.account.open_orders(listing):
@@ -209,7 +267,9 @@ def _locked_by_others(chaos: Chaos) -> dict[str, Decimal]:
     return locks
 
 
-def _in_units(chaos: Chaos, trades: list[tuple[int, int, int, Decimal, str]]) -> dict[str, Decimal]:
+def _in_units(
+    chaos: Traded, trades: list[tuple[int, int, int, Decimal, str]]
+) -> dict[str, Decimal]:
     """Return what trades come to, each a sign, ticks, lots, a fee and its asset."""
     instrument = chaos.instrument
     places = 10**16  # eight of a price times eight of a quantity

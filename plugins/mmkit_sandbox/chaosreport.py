@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -85,7 +86,23 @@ def text_of(tally: Tally) -> str:
     )
 
 
-def lines_of(outcome: Outcome) -> Iterator[str]:
+class Traced(Protocol):
+    """What became of a schedule, in virtual time or of a real process."""
+
+    @property
+    def seed(self) -> int:
+        """Of it."""
+
+    @property
+    def violations(self) -> Sequence[str]:
+        """What was not as it has to be, in words."""
+
+    @property
+    def trace(self) -> Sequence[str]:
+        """What happened, a line each."""
+
+
+def lines_of(outcome: Traced) -> Iterator[str]:
     """Yield what happened in a schedule, a line each."""
     verdict = f"{len(outcome.violations)} violations" if outcome.violations else "well"
     yield f"seed {outcome.seed}: {verdict}"

@@ -71,7 +71,10 @@ class PrivateSide:
             connection.put(one)
 
     async def _rest(self, request: web.Request) -> web.Response:
-        body = await request.text()
+        try:
+            body = await request.text()
+        except ConnectionResetError:
+            return web.Response()  # to nobody: the client has gone in the middle of its request
         now_ns = self._pace.now_ns()
         if self._refuses(request, now_ns):
             return web.Response()  # to nobody: the connection is gone

@@ -154,6 +154,13 @@ class Store:
         (first,) = execute("SELECT coalesce(min(start_ns), 0) FROM runs").fetchone()
         return Found(orders, trade_ids, last, first)
 
+    def orders(self) -> list[KnownOrder]:
+        """Return every order as it was last written, by name."""
+        return [
+            msgspec.json.decode(entry, type=KnownOrder)
+            for (entry,) in self._connection.execute("SELECT entry FROM orders ORDER BY client_id")
+        ]
+
     def fills(self) -> list[KnownFill]:
         """Return every fill, in order of time."""
         return [
