@@ -12,14 +12,19 @@ from sandbox_fixtures import running
 
 from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
 
+SPOT, USDM, COINM = "BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"
+QUANTITIES = {SPOT: 0.01, USDM: 0.01, COINM: 3}
+"""Of the orders here; on COIN-M in contracts."""
 
-@pytest.mark.parametrize(("symbol", "usdm"), [("BTC/USDT", False), ("BTC/USDT:USDT", True)])
+
+@pytest.mark.parametrize("symbol", QUANTITIES)
 def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
-    symbol: str, usdm: bool
+    symbol: str,
 ) -> None:
     async def main() -> None:
         async with running(symbols=(symbol,)) as sandbox:
-            client = ccxt_client(sandbox.url, usdm)
+            client = ccxt_client(sandbox.url, symbol == USDM, symbol == COINM)
+            quantity = QUANTITIES[symbol]
             try:
                 await client.load_markets()
                 told: list[Any] = []
@@ -36,8 +41,8 @@ def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
                     symbol,
                     "limit",
                     "buy",
-                    0.01,
-                    bid * 0.99,
+                    quantity,
+                    int(bid * 0.99),
                     {"postOnly": True, "clientOrderId": "mm1-1"},
                 )
                 assert placed["clientOrderId"] == "mm1-1"
@@ -50,15 +55,15 @@ def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
                 )
                 assert canceled["status"] == "canceled"
                 assert await client.fetch_open_orders(symbol) == []
-                bought = await client.create_order(symbol, "market", "buy", 0.01)
+                bought = await client.create_order(symbol, "market", "buy", quantity)
                 trades = await client.fetch_my_trades(symbol)
-                assert sum(Decimal(str(one["amount"])) for one in trades) == Decimal("0.01")
+                assert sum(Decimal(str(one["amount"])) for one in trades) == Decimal(str(quantity))
                 assert {one["order"] for one in trades} == {bought["id"]}
                 balance = await client.fetch_balance()
-                if usdm:
+                if symbol != SPOT:
                     (position,) = await client.fetch_positions([symbol])
-                    assert (position["contracts"], position["side"]) == (0.01, "long")
-                    assert balance["USDT"]["used"] > 0
+                    assert (position["contracts"], position["side"]) == (quantity, "long")
+                    assert balance[symbol.partition(":")[2]]["used"] > 0
                 else:
                     ours = sandbox.sandbox.accounts.by_key[client.apiKey].spot.of("BTC")
                     assert balance["BTC"]["total"] == float(ours.free + ours.locked)
@@ -74,13 +79,14 @@ def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("symbol", "usdm"), [("BTC/USDT", False), ("BTC/USDT:USDT", True)])
+@pytest.mark.parametrize("symbol", QUANTITIES)
 def test_ccxt_pro_places_over_the_websocket_api_and_hears_of_fills_and_balances(
-    symbol: str, usdm: bool
+    symbol: str,
 ) -> None:
     async def main() -> None:
         async with running(symbols=(symbol,)) as sandbox:
-            client = ccxt_client(sandbox.url, usdm)
+            client = ccxt_client(sandbox.url, symbol == USDM, symbol == COINM)
+            quantity = QUANTITIES[symbol]
             try:
                 await client.load_markets()
                 fills = asyncio.create_task(client.watch_my_trades(symbol))
@@ -88,18 +94,23 @@ def test_ccxt_pro_places_over_the_websocket_api_and_hears_of_fills_and_balances(
                 await asyncio.sleep(0.7)
                 book = await client.fetch_order_book(symbol, 5)
                 resting = await client.create_order_ws(
-                    symbol, "limit", "sell", 0.01, book["asks"][0][0] * 1.01, {"postOnly": True}
+                    symbol,
+                    "limit",
+                    "sell",
+                    quantity,
+                    int(book["asks"][0][0] * 1.01),
+                    {"postOnly": True},
                 )
                 canceled = await client.cancel_order_ws(resting["id"], symbol)
                 assert canceled["status"] == "canceled"
-                taken = await client.create_order_ws(symbol, "market", "sell", 0.01)
+                taken = await client.create_order_ws(symbol, "market", "sell", quantity)
                 (first, *_) = await asyncio.wait_for(fills, 5)
                 assert (first["order"], first["side"], first["takerOrMaker"]) == (
                     taken["id"],
                     "sell",
                     "taker",
                 )
-                assert "USDT" in await asyncio.wait_for(money, 5)
+                assert ("BTC" if symbol == COINM else "USDT") in await asyncio.wait_for(money, 5)
             finally:
                 await client.close()
 
