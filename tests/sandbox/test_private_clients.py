@@ -11,6 +11,7 @@ from clients import ccxt_client, until
 from sandbox_fixtures import running
 
 from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
+from mmkit_sandbox.ledger import EntryKind
 
 SPOT, USDM, COINM = "BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"
 QUANTITIES = {SPOT: 0.01, USDM: 0.01, COINM: 3}
@@ -156,6 +157,44 @@ def test_ccxt_amends_batches_and_asks_for_fees_leverage_and_countdown() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("symbol", [USDM, COINM])
+def test_ccxt_is_told_what_funding_has_been_paid(symbol: str) -> None:
+    async def main() -> None:
+        async with running(symbols=(symbol,), funding_every="1s") as sandbox:
+            client = ccxt_client(sandbox.url, symbol == USDM, symbol == COINM)
+            try:
+                await client.load_markets()
+                money = asyncio.create_task(client.watch_balance())
+                await asyncio.sleep(0.7)
+                await client.create_order(symbol, "market", "buy", QUANTITIES[symbol])
+                await asyncio.wait_for(money, 5)
+                # Nothing but funding comes after that.
+                told = await asyncio.wait_for(client.watch_balance(), 5)
+                ours = sandbox.sandbox.accounts.by_key[client.apiKey]
+                asset = "USDT" if symbol == USDM else "BTC"
+                assert told["info"]["a"]["m"] == "FUNDING_FEE"
+                (balance,) = told["info"]["a"]["B"]
+                assert told[asset]["total"] == float(balance["wb"])
+                history = await client.fetch_funding_history(symbol)
+                booked = [one for one in ours.entries if one.kind is EntryKind.FUNDING]
+                booked = booked[: len(history)]  # there may be more by now
+                assert balance["bc"] == f"{booked[0].amount:.8f}"
+                assert [(one["timestamp"], one["amount"], one["code"]) for one in history] == [
+                    (one.ts_ns // 1_000_000, float(one.amount), asset) for one in booked
+                ]
+                assert history[0]["symbol"] == symbol
+                assert history[0]["amount"] < 0  # longs pay
+                later = history[0]["timestamp"] + 1
+                since = await client.fetch_funding_history(symbol, later, 1)
+                while not since:
+                    since = await client.fetch_funding_history(symbol, later, 1)
+                assert [one["timestamp"] for one in since] == [later + 999]
+            finally:
+                await client.close()
+
+    asyncio.run(main())
+
+
 def test_binances_own_sdk_trades_on_spot_over_rest_and_websocket() -> None:
     pytest.importorskip("binance_sdk_spot", reason="pip install 'mmkit[dev]'")
     from binance_common.configuration import ConfigurationRestAPI, ConfigurationWebSocketAPI
@@ -209,7 +248,7 @@ def test_binances_own_sdk_trades_on_spot_over_rest_and_websocket() -> None:
     asyncio.run(main())
 
 
-def test_python_binance_trades_on_spot_and_usdm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_binance_trades_on_spot_usdm_and_coinm(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("binance", reason="pip install 'mmkit[dev]'")
     from binance.ws.reconnecting_websocket import ReconnectingWebsocket
 
@@ -219,22 +258,24 @@ def test_python_binance_trades_on_spot_and_usdm(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 1)
 
     async def main() -> None:
-        async with running() as sandbox:
+        async with running(symbols=tuple(QUANTITIES), funding_every="1s") as sandbox:
             ws = "ws" + sandbox.url.removeprefix("http")
 
             class Here(AsyncClient):  # type: ignore[misc]
                 API_URL = f"{sandbox.url}/api"
                 MARGIN_API_URL = f"{sandbox.url}/sapi"
                 FUTURES_URL = f"{sandbox.url}/fapi"
+                FUTURES_COIN_URL = f"{sandbox.url}/dapi"
                 WS_API_URL = f"{ws}/ws-api/v3"
                 WS_FUTURES_URL = f"{ws}/ws-fapi/v1"
 
             class Sockets(BinanceSocketManager):  # type: ignore[misc]
                 STREAM_URL = f"{ws}/"
                 FSTREAM_URL = f"{ws}/fstream/"
+                DSTREAM_URL = f"{ws}/dstream/"
 
             client = await Here.create(DEMO_KEY, DEMO_SECRET)
-            accounts, (spot, usdm) = sandbox.sandbox.accounts, sandbox.sandbox.listings
+            accounts, (spot, usdm, coinm) = sandbox.sandbox.accounts, sandbox.sandbox.listings
             try:
                 sockets = Sockets(client)
                 async with sockets.user_socket() as mine:
@@ -268,6 +309,29 @@ def test_python_binance_trades_on_spot_and_usdm(monkeypatch: pytest.MonkeyPatch)
                     while "ACCOUNT_UPDATE" not in kinds:
                         kinds.append((await asyncio.wait_for(mine.recv(), 5))["e"])
                     assert kinds[:2] == ["ORDER_TRADE_UPDATE"] * 2
+                async with sockets.coin_futures_socket() as mine:
+                    side = {"symbol": "BTCUSD_PERP", "side": "SELL"}
+                    price = str(int(accounts.mark(coinm) * Decimal("1.01")))
+                    placed = await client.futures_coin_create_order(
+                        **side, type="LIMIT", timeInForce="GTX", quantity="3", price=price
+                    )
+                    (found,) = await client.futures_coin_get_open_orders(symbol="BTCUSD_PERP")
+                    assert (found["orderId"], found["cumBase"]) == (placed["orderId"], "0.00000000")
+                    await client.futures_coin_cancel_all_open_orders(symbol="BTCUSD_PERP")
+                    await client.futures_coin_create_order(**side, type="MARKET", quantity="3")
+                    (position,) = await client.futures_coin_position_information(pair="BTCUSD")
+                    assert position["positionAmt"] == "-3"
+                    reasons = []
+                    while "FUNDING_FEE" not in reasons:
+                        event = await asyncio.wait_for(mine.recv(), 5)
+                        reasons.append(event["a"]["m"] if "a" in event else event["o"]["x"])
+                    assert reasons[:4] == ["NEW", "CANCELED", "NEW", "ORDER"]
+                for ask, asset in (
+                    (client.futures_income_history, "USDT"),
+                    (client.futures_coin_income_history, "BTC"),
+                ):
+                    paid, *_ = await ask(incomeType="FUNDING_FEE")
+                    assert (paid["asset"], float(paid["income"]) > 0) == (asset, True)  # to shorts
             finally:
                 await client.close_connection()
 
