@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmkit.events import Side
-from mmkit_sandbox.accountorder import Lasting
+from mmkit_sandbox import filters
+from mmkit_sandbox.accountorder import Lasting, OrderKind, Placing
 from mmkit_sandbox.contract import Contract
 from mmkit_sandbox.ledger import ZERO
+from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.wallet import Position
 
 UNIT = Decimal("1E-8")
@@ -91,8 +93,15 @@ def test_an_order_is_refused_as_binance_refuses_it(
         world.place(world.coinm, BUY, changes.pop("quantity", "1"), price, **changes)
     assert world.desk.ledger(world.account.key) == before
     assert world.events() == []
-    # There is no least value but a contract.
-    assert world.place(world.coinm, BUY, "1", world.away(world.coinm, BUY)).open
+
+
+def test_a_contract_is_the_least_that_can_be_ordered_whatever_the_coin_costs() -> None:
+    for symbol, price in (("BTC/USD:BTC", "60000"), ("XRP/USD:XRP", "0.5")):
+        asked = Placing(BUY, OrderKind.LIMIT, Decimal(1), Decimal(price))
+        filters.check(Listing.of(symbol), asked, Decimal(price), Decimal(price), 0)
+        with refused(-4003, "Quantity less than zero."):
+            less = asked._replace(quantity=ZERO)
+            filters.check(Listing.of(symbol), less, Decimal(price), Decimal(price), 0)
 
 
 def test_margin_is_bitcoin_and_nothing_of_usdm() -> None:
