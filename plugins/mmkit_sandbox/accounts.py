@@ -338,17 +338,16 @@ class Accounts:
         rate = self.exchange.funding.rate
         for listing in self.listings():
             for account in self.by_key.values() if listing.market in FUTURES else ():
-                position = account.position(listing)
+                position = account.positions.get(listing.symbol)
+                if position is None or not position.quantity:
+                    continue
                 # As everywhere here: without a mark price what it was entered at stands in.
                 mark = self.mark(listing) or position.entry
-                amount = ZERO
-                if position.quantity:
-                    amount = payment(listing.contract, position.quantity, mark, rate)
+                amount = payment(listing.contract, position.quantity, mark, rate)
                 if amount:
                     account.fund(listing, amount, self.now_ns)
-                    event = accountpayload.funding_update(
-                        account, listing, amount, self.now_ns // _MS
-                    )
+                    now_ms = self.now_ns // _MS
+                    event = accountpayload.funding_update(account, listing, amount, now_ms)
                     self._said.append(Said(account.key, listing.market, event))
 
     def _check_margin(self, account: Account, order: AccountOrder, listed: bool = False) -> None:

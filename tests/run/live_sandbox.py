@@ -19,19 +19,20 @@ from mmkit_sandbox.service import Config, Sandbox
 
 T = TypeVar("T")
 KEY, SECRET = "MARKEDKEY0123456789abcdef", "MARKEDSECRET0123456789abcdef"
-SYMBOLS = {"usdm": "BTC/USDT:USDT", "spot": "BTC/USDT"}
+SYMBOLS = {"usdm": "BTC/USDT:USDT", "spot": "BTC/USDT", "coinm": "BTC/USD:BTC"}
 
 
 class Exchange:
     """The running sandbox."""
 
-    def __init__(self, **account: Any) -> None:
+    def __init__(self, sandbox: dict[str, Any], **account: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         money = {"USDT": "1000000", "BTC": "20"}
         who = {"key": KEY, "secret": SECRET, "balances": money, **account}
-        config = Config.model_validate({"symbols": list(SYMBOLS.values()), "accounts": [who]})
+        whole = {"symbols": list(SYMBOLS.values()), "accounts": [who]} | sandbox
+        config = Config.model_validate(whole)
         spec = InstrumentSpec(venue="binance", market="usdm", symbol="BTC/USDT:USDT")
         self._sandbox = Sandbox(config, ServiceContext(spec, SystemClock(), Path("user_data")))
         self.url = self._call(self._sandbox.start)
@@ -80,8 +81,9 @@ class Exchange:
 
 
 @contextlib.contextmanager
-def exchange(**account: Any) -> Iterator[Exchange]:
-    running = Exchange(**account)
+def exchange(sandbox: dict[str, Any] | None = None, **account: Any) -> Iterator[Exchange]:
+    """Run one; `sandbox` is its configuration, and the rest the account's."""
+    running = Exchange(sandbox or {}, **account)
     try:
         yield running
     finally:
@@ -92,7 +94,10 @@ def live_config(
     exchange: Exchange, market: str = "usdm", plugin: str = "ccxt", **sections: str
 ) -> str:
     """Return a configuration that trades there."""
-    stream = exchange.url.replace("http", "ws") + {"usdm": "/fstream", "spot": ""}[market]
+    stream = (
+        exchange.url.replace("http", "ws")
+        + {"usdm": "/fstream", "spot": "", "coinm": "/dstream"}[market]
+    )
     whole = {
         "mode": "live",
         "instrument": f'{{venue: binance, market: {market}, symbol: "{SYMBOLS[market]}"}}',

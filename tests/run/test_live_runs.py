@@ -17,6 +17,7 @@ from live_sandbox import KEY, SECRET, Exchange, exchange, live_config
 from processes import Ended, journal, mmkit, newest_run, start, write_config
 
 from mmkit.live.store import Store, totals
+from mmkit_sandbox.ledger import EntryKind
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,17 @@ def until_quoting(userdir: Path, process: object, venue: Exchange, fills: int = 
     raise AssertionError(
         f"not filled {fills} times within 30 s; on the book: {venue.open_orders()}"
     )
+
+
+def until_funded(venue: Exchange) -> None:
+    """Wait until there was a position at a time of funding."""
+    for _ in range(200):
+        if any(
+            one.kind is EntryKind.FUNDING for one in venue.look(lambda account: account.entries)
+        ):
+            return
+        time.sleep(0.05)
+    raise AssertionError("no funding was charged within 10 s")
 
 
 def found_in(places: list[Path], text: str) -> list[str]:
@@ -123,6 +135,60 @@ def test_a_spot_run_that_is_stopped_from_elsewhere_agrees_with_every_balance(
         moved[fill.fee_asset] = moved.get(fill.fee_asset, Decimal(0)) - fill.fee
     store.close()
     assert moved == {asset: amount for (_, asset), amount in venue.moved().items()}
+
+
+def test_a_coin_m_run_that_is_charged_funding_agrees_in_position_and_fees_to_the_last_digit(
+    tmp_path: Path,
+) -> None:
+    with exchange({"funding_every": "1s", "funding_rate": "0.0003"}) as venue:
+        userdir = write_config(
+            tmp_path / "user_data",
+            live_config(
+                venue,
+                "coinm",
+                strategy='{plugin: join_best, every: 100ms, size: "5", max_position: "50"}',
+                risk='{max_position: "50", max_order: "10", stale_after: 5s, max_drawdown: "1"}',
+            ),
+        )
+        process = start("trade", "-c", userdir / "config.yml", "--yes", "--json", cwd=tmp_path)
+        until_quoting(userdir, process, venue, fills=10)
+        until_funded(venue)
+        process.send_signal(signal.SIGINT)
+        ended = Ended(process)
+
+        assert ended.status in (130, -signal.SIGINT), ended.stderr[-3000:]
+        assert venue.open_orders() == []
+        report = json.loads(ended.stdout, parse_float=Decimal)
+        live = report["live"]["main"]
+        assert (report["currency"], live["differences"], live["left"]) == ("BTC", [], [])
+        store = Store(the_journal(userdir))
+        fills = list(store.fills())
+        store.close()
+        lots, fees = totals(fills)
+        assert lots == venue.position() == report["position"]
+        assert fees == {"BTC": Decimal(str(live["fees"]["BTC"]))}
+        assert fees["BTC"] == Decimal(str(report["fees"])) > 0
+        # The exchange's own books: fees as we have them, profit as our fills come to, and funding besides.
+        booked = {kind: Decimal(0) for kind in EntryKind}
+        for entry in venue.look(lambda account: list(account.entries)):
+            if entry.market == "coinm" and entry.kind is not EntryKind.DEPOSIT:
+                booked[entry.kind] += entry.amount
+        assert booked[EntryKind.FEE] == -fees["BTC"]
+        worth = sum(
+            (
+                fill.side.sign
+                * (100 * fill.quantity / (fill.price * Decimal("0.1"))).quantize(_UNIT)
+                for fill in fills
+            ),
+            Decimal(0),
+        )
+        cost = venue.look(lambda account: account.positions["BTCUSD_PERP"].cost)
+        assert booked[EntryKind.PROFIT] == worth - cost
+        wallet = venue.look(lambda account: account.wallets["coinm"]["BTC"])
+        assert wallet == 20 + sum(booked.values())
+
+
+_UNIT = Decimal("1E-8")
 
 
 def test_a_killed_run_leaves_orders_that_panic_cancels_and_a_position_that_it_brings_to_nothing(

@@ -13,6 +13,7 @@ from mmkit_sandbox.accountconfig import DEMO_KEY, demo
 from mmkit_sandbox.accountorder import AccountOrder, Lasting, OrderKind, Placing
 from mmkit_sandbox.accounts import Accounts
 from mmkit_sandbox.desk import Desk
+from mmkit_sandbox.funding import USUAL, FundingTerms
 from mmkit_sandbox.listing import Listing
 from mmkit_sandbox.refused import Refused
 from mmkit_sandbox.signing import hmac_signature
@@ -25,12 +26,18 @@ BUY, SELL = Side.BUY, Side.SELL
 
 
 class World:
-    """Spot and USD-M BTCUSDT, one account, and a clock that goes when it is told to."""
+    """Spot and USD-M BTCUSDT and COIN-M BTCUSD_PERP, one account, and a clock that goes when it is told to."""
 
-    def __init__(self, seed: int = 1, trouble: Trouble | None = None, **config: Any) -> None:
-        listings = [Listing.of("BTC/USDT"), Listing.of("BTC/USDT:USDT")]
-        self.spot, self.usdm = listings
-        exchange = SimulatedExchange(listings, seed, START)
+    def __init__(
+        self,
+        seed: int = 1,
+        trouble: Trouble | None = None,
+        funding: FundingTerms = USUAL,
+        **config: Any,
+    ) -> None:
+        listings = [Listing.of(one) for one in ("BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC")]
+        self.spot, self.usdm, self.coinm = listings
+        exchange = SimulatedExchange(listings, seed, START, funding=funding)
         account = demo().model_copy(update=config)
         self.accounts = Accounts(exchange, [account], START)
         self.account: Account = self.accounts.by_key[DEMO_KEY]
@@ -43,7 +50,7 @@ class World:
         self.accounts.advance(self.now)
 
     def listing(self, market: str) -> Listing:
-        return self.spot if market == "spot" else self.usdm
+        return {"spot": self.spot, "usdm": self.usdm, "coinm": self.coinm}[market]
 
     def best(self, listing: Listing, side: Side) -> Decimal:
         ticks = self.accounts.exchange.market(listing).book.best(side)

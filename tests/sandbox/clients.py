@@ -24,11 +24,13 @@ def leaves(tree: Any) -> list[str]:
     return [tree] if isinstance(tree, str) else []
 
 
-def ccxt_client(base: str, usdm: bool = False, **options: Any) -> Any:
-    """Return a client of ccxt.pro for the demo account, on spot or USD-M."""
+def ccxt_client(base: str, usdm: bool = False, coinm: bool = False, **options: Any) -> Any:
+    """Return a client of ccxt.pro for the demo account, on spot, USD-M or COIN-M."""
     import ccxt.pro
 
-    kind = ccxt.pro.binanceusdm if usdm else ccxt.pro.binance
+    kind = ccxt.pro.binance
+    if usdm or coinm:
+        kind = ccxt.pro.binanceusdm if usdm else ccxt.pro.binancecoinm
     urls = here(kind().describe()["urls"]["api"], base)
     ws = "ws" + base.removeprefix("http")
     urls["ws"] |= {
@@ -37,7 +39,7 @@ def ccxt_client(base: str, usdm: bool = False, **options: Any) -> Any:
         "inverse": f"{ws}/dstream/ws",
     }
     found = {"fetchCurrencies": False, "fetchMargins": False} | options
-    market = "linear" if usdm else "spot"
+    market = "linear" if usdm else "inverse" if coinm else "spot"
     found["fetchMarkets"] = {"types": [market]}
     client = kind(
         {"apiKey": DEMO_KEY, "secret": DEMO_SECRET, "urls": {"api": urls}, "options": found}

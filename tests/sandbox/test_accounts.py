@@ -30,7 +30,7 @@ def wander(world: World, seed: int, steps: int, pieces: int = 1) -> None:
         span = random.choice([50, 200, 1000])
         for _ in range(pieces):
             world.wait(span / 1000 / pieces)
-        listing = random.choice([world.spot, world.usdm])
+        listing = random.choice([world.spot, world.usdm, world.coinm])
         waiting = account.open_orders(listing)
         try:
             act(world, random, listing, random.choice(waiting) if waiting else None)
@@ -40,23 +40,24 @@ def wander(world: World, seed: int, steps: int, pieces: int = 1) -> None:
         world.accounts.advance(accounts.now_ns)
 
 
+_LOTS = {"spot": (20, 3000), "usdm": (2, 40), "coinm": (1, 40)}
+
+
 def act(world: World, random: Random, listing: Listing, waiting: Any) -> None:
     accounts, account = world.accounts, world.account
     side = random.choice([BUY, SELL])
-    quantity = str(
-        listing.lot * random.randrange(*((20, 3000) if listing is world.spot else (2, 40)))
-    )
+    quantity = str(listing.lot * random.randrange(*_LOTS[listing.market]))
     price = world.away(listing, side, random.randrange(-30, 60))
     choice = random.random()
     if waiting is not None and choice < 0.3:
         accounts.cancel(account, waiting)
-    elif waiting is not None and choice < 0.4 and listing is world.usdm:
+    elif waiting is not None and choice < 0.4 and listing is not world.spot:
         accounts.amend(account, waiting, price, Decimal(quantity))
     elif waiting is not None and choice < 0.4 and waiting.remaining > listing.lot:
         accounts.reduce(account, waiting, waiting.quantity - listing.lot)
     elif choice < 0.5:
         world.place(listing, side, quantity, None)
-    elif choice < 0.6 and listing is world.usdm:
+    elif choice < 0.6 and listing is not world.spot:
         held = account.position(listing).quantity
         world.place(listing, SELL if held > 0 else BUY, str(abs(held)), price, reduce_only=True)
     else:
@@ -73,7 +74,9 @@ def test_what_an_account_has_is_what_its_trades_come_to_to_the_last_digit(seed: 
     # An independent calculation: from the trades alone.
     expected = {("spot", asset): amount for asset, amount in account.config.balances.items()}
     expected |= {("usdm", a): amount for a, amount in (account.config.futures or {}).items()}
-    held = paid = ZERO
+    expected |= {("coinm", a): amount for a, amount in (account.config.coin_futures or {}).items()}
+    held = {"usdm": ZERO, "coinm": ZERO}
+    paid = dict(held)
     liquidities = set()
     for order, trade in account.trades:
         sign = order.asked.side.sign
@@ -88,22 +91,40 @@ def test_what_an_account_has_is_what_its_trades_come_to_to_the_last_digit(seed: 
             assert trade.fee_asset == ("BTC" if order.asked.side is BUY else "USDT")
             assert 0 <= received * rate - trade.fee < ZEROS
         else:
-            held += sign * trade.quantity
-            paid += sign * trade.quantity * trade.price
-            expected["usdm", "USDT"] -= trade.fee
+            market = order.listing.market
+            value = trade.quantity * trade.price
+            if market == "coinm":
+                # A contract is 100 USD; Binance tells it in eight places of BTC.
+                value = (100 * trade.quantity / trade.price).quantize(ZEROS)
+            assert trade.value == value
+            assert trade.fee_asset == order.listing.settle
+            held[market] += sign * trade.quantity
+            paid[market] += sign * value
+            expected[market, trade.fee_asset] -= trade.fee
             assert 0 <= trade.value * rate - trade.fee < ZEROS
-    position = account.position(world.usdm)
-    # What was paid is what the position still stands for and what has been realised.
-    expected["usdm", "USDT"] += position.cost - paid
+    for market, asset in (("usdm", "USDT"), ("coinm", "BTC")):
+        position = account.position(world.listing(market))
+        # What was paid is what the position still stands for and what has been realised. A contract of COIN-M that is
+        # bought is owed in BTC, so there it is the other way round.
+        gained = (position.cost - paid[market]) * (1 if market == "usdm" else -1)
+        expected[market, asset] += gained
+        assert position.quantity == held[market]
+        profits = (
+            one.amount
+            for one in account.entries
+            if one.kind is EntryKind.PROFIT and one.market == market
+        )
+        assert position.realised == sum(profits, ZERO) == gained
 
-    assert len(liquidities) == 4  # makers and takers on both markets, or this says little
+    assert len(liquidities) == 6  # makers and takers on every market, or this says little
     balances = account.spot.balances
     found = {("spot", asset): one.free + one.locked for asset, one in balances.items()}
-    found |= {("usdm", asset): amount for asset, amount in account.margin.items()}
+    found |= {
+        (market, asset): amount
+        for market, wallet in account.wallets.items()
+        for asset, amount in wallet.items()
+    }
     assert found == expected == sums(account.entries)
-    assert position.quantity == held
-    profits = (one.amount for one in account.entries if one.kind is EntryKind.PROFIT)
-    assert position.realised == sum(profits, ZERO) == position.cost - paid
     waiting = account.open_orders(world.spot)
     locked = {"USDT": ZERO, "BTC": ZERO}
     for order in waiting:
@@ -119,7 +140,7 @@ def test_what_an_account_has_is_what_its_trades_come_to_to_the_last_digit(seed: 
 def test_the_accounts_open_orders_are_those_in_the_books_after_everything(seed: int) -> None:
     world = World(seed)
     wander(world, seed, 100)
-    for listing in (world.spot, world.usdm):
+    for listing in (world.spot, world.usdm, world.coinm):
         book = world.accounts.exchange.market(listing).book
         standing = {
             one.order_id: (one.price * listing.tick, one.remaining * listing.lot)
@@ -131,6 +152,7 @@ def test_the_accounts_open_orders_are_those_in_the_books_after_everything(seed: 
         assert standing == known
     world.accounts.cancel_all(world.account, world.spot)
     world.accounts.cancel_all(world.account, world.usdm)
+    world.accounts.cancel_all(world.account, world.coinm)
     assert all(one.locked == 0 for one in world.account.spot.balances.values())
 
 
@@ -149,7 +171,7 @@ def test_events_and_queries_tell_the_same_story() -> None:
     orders: dict[tuple[str, int], tuple[str, str]] = {}
     balances: dict[str, tuple[str, str]] = {}
     trades: list[tuple[str, int, str]] = []
-    position = wallet = ""
+    contracts: dict[str, tuple[str, str]] = {}
     for event in world.events():
         match event["e"]:
             case "executionReport":
@@ -158,13 +180,16 @@ def test_events_and_queries_tell_the_same_story() -> None:
                     trades.append(("spot", event["t"], event["n"]))
             case "ORDER_TRADE_UPDATE":
                 told = event["o"]
-                orders["usdm", told["i"]] = (told["X"], told["z"])
+                market = "coinm" if told["s"] == "BTCUSD_PERP" else "usdm"
+                assert told.get("ma") == ("BTC" if market == "coinm" else None)
+                orders[market, told["i"]] = (told["X"], told["z"])
                 if told["x"] == "TRADE":
-                    trades.append(("usdm", told["t"], told["n"]))
+                    trades.append((market, told["t"], told["n"]))
             case "outboundAccountPosition":
                 balances |= {row["a"]: (row["f"], row["l"]) for row in event["B"]}
             case "ACCOUNT_UPDATE":
-                position, wallet = event["a"]["P"][0]["pa"], event["a"]["B"][0]["wb"]
+                (position,), (balance,) = event["a"]["P"], event["a"]["B"]
+                contracts[position["s"]] = (position["pa"], balance["wb"])
     ledger = world.desk.ledger(world.account.key)
     assert ledger is not None
     assert orders == {
@@ -175,8 +200,13 @@ def test_events_and_queries_tell_the_same_story() -> None:
     told_balances = world.ask("GET", "/api/v3/account")[1]["balances"]
     known = {row["asset"]: (row["free"], row["locked"]) for row in told_balances}
     assert balances == {asset: known[asset] for asset in ("BTC", "USDT")}
-    assert position == ledger["usdm"]["positions"]["BTCUSDT"]["quantity"]
-    assert wallet == ledger["usdm"]["wallet"]["USDT"]
+    assert contracts == {
+        symbol: (ledger[market]["positions"][symbol]["quantity"], ledger[market]["wallet"][asset])
+        for market, symbol, asset in (
+            ("usdm", "BTCUSDT", "USDT"),
+            ("coinm", "BTCUSD_PERP", "BTC"),
+        )
+    }
 
 
 def test_an_order_waits_in_the_queue_behind_what_was_there() -> None:

@@ -11,15 +11,21 @@ from clients import ccxt_client, until
 from sandbox_fixtures import running
 
 from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
+from mmkit_sandbox.ledger import EntryKind
+
+SPOT, USDM, COINM = "BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"
+QUANTITIES = {SPOT: 0.01, USDM: 0.01, COINM: 3}
+"""Of the orders here; on COIN-M in contracts."""
 
 
-@pytest.mark.parametrize(("symbol", "usdm"), [("BTC/USDT", False), ("BTC/USDT:USDT", True)])
+@pytest.mark.parametrize("symbol", QUANTITIES)
 def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
-    symbol: str, usdm: bool
+    symbol: str,
 ) -> None:
     async def main() -> None:
         async with running(symbols=(symbol,)) as sandbox:
-            client = ccxt_client(sandbox.url, usdm)
+            client = ccxt_client(sandbox.url, symbol == USDM, symbol == COINM)
+            quantity = QUANTITIES[symbol]
             try:
                 await client.load_markets()
                 told: list[Any] = []
@@ -36,8 +42,8 @@ def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
                     symbol,
                     "limit",
                     "buy",
-                    0.01,
-                    bid * 0.99,
+                    quantity,
+                    int(bid * 0.99),
                     {"postOnly": True, "clientOrderId": "mm1-1"},
                 )
                 assert placed["clientOrderId"] == "mm1-1"
@@ -50,15 +56,15 @@ def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
                 )
                 assert canceled["status"] == "canceled"
                 assert await client.fetch_open_orders(symbol) == []
-                bought = await client.create_order(symbol, "market", "buy", 0.01)
+                bought = await client.create_order(symbol, "market", "buy", quantity)
                 trades = await client.fetch_my_trades(symbol)
-                assert sum(Decimal(str(one["amount"])) for one in trades) == Decimal("0.01")
+                assert sum(Decimal(str(one["amount"])) for one in trades) == Decimal(str(quantity))
                 assert {one["order"] for one in trades} == {bought["id"]}
                 balance = await client.fetch_balance()
-                if usdm:
+                if symbol != SPOT:
                     (position,) = await client.fetch_positions([symbol])
-                    assert (position["contracts"], position["side"]) == (0.01, "long")
-                    assert balance["USDT"]["used"] > 0
+                    assert (position["contracts"], position["side"]) == (quantity, "long")
+                    assert balance[symbol.partition(":")[2]]["used"] > 0
                 else:
                     ours = sandbox.sandbox.accounts.by_key[client.apiKey].spot.of("BTC")
                     assert balance["BTC"]["total"] == float(ours.free + ours.locked)
@@ -74,13 +80,14 @@ def test_ccxt_places_queries_and_cancels_and_its_stream_tells_of_it(
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("symbol", "usdm"), [("BTC/USDT", False), ("BTC/USDT:USDT", True)])
+@pytest.mark.parametrize("symbol", QUANTITIES)
 def test_ccxt_pro_places_over_the_websocket_api_and_hears_of_fills_and_balances(
-    symbol: str, usdm: bool
+    symbol: str,
 ) -> None:
     async def main() -> None:
         async with running(symbols=(symbol,)) as sandbox:
-            client = ccxt_client(sandbox.url, usdm)
+            client = ccxt_client(sandbox.url, symbol == USDM, symbol == COINM)
+            quantity = QUANTITIES[symbol]
             try:
                 await client.load_markets()
                 fills = asyncio.create_task(client.watch_my_trades(symbol))
@@ -88,18 +95,23 @@ def test_ccxt_pro_places_over_the_websocket_api_and_hears_of_fills_and_balances(
                 await asyncio.sleep(0.7)
                 book = await client.fetch_order_book(symbol, 5)
                 resting = await client.create_order_ws(
-                    symbol, "limit", "sell", 0.01, book["asks"][0][0] * 1.01, {"postOnly": True}
+                    symbol,
+                    "limit",
+                    "sell",
+                    quantity,
+                    int(book["asks"][0][0] * 1.01),
+                    {"postOnly": True},
                 )
                 canceled = await client.cancel_order_ws(resting["id"], symbol)
                 assert canceled["status"] == "canceled"
-                taken = await client.create_order_ws(symbol, "market", "sell", 0.01)
+                taken = await client.create_order_ws(symbol, "market", "sell", quantity)
                 (first, *_) = await asyncio.wait_for(fills, 5)
                 assert (first["order"], first["side"], first["takerOrMaker"]) == (
                     taken["id"],
                     "sell",
                     "taker",
                 )
-                assert "USDT" in await asyncio.wait_for(money, 5)
+                assert ("BTC" if symbol == COINM else "USDT") in await asyncio.wait_for(money, 5)
             finally:
                 await client.close()
 
@@ -141,6 +153,44 @@ def test_ccxt_amends_batches_and_asks_for_fees_leverage_and_countdown() -> None:
             finally:
                 await spot.close()
                 await usdm.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("symbol", [USDM, COINM])
+def test_ccxt_is_told_what_funding_has_been_paid(symbol: str) -> None:
+    async def main() -> None:
+        async with running(symbols=(symbol,), funding_every="1s") as sandbox:
+            client = ccxt_client(sandbox.url, symbol == USDM, symbol == COINM)
+            try:
+                await client.load_markets()
+                money = asyncio.create_task(client.watch_balance())
+                await asyncio.sleep(0.7)
+                await client.create_order(symbol, "market", "buy", QUANTITIES[symbol])
+                await asyncio.wait_for(money, 5)
+                # Nothing but funding comes after that.
+                told = await asyncio.wait_for(client.watch_balance(), 5)
+                ours = sandbox.sandbox.accounts.by_key[client.apiKey]
+                asset = "USDT" if symbol == USDM else "BTC"
+                assert told["info"]["a"]["m"] == "FUNDING_FEE"
+                (balance,) = told["info"]["a"]["B"]
+                assert told[asset]["total"] == float(balance["wb"])
+                history = await client.fetch_funding_history(symbol)
+                booked = [one for one in ours.entries if one.kind is EntryKind.FUNDING]
+                booked = booked[: len(history)]  # there may be more by now
+                assert balance["bc"] == f"{booked[0].amount:.8f}"
+                assert [(one["timestamp"], one["amount"], one["code"]) for one in history] == [
+                    (one.ts_ns // 1_000_000, float(one.amount), asset) for one in booked
+                ]
+                assert history[0]["symbol"] == symbol
+                assert history[0]["amount"] < 0  # longs pay
+                later = history[0]["timestamp"] + 1
+                since = await client.fetch_funding_history(symbol, later, 1)
+                while not since:
+                    since = await client.fetch_funding_history(symbol, later, 1)
+                assert [one["timestamp"] for one in since] == [later + 999]
+            finally:
+                await client.close()
 
     asyncio.run(main())
 
@@ -198,7 +248,7 @@ def test_binances_own_sdk_trades_on_spot_over_rest_and_websocket() -> None:
     asyncio.run(main())
 
 
-def test_python_binance_trades_on_spot_and_usdm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_binance_trades_on_spot_usdm_and_coinm(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("binance", reason="pip install 'mmkit[dev]'")
     from binance.ws.reconnecting_websocket import ReconnectingWebsocket
 
@@ -208,22 +258,24 @@ def test_python_binance_trades_on_spot_and_usdm(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 1)
 
     async def main() -> None:
-        async with running() as sandbox:
+        async with running(symbols=tuple(QUANTITIES), funding_every="1s") as sandbox:
             ws = "ws" + sandbox.url.removeprefix("http")
 
             class Here(AsyncClient):  # type: ignore[misc]
                 API_URL = f"{sandbox.url}/api"
                 MARGIN_API_URL = f"{sandbox.url}/sapi"
                 FUTURES_URL = f"{sandbox.url}/fapi"
+                FUTURES_COIN_URL = f"{sandbox.url}/dapi"
                 WS_API_URL = f"{ws}/ws-api/v3"
                 WS_FUTURES_URL = f"{ws}/ws-fapi/v1"
 
             class Sockets(BinanceSocketManager):  # type: ignore[misc]
                 STREAM_URL = f"{ws}/"
                 FSTREAM_URL = f"{ws}/fstream/"
+                DSTREAM_URL = f"{ws}/dstream/"
 
             client = await Here.create(DEMO_KEY, DEMO_SECRET)
-            accounts, (spot, usdm) = sandbox.sandbox.accounts, sandbox.sandbox.listings
+            accounts, (spot, usdm, coinm) = sandbox.sandbox.accounts, sandbox.sandbox.listings
             try:
                 sockets = Sockets(client)
                 async with sockets.user_socket() as mine:
@@ -257,6 +309,29 @@ def test_python_binance_trades_on_spot_and_usdm(monkeypatch: pytest.MonkeyPatch)
                     while "ACCOUNT_UPDATE" not in kinds:
                         kinds.append((await asyncio.wait_for(mine.recv(), 5))["e"])
                     assert kinds[:2] == ["ORDER_TRADE_UPDATE"] * 2
+                async with sockets.coin_futures_socket() as mine:
+                    side = {"symbol": "BTCUSD_PERP", "side": "SELL"}
+                    price = str(int(accounts.mark(coinm) * Decimal("1.01")))
+                    placed = await client.futures_coin_create_order(
+                        **side, type="LIMIT", timeInForce="GTX", quantity="3", price=price
+                    )
+                    (found,) = await client.futures_coin_get_open_orders(symbol="BTCUSD_PERP")
+                    assert (found["orderId"], found["cumBase"]) == (placed["orderId"], "0.00000000")
+                    await client.futures_coin_cancel_all_open_orders(symbol="BTCUSD_PERP")
+                    await client.futures_coin_create_order(**side, type="MARKET", quantity="3")
+                    (position,) = await client.futures_coin_position_information(pair="BTCUSD")
+                    assert position["positionAmt"] == "-3"
+                    reasons = []
+                    while "FUNDING_FEE" not in reasons:
+                        event = await asyncio.wait_for(mine.recv(), 5)
+                        reasons.append(event["a"]["m"] if "a" in event else event["o"]["x"])
+                    assert reasons[:4] == ["NEW", "CANCELED", "NEW", "ORDER"]
+                for ask, asset in (
+                    (client.futures_income_history, "USDT"),
+                    (client.futures_coin_income_history, "BTC"),
+                ):
+                    paid, *_ = await ask(incomeType="FUNDING_FEE")
+                    assert (paid["asset"], float(paid["income"]) > 0) == (asset, True)  # to shorts
             finally:
                 await client.close_connection()
 

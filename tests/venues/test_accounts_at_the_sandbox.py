@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 from msgspec.structs import replace
-from scripted_venue import LINEAR, SPOT
+from scripted_venue import INVERSE, LINEAR, SPOT
 
 from mmkit.accounts import (
     AccountClient,
@@ -35,9 +35,9 @@ from mmkit.testing import check_account
 from mmkit_sandbox.accountconfig import DEMO_KEY, DEMO_SECRET
 from mmkit_sandbox.service import Config, Sandbox
 
-ROOT = {"spot": "/api/v3", "usdm": "/fapi/v1"}
+ROOT = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}
 PLUGINS = Plugins.load(None)
-QUANTITY = Decimal("0.005")
+QUANTITY = {"spot": Decimal("0.005"), "usdm": Decimal("0.005"), "coinm": Decimal(7)}
 
 
 class Market(NamedTuple):
@@ -53,6 +53,8 @@ class Market(NamedTuple):
         path = f"{ROOT[self.instrument.market]}/ticker/bookTicker?symbol={self.instrument.native}"
         async with self.session.get(self.url + path) as answer:
             told = await answer.json()
+        if isinstance(told, list):  # as COIN-M answers
+            (told,) = told
         return Decimal(told["bidPrice"]), Decimal(told["askPrice"])
 
     def client(self, plugin: str, **config: Any) -> AccountClient:
@@ -89,7 +91,8 @@ async def trading(instrument: Instrument, **config: Any) -> AsyncIterator[Market
 
 async def checked(client: AccountClient, market: Market) -> None:
     try:
-        await check_account(client, market.instrument, quantity=QUANTITY, prices=market.prices)
+        quantity = QUANTITY[market.instrument.market]
+        await check_account(client, market.instrument, quantity=quantity, prices=market.prices)
     finally:
         await client.close()
 
@@ -102,6 +105,14 @@ def test_the_client_does_what_every_account_client_does(
     async def main() -> None:
         async with trading(instrument) as market:
             await checked(market.client(plugin), market)
+
+    asyncio.run(main())
+
+
+def test_ccxts_client_does_so_on_coin_m_where_money_is_the_base_currency() -> None:
+    async def main() -> None:
+        async with trading(INVERSE) as market:
+            await checked(market.client("ccxt"), market)
 
     asyncio.run(main())
 
