@@ -336,7 +336,7 @@ class World:
                 if fails:
                     books.not_looked(self.now)
                 else:
-                    books.looked(Books(**seen), self.now)
+                    books.looked(Books(**seen, steady=True), self.now)
                 self.pump()
 
         self.at(self.random.randrange(1, 200) * MS, lambda: step("balances"))

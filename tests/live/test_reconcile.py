@@ -14,7 +14,7 @@ from small_venue import SPOT, S
 from test_live_venue import Desk, at_the_desk
 from test_order_handler import lived, wrong
 
-from mmkit.accounts import OrderState, Placement, PositionUpdate
+from mmkit.accounts import Balance, OrderState, Placement, PositionUpdate
 from mmkit.events import Side, VenueDown, VenueUp
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.handler import OrderHandler
@@ -453,3 +453,26 @@ def test_a_run_that_died_with_an_order_on_its_way_quotes_again_within_half_a_min
         await desk.venue.close()
 
     run(work())
+
+
+def test_what_others_lock_is_counted_only_from_a_look_in_which_their_orders_stayed() -> None:
+    handler = OrderHandler(SPOT, "mm1", 0)
+    books = Reconciler(SPOT, handler, [], None, 0)
+
+    def look(now_ns: int, locked: str, *, steady: bool) -> None:
+        assert books.wants_look(now_ns)
+        assert books.counts_locks
+        there = {"USDT": Balance(free=Decimal(90), locked=Decimal(locked))}
+        books.looked(Books(there, None, (), steady), now_ns)
+        books.judge(now_ns + SETTLE_NS)
+
+    handler.wake(0)
+    handler.open_told([], 0)
+    # An order of somebody else's was canceled after the balances had been read.
+    look(0, "10", steady=False)
+    assert not books.known
+    handler.fills_told([], SETTLE_NS)  # asked for, as it was not as it should be
+    look(SETTLE_NS, "0", steady=True)
+    assert books.known
+    assert books.anchor is not None
+    assert books.anchor.locked["USDT"] == 0

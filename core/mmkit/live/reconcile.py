@@ -63,12 +63,14 @@ class Books(NamedTuple):
     Attributes:
         balances: By asset.
         position: Of a contract; `None` on spot.
-        open_orders: Of the account in this market.
+        open_orders: Of the account in this market, seen after the balances.
+        steady: Whether they were the same before the balances, as far as is known.
     """
 
     balances: Mapping[str, Balance]
     position: Decimal | None
     open_orders: Sequence[OrderRecord]
+    steady: bool = False
 
 
 class Verdict(NamedTuple):
@@ -187,6 +189,11 @@ class Reconciler:
         self._quiet = not self._handler.orders
         return True
 
+    @property
+    def counts_locks(self) -> bool:
+        """Whether what others' orders lock may be told from this look, so that open orders are wanted before balances, too."""
+        return self._spot and self._quiet
+
     def changed(self, fills: Iterable[KnownFill]) -> None:
         """Take in new fills, and that orders may have changed."""
         for fill in fills:
@@ -247,6 +254,8 @@ class Reconciler:
         self.last = "; ".join(differences)
         if not self._quiet or not self._handler.sure or len(self._states) > 1:
             return []
+        if self._spot and not books.steady:
+            return []
         self.known, self.last = True, ""
         self.anchor = self._counted_from(books)
         return differences
@@ -261,7 +270,7 @@ class Reconciler:
             if self._unknown == 0 and not self._wallet(books, self._states[0]):
                 # Funding, or what others do with the money.
                 self.anchor = replace(self.anchor, rest=self._counted_from(books).rest)
-        elif self._quiet:
+        elif self._quiet and books.steady:
             # Orders in other markets come and go, and what they lock is of no concern.
             self.anchor = replace(self.anchor, locked=self._counted_from(books).locked)
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 from mmkit.accounts import (
@@ -18,6 +19,7 @@ from mmkit.accounts import (
     AccountInfo,
     BalanceUpdate,
     FateUnknown,
+    OrderRecord,
     OrderUpdate,
     PositionUpdate,
     Refusal,
@@ -388,10 +390,12 @@ class LiveVenue(ExecutionVenue):
         client = self._client
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
+                before = await client.open_orders() if self.books.counts_locks else None
                 books = Books(
                     await client.balances(),
                     None if self._spot else await client.position(),
-                    await client.open_orders(),
+                    after := await client.open_orders(),
+                    steady=before is not None and _rests(before) == _rests(after),
                 )
         except Refused as refused:
             self._told_no(refused, an_order=False)
@@ -663,3 +667,8 @@ class LiveVenue(ExecutionVenue):
             self._events.append(VenueDown(ts_exchange=now, ts_local=now, reason=reason))
         else:
             self._events.append(VenueUp(ts_exchange=now, ts_local=now))
+
+
+def _rests(orders: Sequence[OrderRecord]) -> set[tuple[str, Decimal]]:
+    """Return what rests on the book, by client order id."""
+    return {(one.client_id, one.quantity - one.executed) for one in orders}
