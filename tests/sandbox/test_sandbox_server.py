@@ -130,7 +130,7 @@ def test_exchange_info_tells_the_grid() -> None:
         ("/dapi/v1/depth?symbol=BTCUSD", 400, -1121, "Invalid symbol."),
         ("/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=x", 400, -1100, "'fromId'"),
         ("/api/v3/order", 401, -2014, "API-key format invalid."),
-        ("/dapi/v1/order", 404, -5000, "invalid"),
+        ("/dapi/v1/forceOrders", 404, -5000, "invalid"),
         ("/nothing", 404, -5000, "invalid"),
         ("/ws", 400, -5000, "WebSocket"),
     ],
