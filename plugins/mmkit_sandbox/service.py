@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from mmkit.errors import ConfigError, Mistake, UsageError
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import PluginConfig, Service, ServiceContext
-from mmkit.units import Exact
+from mmkit.units import Duration, Exact
 from mmkit_sandbox.accountconfig import AccountConfig, demo
 from mmkit_sandbox.accounts import Accounts
 from mmkit_sandbox.desk import Desk
@@ -39,6 +39,10 @@ class Config(PluginConfig):
     halted: tuple[str, ...] = Field(
         (), description="Of what is listed: symbols that take no orders, such as BTC/USDT."
     )
+    clock_ahead: Duration = Field(
+        0, description="The exchange's clock is so far ahead of this machine's, such as 60s."
+    )
+    clock_behind: Duration = Field(0, description="Likewise, behind it.")
     price: Exact | None = Field(None, gt=0, description="Where the market starts.")
     tick: Exact | None = Field(
         None, gt=0, description="Price step; the instrument's, or BTCUSDT's."
@@ -71,6 +75,15 @@ class Config(PluginConfig):
             raise ValueError(
                 "accounts: a capture that is replayed has no market to trade in; leave them or "
                 "'replay' out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _clock_that_can_be(self) -> Config:
+        if self.replay and (self.clock_ahead or self.clock_behind):
+            raise ValueError(
+                "clock_ahead, clock_behind: a capture that is replayed has the time that it was recorded at; leave "
+                "them or 'replay' out"
             )
         return self
 
@@ -124,7 +137,8 @@ class Sandbox(Service):
             pace = Pace(self._clock, exchange.start_ns, config.speed, held=config.hold)
             self.exchange = exchange
         else:
-            pace = Pace(self._clock)
+            apart_ns = config.clock_ahead - config.clock_behind
+            pace = Pace(self._clock, self._clock.now_ns() + apart_ns if apart_ns else None)
             self.exchange = SimulatedExchange(
                 self.listings,
                 config.seed,

@@ -45,12 +45,13 @@ class Position:
         cost: What it was entered for, in quote currency; of the sign of `quantity`.
         realised: Profit of what has been closed so far.
         leverage: Of the symbol.
+        isolated: Whether the symbol says that its margin is; it is reckoned as cross all the same.
         updated_ns: When it last changed.
     """
 
     def __init__(self, leverage: int) -> None:
         self.quantity = self.cost = self.realised = ZERO
-        self.leverage, self.updated_ns = leverage, 0
+        self.leverage, self.isolated, self.updated_ns = leverage, False, 0
 
     @property
     def entry(self) -> Decimal:
