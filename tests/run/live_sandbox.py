@@ -25,13 +25,15 @@ SYMBOLS = {"usdm": "BTC/USDT:USDT", "spot": "BTC/USDT"}
 class Exchange:
     """The running sandbox."""
 
-    def __init__(self, **account: Any) -> None:
+    def __init__(self, service: dict[str, Any] | None = None, **account: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         money = {"USDT": "1000000", "BTC": "20"}
         who = {"key": KEY, "secret": SECRET, "balances": money, **account}
-        config = Config.model_validate({"symbols": list(SYMBOLS.values()), "accounts": [who]})
+        config = Config.model_validate(
+            {"symbols": list(SYMBOLS.values()), "accounts": [who], **(service or {})}
+        )
         spec = InstrumentSpec(venue="binance", market="usdm", symbol="BTC/USDT:USDT")
         self._sandbox = Sandbox(config, ServiceContext(spec, SystemClock(), Path("user_data")))
         self.url = self._call(self._sandbox.start)
@@ -80,8 +82,14 @@ class Exchange:
 
 
 @contextlib.contextmanager
-def exchange(**account: Any) -> Iterator[Exchange]:
-    running = Exchange(**account)
+def exchange(service: dict[str, Any] | None = None, **account: Any) -> Iterator[Exchange]:
+    """Start one; close it in the end.
+
+    Args:
+        service: What is written beside ``plugin: sandbox``.
+        account: What is written under ``accounts``.
+    """
+    running = Exchange(service, **account)
     try:
         yield running
     finally:
