@@ -129,7 +129,9 @@ class Ways:
         import ccxt
 
         if not self.client.has.get("setMarginMode"):
-            raise Refused(Refusal.OTHER, "not sent: ccxt cannot set the kind of margin at this venue")
+            raise Refused(
+                Refusal.OTHER, "not sent: ccxt cannot set the kind of margin at this venue"
+            )
         try:
             await self.client.set_margin_mode(margin.value, self.instrument.symbol)
         except ccxt.NoChange:
@@ -198,7 +200,11 @@ class BinanceWays(Ways):
             hedged = _true(config.get("dualSidePosition"))
             shared = _true(config.get("multiAssetsMargin"))
             set_up = await self._set_up()
-        ticker = f"{self._prefix}PublicGetTickerBookTicker" if self._prefix else "publicGetTickerBookTicker"
+        ticker = (
+            f"{self._prefix}PublicGetTickerBookTicker"
+            if self._prefix
+            else "publicGetTickerBookTicker"
+        )
         top = await getattr(client, ticker)(symbol)
         self._limits = listing.get("rateLimits") or ()
         rights = await self._rights()
@@ -310,7 +316,9 @@ class BinanceWays(Ways):
         native = self.instrument.native
         told = await ask({"symbol": native} if self._type == "linear" else {})
         rows = [one for one in told if one["symbol"] == native]
-        return max((int(one["initialLeverage"]) for row in rows for one in row["brackets"]), default=None)
+        return max(
+            (int(one["initialLeverage"]) for row in rows for one in row["brackets"]), default=None
+        )
 
     async def set_leverage(self, leverage: int) -> None:
         """Set the leverage of the market."""

@@ -710,7 +710,10 @@ def _set_multi_assets(call: Call) -> Any:
     call.params.text("multiAssetsMargin")
     wanted = call.params.flag("multiAssetsMargin")
     if wanted == account.multi_assets:
-        raise Refused(-4171, "Adjusted asset mode is currently set and does not need to be adjusted repeatedly.")
+        raise Refused(
+            -4171,
+            "Adjusted asset mode is currently set and does not need to be adjusted repeatedly.",
+        )
     if wanted and any(one.isolated for one in account.positions.values()):
         raise Refused(
             -4167, "Unable to adjust to Multi-Assets mode with symbols of isolated-margin mode."

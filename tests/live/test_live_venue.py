@@ -331,7 +331,10 @@ def test_no_more_orders_leave_within_ten_seconds_than_the_venue_allows() -> None
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"can_trade": False}, "a key that may trade was expected"), ({"hedge_mode": True}, "found hedge mode")],
+    [
+        ({"can_trade": False}, "a key that may trade was expected"),
+        ({"hedge_mode": True}, "found hedge mode"),
+    ],
 )
 def test_an_account_that_cannot_be_traded_is_refused_at_the_start(
     change: dict[str, Any], words: str

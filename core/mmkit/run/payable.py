@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
 from mmkit.errors import ConfigError, Mistake, VenueError
@@ -101,7 +101,7 @@ def _least(instrument: Instrument, price: int, min_notional: Decimal | None) -> 
     if min_notional is None or instrument.kind is ContractKind.INVERSE:
         return 1
     one = value_of(instrument, price, 1)
-    return max(1, -int(-min_notional // one))
+    return max(1, int((min_notional / one).to_integral_value(ROUND_CEILING)))
 
 
 def _size_of(strategy: Any) -> tuple[str, Decimal | None]:

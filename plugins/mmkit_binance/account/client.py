@@ -243,7 +243,11 @@ class BinanceAccount(AccountClient):
         if self._spot:
             return None
         answer = await self._rested(traits.BRACKETS, self._symbol())
-        listed = [one for one in decode(told.BRACKETS, answer.body) if one.symbol == self._instrument.native]
+        listed = [
+            one
+            for one in decode(told.BRACKETS, answer.body)
+            if one.symbol == self._instrument.native
+        ]
         return max((one.initial_leverage for row in listed for one in row.brackets), default=None)
 
     async def set_leverage(self, leverage: int) -> None:
