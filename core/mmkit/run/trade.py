@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from mmkit.accounts import AccountInfo
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
 from mmkit.engine import Engine
-from mmkit.accounts import AccountInfo
 from mmkit.errors import ConfigError, Mistake, MmkitError, RunError, UsageError
 from mmkit.events import (
     MAIN,
