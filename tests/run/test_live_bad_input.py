@@ -209,7 +209,7 @@ def test_one_side_that_cannot_be_paid_for_is_named_once_and_never_sent(
         assert ended.stderr.count("one_sided") == 1
         assert "asset=BTC" in ended.stderr
         orders = there.look(lambda account: list(account.all_orders()))
-        assert {one.placing.side for one in orders} == {Side.BUY}
+        assert {one.asked.side for one in orders} == {Side.BUY}
         assert there.open_orders() == []
 
 
