@@ -159,13 +159,19 @@ class Refused(VenueError):  # noqa: N818 - says what the venue did
         refusal: Why, by the venue's numeric code.
         code: The venue's numeric code; `None` if there was none.
         retry_ns: Not before so long from now; 0 if the venue does not say.
+        advice: What a person may do about it, where the code tells; may be empty.
     """
 
     def __init__(
-        self, refusal: Refusal, words: str, code: int | None = None, retry_ns: int = 0
+        self,
+        refusal: Refusal,
+        words: str,
+        code: int | None = None,
+        retry_ns: int = 0,
+        advice: str = "",
     ) -> None:
         super().__init__(words)
-        self.refusal, self.code, self.retry_ns = refusal, code, retry_ns
+        self.refusal, self.code, self.retry_ns, self.advice = refusal, code, retry_ns, advice
 
 
 class FateUnknown(VenueError):  # noqa: N818 - says what is known
@@ -206,6 +212,15 @@ class StreamDown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 AccountEvent: TypeAlias = OrderUpdate | BalanceUpdate | PositionUpdate | StreamUp | StreamDown
 
 
+class Margin(StrEnum):
+    """How the margin of a contract's position is kept."""
+
+    CROSS = "cross"
+    """The whole wallet answers for it."""
+    ISOLATED = "isolated"
+    """What was set aside for it does, and no more."""
+
+
 class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the venue says of key and account before anything is sent.
 
@@ -219,6 +234,12 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
         min_notional: Least value of an order; `None` for none.
         max_open_orders: Of this market; `None` if it does not tell.
         countdown: Whether the venue has a dead man's switch.
+        halted: The venue's word for why it takes no orders in this market, such as ``BREAK``; empty if it does.
+        price: What the market is at, about now, in quote currency; `None` if the venue was not asked.
+        leverage: Of this market, contracts only; `None` if the venue does not tell.
+        margin: Likewise, how a position's margin is kept.
+        multi_assets: Whether the wallets of all assets together are margin; contracts only.
+        way_out: How this venue is brought out of hedge mode, in words.
     """
 
     can_trade: bool
@@ -230,6 +251,12 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
     min_notional: Decimal | None = None
     max_open_orders: int | None = None
     countdown: bool = False
+    halted: str = ""
+    price: Decimal | None = None
+    leverage: Decimal | None = None
+    margin: Margin | None = None
+    multi_assets: bool = False
+    way_out: str = ""
 
 
 class AccountClient(ABC):
@@ -239,9 +266,12 @@ class AccountClient(ABC):
     only asks is simply asked again.
     """
 
+    ahead_ns: int = 0
+    """How far the venue's clock was ahead of ours when the two were last compared."""
+
     @abstractmethod
     async def open(self) -> AccountInfo:
-        """Connect, synchronise clocks, and say what key and account are like."""
+        """Connect, synchronise clocks, and say what key and account are like; changes nothing there."""
 
     @abstractmethod
     async def place(self, placement: Placement) -> OrderRecord:
@@ -286,6 +316,18 @@ class AccountClient(ABC):
     async def countdown(self, ms: int) -> bool:
         """Have the venue cancel every order in `ms` unless this is said again; 0 stops it. `False`: it has no such thing."""
         return False
+
+    async def most_leverage(self) -> int | None:
+        """Return the highest leverage that the venue has for this market; `None` if it does not tell."""
+        return None
+
+    async def set_leverage(self, leverage: int) -> None:
+        """Set the leverage of this market; contracts only."""
+        raise Refused(Refusal.OTHER, "not sent: leverage cannot be set here")
+
+    async def set_margin(self, margin: Margin) -> None:
+        """Set how the margin of a position in this market is kept; as it is already is as good. Contracts only."""
+        raise Refused(Refusal.OTHER, "not sent: the kind of margin cannot be set here")
 
     @abstractmethod
     async def close(self) -> None:

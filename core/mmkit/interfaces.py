@@ -85,6 +85,14 @@ class AccountConfig(PluginConfig):
     secret: SecretStr | None = Field(
         None, description="What signs requests, such as ${BINANCE_SECRET}."
     )
+    leverage: int | None = Field(
+        None,
+        ge=1,
+        description="Of contracts: set at the start; left as the account has it if left out.",
+    )
+    margin: Literal["cross", "isolated"] | None = Field(
+        None, description="Of contracts: how a position's margin is kept; likewise."
+    )
 
 
 @dataclass(frozen=True)

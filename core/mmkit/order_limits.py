@@ -116,8 +116,11 @@ class Funds(PluginConfig):
         description="Of the settlement currency (quote, of an inverse contract base), at the start. In live "
         "trading the venue tells it.",
     )
-    leverage: Exact = Field(
-        Decimal(1), ge=1, description="Value of contracts held for each unit of margin."
+    leverage: Exact | None = Field(
+        None,
+        ge=1,
+        description="Value of contracts held for each unit of margin; 1 unless given, in live trading what the account "
+        "is set to.",
     )
 
 
@@ -126,10 +129,14 @@ class FundsThere(RiskCheck):
 
     On spot a buy is paid with quote currency and a sale with base currency. A contract needs the value of the
     larger position that could come of it, over the leverage, as margin.
+
+    Attributes:
+        leverage: As configured; `None` for what the account is set to in live trading, and 1 else.
     """
 
     def __init__(self, config: Funds, context: Context) -> None:
         self._config, self._instrument = config, context.instrument
+        self.leverage = config.leverage
 
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Refuse what could not be paid for."""
@@ -175,7 +182,7 @@ class FundsThere(RiskCheck):
         price = view.best_bid if inverse else view.best_ask
         there = self._there(self._config.settle, instrument.settle, view)
         free = None if there is None else there + view.equity
-        needed = value_of(instrument, price, after) / self._config.leverage
+        needed = value_of(instrument, price, after) / (self.leverage or 1)
         return self._judged(needed, Decimal(0), free, instrument.settle)
 
     def _there(self, configured: Decimal | None, asset: str, view: RiskView) -> Decimal | None:

@@ -80,11 +80,13 @@ def parse_listing(raw: bytes, spec: InstrumentSpec) -> Instrument:
 def not_listed(spec: InstrumentSpec, listed: list[str]) -> Mistake:
     """Return that the venue does not know the symbol, with the nearest it does know."""
     near = get_close_matches(f"{spec.base}/{spec.quote}", listed, n=3)
+    if spec.market != "spot":  # as it has to be written: the pair alone is spot
+        near = [f"{one}:{one.split('/')[spec.market == 'usdm']}" for one in near]
     return Mistake(
         "",
         "instrument.symbol",
         f"'{spec.venue}' lists no '{spec.symbol}' on {spec.market}",
-        f"did you mean {' or '.join(near)}?" if near else "",
+        f"did you mean {' or '.join(near)}?" if near else "see the venue's list of markets",
     )
 
 

@@ -28,6 +28,7 @@ from mmkit.accounts import (
     BalanceUpdate,
     FateUnknown,
     FillRecord,
+    Margin,
     OrderRecord,
     OrderUpdate,
     Placement,
@@ -127,22 +128,21 @@ class CcxtAccount(AccountClient):
 
         Raises:
             ConfigError: if the market is not listed, or has another grid.
-            VenueError: if it is not being traded, or the key is not taken.
+            VenueError: if the key is not taken.
         """
         client, instrument = self._client, self._instrument
         await self._ask("loadMarkets", client.load_markets)
         check_symbol(instrument.spec(), client.markets)
         market = client.market(instrument.symbol)
         parse_market(market, client.precisionMode, instrument.spec())
+        halted = ""
         if market.get("active") is False:
-            raise VenueError(
-                f"'{instrument.symbol}' was expected to be traded; '{instrument.venue}' says that it is not (delisted, "
-                "or halted); choose another symbol"
-            )
+            told = market.get("info") or {}
+            halted = str(told.get("status") or told.get("contractStatus") or "not active")
         await self._measure()
         info = await self._ask("the account", self._ways.info)
         self._budget = self._ways.budget()
-        return info
+        return replace(info, halted=halted)
 
     async def place(self, placement: Placement) -> OrderRecord:
         """Put an order on the book, with one request that is not repeated."""
@@ -292,6 +292,18 @@ class CcxtAccount(AccountClient):
             self._ways.weights.countdown,
             Rank.CANCEL,
         )
+
+    async def most_leverage(self) -> int | None:
+        """Ask for the highest leverage of this market."""
+        return await self._ask("leverageBracket", self._ways.most_leverage)
+
+    async def set_leverage(self, leverage: int) -> None:
+        """Set the leverage of this market."""
+        await self._ask("setLeverage", lambda: self._ways.set_leverage(leverage))
+
+    async def set_margin(self, margin: Margin) -> None:
+        """Set how the margin of a position in this market is kept."""
+        await self._ask("setMarginMode", lambda: self._ways.set_margin(margin))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -556,6 +568,7 @@ class CcxtAccount(AccountClient):
             failure = meaning_for_orders(error, "fetchTime", self._secrets)
         if failure is not None:
             raise failure
+        self.ahead_ns = -int(self._client.options.get("timeDifference") or 0) * _MS
 
     def _venue_ms(self) -> int:
         client = self._client

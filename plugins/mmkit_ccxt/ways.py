@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from mmkit.accounts import AccountInfo, Balance, FateUnknown
+from mmkit.accounts import AccountInfo, Balance, FateUnknown, Margin, Refusal, Refused
 from mmkit.instruments import ContractKind, Instrument
+from mmkit.venues.binance_codes import NO_NEED_TO_CHANGE_MARGIN, WAY_OUT_OF_HEDGE_MODE
 from mmkit.venues.budget import Budget
+from mmkit_ccxt.guard import Said
 
 _log = logging.getLogger("mmkit.ccxt")
 
@@ -110,6 +112,31 @@ class Ways:
         """Start the dead man's switch; `False` if there is none."""
         return False
 
+    async def most_leverage(self) -> int | None:
+        """Return the highest leverage that ccxt knows of the market."""
+        limits = self.client.market(self.instrument.symbol).get("limits") or {}
+        most = (limits.get("leverage") or {}).get("max")
+        return None if most is None else int(Decimal(most))
+
+    async def set_leverage(self, leverage: int) -> None:
+        """Set the leverage of the market."""
+        if not self.client.has.get("setLeverage"):
+            raise Refused(Refusal.OTHER, "not sent: ccxt cannot set leverage at this venue")
+        await self.client.set_leverage(leverage, self.instrument.symbol)
+
+    async def set_margin(self, margin: Margin) -> None:
+        """Set how the margin of a position is kept; as it is already is as good."""
+        import ccxt
+
+        if not self.client.has.get("setMarginMode"):
+            raise Refused(
+                Refusal.OTHER, "not sent: ccxt cannot set the kind of margin at this venue"
+            )
+        try:
+            await self.client.set_margin_mode(margin.value, self.instrument.symbol)
+        except ccxt.NoChange:
+            return
+
     async def subscribe(self) -> None:
         """Begin what the user stream needs."""
 
@@ -130,6 +157,8 @@ class BinanceWays(Ways):
         self._limits: Sequence[Mapping[str, Any]] = ()
         # ccxt's own name of the market, in its options and streams.
         self._type = {"spot": "spot", "usdm": "linear", "coinm": "inverse"}[instrument.market]
+        # Its methods of contracts begin with the name of their address; those of spot do not.
+        self._prefix = {"spot": "", "usdm": "fapi", "coinm": "dapi"}[instrument.market]
 
     async def info(self) -> AccountInfo:
         """Return what exchange information, account, fees and position mode say."""
@@ -147,7 +176,8 @@ class BinanceWays(Ways):
                 )
                 for side in ("maker", "taker")
             )
-            can_trade, hedged = bool(account.get("canTrade", True)), False
+            can_trade, hedged, shared = bool(account.get("canTrade", True)), False, False
+            set_up = {}
         else:
             linear = self._type == "linear"
             listing = await (
@@ -168,6 +198,14 @@ class BinanceWays(Ways):
             )
             can_trade = _true(config.get("canTrade", True))
             hedged = _true(config.get("dualSidePosition"))
+            shared = _true(config.get("multiAssetsMargin"))
+            set_up = await self._set_up()
+        ticker = (
+            f"{self._prefix}PublicGetTickerBookTicker"
+            if self._prefix
+            else "publicGetTickerBookTicker"
+        )
+        top = await getattr(client, ticker)(symbol)
         self._limits = listing.get("rateLimits") or ()
         rights = await self._rights()
         if rights is not None:
@@ -189,7 +227,25 @@ class BinanceWays(Ways):
             min_notional=_least_notional(filters),
             max_open_orders=_most_orders(filters),
             countdown=self._type != "spot",
+            price=_price(top),
+            multi_assets=shared,
+            way_out=WAY_OUT_OF_HEDGE_MODE,
+            **set_up,
         )
+
+    async def _set_up(self) -> dict[str, Any]:
+        """Return leverage and kind of margin; of COIN-M they stand with the positions."""
+        client, native = self.client, self.instrument.native
+        if self._type == "linear":
+            rows = await client.fapiPrivateGetSymbolConfig({"symbol": native})
+        else:
+            rows = await client.dapiPrivateGetPositionRisk({"pair": native.partition("_")[0]})
+        found = next((one for one in rows if one["symbol"] == native), None)
+        if found is None:
+            return {}
+        isolated = str(found["marginType"]).lower() == "isolated"
+        margin = Margin.ISOLATED if isolated else Margin.CROSS
+        return {"leverage": Decimal(str(found["leverage"])), "margin": margin}
 
     def budget(self) -> Budget:
         """Return the limits that Binance has told."""
@@ -248,6 +304,37 @@ class BinanceWays(Ways):
         await start({"symbol": self.instrument.native, "countdownTime": ms})
         return True
 
+    async def most_leverage(self) -> int | None:
+        """Return the leverage of the first bracket, which is the highest."""
+        if self._type == "spot":
+            return None
+        ask = (
+            self.client.fapiPrivateGetLeverageBracket
+            if self._type == "linear"
+            else self.client.dapiPrivateV2GetLeverageBracket
+        )
+        native = self.instrument.native
+        told = await ask({"symbol": native} if self._type == "linear" else {})
+        rows = [one for one in told if one["symbol"] == native]
+        return max(
+            (int(one["initialLeverage"]) for row in rows for one in row["brackets"]), default=None
+        )
+
+    async def set_leverage(self, leverage: int) -> None:
+        """Set the leverage of the market."""
+        ask = getattr(self.client, f"{self._prefix}PrivatePostLeverage")
+        await ask({"symbol": self.instrument.native, "leverage": leverage})
+
+    async def set_margin(self, margin: Margin) -> None:
+        """Set how the margin of a position is kept."""
+        ask = getattr(self.client, f"{self._prefix}PrivatePostMarginType")
+        kind = "ISOLATED" if margin is Margin.ISOLATED else "CROSSED"
+        try:
+            await ask({"symbol": self.instrument.native, "marginType": kind})
+        except Said as answer:
+            if answer.code != NO_NEED_TO_CHANGE_MARGIN:
+                raise
+
     async def subscribe(self) -> None:
         """Spot: subscribe by signature over the WebSocket API. Contracts: get a listen key."""
         await self.client.authenticate(
@@ -290,6 +377,12 @@ def position_of(told: Mapping[str, Any]) -> Decimal:
             f"a position with contracts and a side was expected; found {contracts!r} and {side!r}"
         )
     return -Decimal(contracts) if side == "short" else Decimal(contracts)
+
+
+def _price(told: Any) -> Decimal | None:
+    # COIN-M answers with a list also where one symbol is asked for.
+    one = told[0] if isinstance(told, list) else told
+    return Decimal(one["askPrice"]) or Decimal(one["bidPrice"]) or None
 
 
 def _least_notional(filters: Mapping[str, Any]) -> Decimal | None:

@@ -32,6 +32,7 @@ class Account:
         trades: All there have been, oldest first.
         entries: Every change of what it has, oldest first.
         hedge_mode: Whether long and short are kept apart, which is told but not traded here.
+        multi_assets: Whether all assets are margin, which is told but not reckoned with here.
     """
 
     def __init__(self, config: AccountConfig, now_ns: int) -> None:
@@ -42,7 +43,7 @@ class Account:
         self.wallets: dict[str, dict[str, Decimal]] = {USDM: dict(usdm), COINM: dict(coinm)}
         self.positions: dict[str, Position] = {}
         self.trades: list[Traded] = []
-        self.hedge_mode = config.hedge_mode
+        self.hedge_mode, self.multi_assets = config.hedge_mode, config.multi_assets
         self.entries = [
             Entry(now_ns, market, EntryKind.DEPOSIT, asset, amount)
             for market, start in ((SPOT, config.balances), (USDM, usdm), (COINM, coinm))

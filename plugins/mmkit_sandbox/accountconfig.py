@@ -37,6 +37,7 @@ class AccountConfig(PluginConfig):
     can_withdraw: bool = Field(False, description="Whether the key says that it may withdraw.")
     hedge_mode: bool = Field(False, description="Contracts: long and short are kept apart.")
     leverage: int = Field(20, ge=1, le=125, description="Contracts: at the start, of every symbol.")
+    multi_assets: bool = Field(False, description="USD-M says that all assets are margin.")
 
     spot_fees: tuple[Exact, Exact] = Field(
         (Decimal("0.001"), Decimal("0.001")), description="Maker and taker, shares of the value."

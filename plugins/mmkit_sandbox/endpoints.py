@@ -26,6 +26,7 @@ from mmkit_sandbox.refused import Refused
 _MS = 1_000_000
 _DAY_MS = 86_400_000
 _UNIT = Decimal("1E-8")
+_MOST_LEVERAGE = 125
 T = TypeVar("T")
 
 
@@ -459,7 +460,7 @@ def _positions_v2(call: Call) -> Any:
         | {
             "leverage": str(call.account.position(listing).leverage),
             "maxNotionalValue": "1000000000",
-            "marginType": "cross",
+            "marginType": "isolated" if call.account.position(listing).isolated else "cross",
             "isAutoAddMargin": "false",
         }
         for listing in call.listings()
@@ -584,7 +585,7 @@ def _usdm_account_v2(call: Call) -> Any:
                 "entryPrice": row["entryPrice"],
                 "breakEvenPrice": row["breakEvenPrice"],
                 "leverage": str(account.position(listing).leverage),
-                "isolated": False,
+                "isolated": account.position(listing).isolated,
                 "maxNotional": "1000000000",
                 "positionInitialMargin": row["positionInitialMargin"],
                 "openOrderInitialMargin": row["openOrderInitialMargin"],
@@ -603,7 +604,7 @@ def rights(call: Call) -> dict[str, Any]:
         "canTrade": config.can_trade,
         "canDeposit": True,
         "canWithdraw": config.can_withdraw,
-        "multiAssetsMargin": False,
+        "multiAssetsMargin": call.account.multi_assets,
         "tradeGroupId": -1,
         "updateTime": call.now_ns // _MS,
     }
@@ -617,7 +618,7 @@ def _symbol_config(call: Call) -> Any:
     return [
         {
             "symbol": listing.symbol,
-            "marginType": "CROSSED",
+            "marginType": "ISOLATED" if call.account.position(listing).isolated else "CROSSED",
             "isAutoAddMargin": False,
             "leverage": call.account.position(listing).leverage,
             "maxNotionalValue": "1000000000",
@@ -655,7 +656,7 @@ def _usdm_commission(call: Call) -> Any:
 
 def _leverage(call: Call) -> Any:
     listing, wanted = call.listing(), call.params.text("leverage")
-    if not wanted.isdecimal() or not 1 <= int(wanted) <= 125:
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= _MOST_LEVERAGE:
         raise Refused(-4028, f"Leverage {wanted} is not valid")
     position = call.account.position(listing)
     before, position.leverage = position.leverage, int(wanted)
@@ -671,11 +672,58 @@ def _leverage(call: Call) -> Any:
     }
 
 
+def _leverage_brackets(call: Call) -> Any:
+    """Answer with one bracket a symbol: the sandbox has no maintenance margin and no largest position."""
+    bracket = {
+        "bracket": 1,
+        "initialLeverage": _MOST_LEVERAGE,
+        "notionalCap": 1_000_000_000,
+        "notionalFloor": 0,
+        "maintMarginRatio": 0.0,
+        "cum": 0.0,
+    }
+    return [{"symbol": one.symbol, "brackets": [bracket]} for one in call.listings()]
+
+
 def _margin_type(call: Call) -> Any:
-    call.listing()
-    if call.params.text("marginType") == "CROSSED":
+    """Note what the symbol's margin is to be; what orders need is reckoned as cross all the same."""
+    listing, wanted = call.listing(), call.params.text("marginType")
+    if wanted not in ("CROSSED", "ISOLATED"):
+        raise Refused(-1128, "Combination of optional parameters invalid.")
+    account, position = call.account, call.account.position(listing)
+    if (wanted == "ISOLATED") == position.isolated:
         raise Refused(-4046, "No need to change margin type.")
-    raise Refused(-4047, "Margin type cannot be changed: the sandbox has cross margin only.")
+    if account.open_orders(listing):
+        raise Refused(-4047, "Margin type cannot be changed if there exists open orders.")
+    if position.quantity:
+        raise Refused(-4048, "Margin type cannot be changed if there exists position.")
+    if wanted == "ISOLATED" and account.multi_assets:
+        raise Refused(
+            -4168, "Unable to adjust to isolated-margin mode under the Multi-Assets mode."
+        )
+    position.isolated = wanted == "ISOLATED"
+    return {"code": 200, "msg": "success"}
+
+
+def _multi_assets(call: Call) -> Any:
+    return {"multiAssetsMargin": call.account.multi_assets}
+
+
+def _set_multi_assets(call: Call) -> Any:
+    account = call.account
+    call.params.text("multiAssetsMargin")
+    wanted = call.params.flag("multiAssetsMargin")
+    if wanted == account.multi_assets:
+        raise Refused(
+            -4171,
+            "Adjusted asset mode is currently set and does not need to be adjusted repeatedly.",
+        )
+    if wanted and any(one.isolated for one in account.positions.values()):
+        raise Refused(
+            -4167, "Unable to adjust to Multi-Assets mode with symbols of isolated-margin mode."
+        )
+    account.multi_assets = wanted
+    return {"code": 200, "msg": "success"}
 
 
 def _hedge_mode(call: Call) -> Any:
@@ -749,11 +797,13 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("GET", "/fapi/v1/allOrders"): Endpoint(_all_orders, 5),
     ("GET", "/fapi/v1/userTrades"): Endpoint(_trades, 5),
     ("GET", "/fapi/v1/commissionRate"): Endpoint(_usdm_commission, 20),
-    ("GET", "/fapi/v1/leverageBracket"): Endpoint(_nothing, 1),
+    ("GET", "/fapi/v1/leverageBracket"): Endpoint(_leverage_brackets, 1),
     ("POST", "/fapi/v1/leverage"): Endpoint(_leverage, 1),
     ("POST", "/fapi/v1/marginType"): Endpoint(_margin_type, 1),
     ("GET", "/fapi/v1/positionSide/dual"): Endpoint(_hedge_mode, 30),
     ("POST", "/fapi/v1/positionSide/dual"): Endpoint(_set_hedge_mode, 1),
+    ("GET", "/fapi/v1/multiAssetsMargin"): Endpoint(_multi_assets, 30),
+    ("POST", "/fapi/v1/multiAssetsMargin"): Endpoint(_set_multi_assets, 1),
     ("GET", "/fapi/v1/accountConfig"): Endpoint(_account_config, 5),
     ("GET", "/fapi/v1/symbolConfig"): Endpoint(_symbol_config, 5),
     ("GET", "/fapi/v1/rateLimit/order"): Endpoint(_order_count, 1),

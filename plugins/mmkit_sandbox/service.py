@@ -42,6 +42,10 @@ class Config(PluginConfig):
     halted: tuple[str, ...] = Field(
         (), description="Of what is listed: symbols that take no orders, such as BTC/USDT."
     )
+    clock_ahead: Duration = Field(
+        0, description="The exchange's clock is so far ahead of this machine's, such as 60s."
+    )
+    clock_behind: Duration = Field(0, description="Likewise, behind it.")
     price: Exact | None = Field(None, gt=0, description="Where the market starts.")
     tick: Exact | None = Field(
         None, gt=0, description="Price step; the instrument's, or BTCUSDT's."
@@ -100,6 +104,15 @@ class Config(PluginConfig):
         return self
 
     @model_validator(mode="after")
+    def _clock_that_can_be(self) -> Config:
+        if self.replay and (self.clock_ahead or self.clock_behind):
+            raise ValueError(
+                "clock_ahead, clock_behind: a capture that is replayed has the time that it was recorded at; leave "
+                "them or 'replay' out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _faults_that_can_be(self) -> Config:
         if found := impossible(self.faults, replay=bool(self.replay)):
             raise ValueError(
@@ -149,7 +162,8 @@ class Sandbox(Service):
             pace = Pace(self._clock, exchange.start_ns, config.speed, held=config.hold)
             self.exchange = exchange
         else:
-            pace = Pace(self._clock)
+            apart_ns = config.clock_ahead - config.clock_behind
+            pace = Pace(self._clock, self._clock.now_ns() + apart_ns if apart_ns else None)
             self.exchange = SimulatedExchange(
                 self.listings,
                 config.seed,

@@ -46,13 +46,14 @@ class Position:
         cost: What it was worth when it was entered, in the currency that profit is counted in; of the sign of `quantity`.
         realised: Profit of what has been closed so far, in the same currency.
         leverage: Of the symbol.
+        isolated: Whether the symbol says that its margin is; it is reckoned as cross all the same.
         updated_ns: When it last changed.
     """
 
     def __init__(self, leverage: int, contract: Contract = LINEAR) -> None:
         self.contract = contract
         self.quantity = self.cost = self.realised = ZERO
-        self.leverage, self.updated_ns = leverage, 0
+        self.leverage, self.isolated, self.updated_ns = leverage, False, 0
 
     @property
     def entry(self) -> Decimal:

@@ -347,7 +347,10 @@ def test_no_more_orders_leave_within_ten_seconds_than_the_venue_allows() -> None
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"can_trade": False}, "may not trade"), ({"hedge_mode": True}, "hedge mode")],
+    [
+        ({"can_trade": False}, "a key that may trade was expected"),
+        ({"hedge_mode": True}, "found hedge mode"),
+    ],
 )
 def test_an_account_that_cannot_be_traded_is_refused_at_the_start(
     change: dict[str, Any], words: str
@@ -378,6 +381,47 @@ def test_a_new_journal_asks_for_no_trades_of_long_before_it() -> None:
         await desk.venue.close()
         assert asked
         assert min(asked) >= START - OVERLAP_NS
+
+    run(work())
+
+
+@pytest.mark.parametrize("ahead_s", [-90, 90])
+def test_fills_are_asked_for_further_back_by_as_much_as_the_clocks_are_apart(ahead_s: int) -> None:
+    async def work() -> None:
+        desk = Desk()
+        asked: list[int] = []
+        fills = desk.account.fills
+
+        async def noted(since_ns: int) -> Any:
+            asked.append(since_ns)
+            return await fills(since_ns)
+
+        desk.account.fills = noted  # type: ignore[method-assign]
+        desk.account.ahead_ns = ahead_s * 10**9
+        await desk.venue.start()
+        await desk.venue.close()
+        assert asked
+        assert set(asked) == {START - OVERLAP_NS - 90 * 10**9}
+
+    run(work())
+
+
+def test_a_key_that_loses_its_right_while_it_trades_ends_the_run_in_words() -> None:
+    async def work() -> None:
+        desk = Desk()
+        await desk.venue.start()
+
+        def refuse(what: str) -> None:
+            raise Refused(Refusal.PERMISSION, "Invalid API-key, IP, or permissions.", -2015)
+
+        desk.account.at_the_venue = refuse
+        desk.venue.ready = lambda: None
+        desk.submit()
+        await asyncio.sleep(1)
+        assert desk.venue.next_ns() == 0
+        with pytest.raises(VenueError, match=r"Invalid API-key.*look at the rights of the key"):
+            desk.venue.take(desk.clock.now_ns())
+        await desk.venue.close()
 
     run(work())
 

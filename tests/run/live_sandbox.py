@@ -25,14 +25,15 @@ SYMBOLS = {"usdm": "BTC/USDT:USDT", "spot": "BTC/USDT", "coinm": "BTC/USD:BTC"}
 class Exchange:
     """The running sandbox."""
 
-    def __init__(self, sandbox: dict[str, Any], **account: Any) -> None:
+    def __init__(self, service: dict[str, Any] | None = None, **account: Any) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         money = {"USDT": "1000000", "BTC": "20"}
         who = {"key": KEY, "secret": SECRET, "balances": money, **account}
-        whole = {"symbols": list(SYMBOLS.values()), "accounts": [who]} | sandbox
-        config = Config.model_validate(whole)
+        config = Config.model_validate(
+            {"symbols": list(SYMBOLS.values()), "accounts": [who], **(service or {})}
+        )
         spec = InstrumentSpec(venue="binance", market="usdm", symbol="BTC/USDT:USDT")
         self._sandbox = Sandbox(config, ServiceContext(spec, SystemClock(), Path("user_data")))
         self.url = self._call(self._sandbox.start)
@@ -81,9 +82,14 @@ class Exchange:
 
 
 @contextlib.contextmanager
-def exchange(sandbox: dict[str, Any] | None = None, **account: Any) -> Iterator[Exchange]:
-    """Run one; `sandbox` is its configuration, and the rest the account's."""
-    running = Exchange(sandbox or {}, **account)
+def exchange(service: dict[str, Any] | None = None, **account: Any) -> Iterator[Exchange]:
+    """Start one; close it in the end.
+
+    Args:
+        service: What is written beside ``plugin: sandbox``.
+        account: What is written under ``accounts``.
+    """
+    running = Exchange(service, **account)
     try:
         yield running
     finally:

@@ -132,6 +132,24 @@ class ScriptedVenue:
             "GET /api/v3/account/commission": (200, {"standardCommission": rates}),
             "GET /fapi/v1/accountConfig": (200, {"canTrade": True, "dualSidePosition": False}),
             "GET /dapi/v1/positionSide/dual": (200, {"dualSidePosition": False}),
+            "GET /api/v3/ticker/bookTicker": (200, {"bidPrice": "60000", "askPrice": "60000.01"}),
+            "GET /fapi/v1/ticker/bookTicker": (200, {"bidPrice": "60000", "askPrice": "60000.1"}),
+            "GET /dapi/v1/ticker/bookTicker": (200, [{"bidPrice": "60000", "askPrice": "60000.1"}]),
+            "GET /fapi/v1/symbolConfig": (
+                200,
+                [{"symbol": "BTCUSDT", "marginType": "CROSSED", "leverage": 20}],
+            ),
+            "GET /dapi/v1/positionRisk": (
+                200,
+                [
+                    {
+                        "symbol": "BTCUSD_PERP",
+                        "positionAmt": "0",
+                        "marginType": "cross",
+                        "leverage": "20",
+                    }
+                ],
+            ),
             "GET /sapi/v1/account/apiRestrictions": (
                 200,
                 {

@@ -50,6 +50,7 @@ def mistakes_of(
         found.append(Mistake(here.where or where, dotted((*place, *path)), message, hint))
 
     _judge_venue(wrong, data, venue)
+    _judge_contract_keys(wrong, written, venue)
     names = {one.name for one in risk}
     for name, what in _LIMITS.items():
         if name not in names:
@@ -65,6 +66,21 @@ def mistakes_of(
             'such as max_drawdown: "100"',
         )
     return found
+
+
+def _judge_contract_keys(
+    wrong: Callable[[Place, str, str], None], written: Written, venue: Chosen
+) -> None:
+    """Refuse what is for contracts on spot."""
+    instrument = written.get("instrument")
+    market = instrument.get("market") if instrument is not None else None
+    if market is None or market.value != "spot":
+        return
+    for name in ("leverage", "margin"):
+        value = getattr(venue.config, name, None)
+        if value is not None:
+            found = f"nothing was expected, as the market is spot; found {value}"
+            wrong(("venue", name), found, "leave it out; it is for contracts")
 
 
 def _judge_venue(wrong: Callable[[Place, str, str], None], data: Chosen, venue: Chosen) -> None:

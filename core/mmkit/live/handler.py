@@ -144,6 +144,7 @@ class OrderHandler:
         self._venue_ids: dict[str, str] = {}
         self._trade_ids = set(trade_ids)
         self._fills_since_ns = fills_since_ns
+        self._clocks_apart_ns = 0
         self._asks: dict[str, _Retry] = {}
         self._cancels: dict[str, _Retry] = {}
         self._fills = _Retry(NEVER)
@@ -163,6 +164,13 @@ class OrderHandler:
         if self.orders or fills_since_ns:
             self._ask_fills(start_ns)
         self._check.due_ns = start_ns
+
+    def clocks_apart(self, apart_ns: int) -> None:
+        """Take in how far the venue's clock is from ours, either way; the farthest that it has been counts.
+
+        Fills are asked for by the venue's clock, from times of which some are ours.
+        """
+        self._clocks_apart_ns = max(self._clocks_apart_ns, apart_ns)
 
     # --- what comes of it ---
 
@@ -550,7 +558,8 @@ class OrderHandler:
             for order in self.orders.values()
             if order.stage is not Stage.OPEN or order.filled < order.executed
         )
-        return max(0, min((self._fills_since_ns, *open_since)) - OVERLAP_NS)
+        since_ns = min((self._fills_since_ns, *open_since)) - OVERLAP_NS
+        return max(0, since_ns - self._clocks_apart_ns)
 
     def _ask_fills(self, due_ns: int) -> None:
         if not self._fills.under_way:

@@ -37,6 +37,7 @@ from mmkit.interfaces import ExecutionVenue
 from mmkit.live.anchor import Anchor
 from mmkit.live.handler import OrderHandler, Taken
 from mmkit.live.known import KnownFill, KnownOrder, Stage
+from mmkit.live.opening import CLOCKS_APART_NS, explained, place_of, refuse_unfit
 from mmkit.live.pace import Pace
 from mmkit.live.reconcile import Books, Reconciler
 from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
@@ -103,6 +104,7 @@ class LiveVenue(ExecutionVenue):
         clock: The run's.
         tag: Begins the client order ids of this run; no other run has it.
         handler: Handles the orders; another one only to see that a broken one is found out.
+        where: Names the account in errors; what is traded unless given.
 
     Raises:
         RunError: if the journal holds a run of that tag, or cannot be written.
@@ -118,7 +120,9 @@ class LiveVenue(ExecutionVenue):
         clock: Clock,
         tag: str,
         handler: type[OrderHandler] = OrderHandler,
+        where: str = "",
     ) -> None:
+        self._where = where or place_of(instrument)
         self._client, self._store, self._clock, self._tag = client, store, clock, tag
         self._spot = instrument.kind is ContractKind.SPOT
         now = clock.now_ns()
@@ -148,7 +152,7 @@ class LiveVenue(ExecutionVenue):
         """What leaves once the venue may be spoken to again."""
         self._foreign: frozenset[str] = frozenset()
         self._turning = self._journal_broken = self._stopping = self._closed = False
-        self._recovering = False
+        self._recovering = self._told_clocks = False
         self._has_been_up = False
         self._changed = asyncio.Event()
         self._tell_state()
@@ -204,6 +208,16 @@ class LiveVenue(ExecutionVenue):
             one for one in self.handler.orders.values() if one.stage in (Stage.UNSURE, Stage.LOST)
         ]
 
+    @property
+    def down_at_the_end(self) -> MmkitError | None:
+        """Why nothing could have been quoted any more when the run ended, if it will not pass by itself."""
+        lasting = [self._down[one] for one in ("journal", "room", "books") if one in self._down]
+        if not lasting:
+            return None
+        return RunError(
+            f"{self._where}: nothing was quoted any more when the run ended: {'; '.join(lasting)}"
+        )
+
     # --- begin and end ---
 
     async def start(self) -> AccountInfo:
@@ -213,16 +227,12 @@ class LiveVenue(ExecutionVenue):
             VenueError: if the key may not trade, the account cannot be traded by mmkit, or what earlier
                 runs left cannot be settled.
         """
-        info = await self._client.open()
-        if not info.can_trade:
-            raise VenueError(
-                "the key may not trade; give it that right at the venue, and no other, or use another key"
-            )
-        if info.hedge_mode:
-            raise VenueError(
-                "the account is in hedge mode, which keeps long and short apart; mmkit trades one position a market; "
-                "set it to one-way mode at the venue"
-            )
+        try:
+            info = await self._client.open()
+        except Refused as refused:
+            raise explained(refused, self._where) from refused
+        refuse_unfit(info, self._where)
+        self._compare_clocks()
         if info.can_withdraw:
             _log.warning(
                 "key_may_withdraw; whoever gets hold of it can take the money away; use a key without that right"
@@ -238,12 +248,10 @@ class LiveVenue(ExecutionVenue):
         try:
             async with asyncio.timeout(RECOVER_WITHIN_S):
                 while self._down:
-                    self._changed.clear()
-                    if hopeless := self._down.keys() & _FOR_GOOD:
-                        raise VenueError("; ".join(self._down[one] for one in sorted(hopeless)))
-                    await self._changed.wait()
                     if self._failure is not None:
                         self.take(0)
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
             left = ", ".join(one.client_id for one in self.handler.orders.values())
             raise VenueError(
@@ -252,6 +260,20 @@ class LiveVenue(ExecutionVenue):
                 f"{'; ' + self.books.last if self.books.last else ''}; see to it at the venue, and start again"
             ) from None
         return info
+
+    def _compare_clocks(self) -> None:
+        """See how far the venue's clock is from ours, and say so if it is far."""
+        ahead_ns = self._client.ahead_ns
+        self.handler.clocks_apart(abs(ahead_ns))
+        far = abs(ahead_ns) >= CLOCKS_APART_NS
+        if far and not self._told_clocks:
+            _log.warning(
+                "clock ours is %.1f s %s the venue's; requests are stamped by the venue's; synchronise it, such as with "
+                "chrony or ntpd",
+                abs(ahead_ns) / 1e9,
+                "behind" if ahead_ns > 0 else "ahead of",
+            )
+        self._told_clocks = far
 
     async def stop(self, within_s: float) -> list[KnownOrder]:
         """Send no order any more, cancel all of ours, and wait until they are gone by the venue's record.
@@ -579,7 +601,9 @@ class LiveVenue(ExecutionVenue):
         if self._pace.held(now):
             self._say_down("held", self._pace.why)
         if refused.refusal in _FOR_GOOD:
+            # Nothing can be quoted any more until somebody has done something: the run ends, and says so.
             self._say_down(refused.refusal, f"the venue refuses: {refused}")
+            self._failure = self._failure or explained(refused, self._where)
 
     def _unanswered(self, request: Request, why: str) -> None:
         now = self._clock.now_ns()
@@ -630,6 +654,7 @@ class LiveVenue(ExecutionVenue):
             case OrderUpdate():
                 self.handler.update(event, now)
             case StreamUp():
+                self._compare_clocks()
                 self._recovering = True
                 self.handler.stream_up(now)
                 self.books.soon(now)

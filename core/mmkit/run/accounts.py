@@ -19,10 +19,13 @@ from mmkit.events import MAIN
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import AccountConfig
 from mmkit.live.known import KnownFill, KnownOrder
+from mmkit.live.opening import place_of
 from mmkit.live.store import Store, totals
 from mmkit.live.venue import ANSWER_WITHIN_S, LiveVenue
 from mmkit.report import LiveFigures
+from mmkit.run.account_setup import set_up
 from mmkit.run.assembly import told_of
+from mmkit.run.payable import refuse_unpayable
 
 if TYPE_CHECKING:
     from mmkit.config import Chosen, Config, MarketConfig
@@ -77,6 +80,8 @@ async def accounts(
     clock: Clock,
     endpoints: Mapping[str, str],
     folder: Path,
+    *,
+    quoting: bool = True,
 ) -> AsyncIterator[dict[str, Account]]:
     """Open the account of every market: what earlier runs left is canceled and known; close all at the end.
 
@@ -86,8 +91,10 @@ async def accounts(
         clock: The run's.
         endpoints: Addresses of running services.
         folder: Of the run.
+        quoting: Whether the strategy is going to quote: then they are set up as configured, and have to be able to pay.
 
     Raises:
+        ConfigError: if leverage or size cannot be.
         VenueError: if the account cannot be traded.
         RunError: if the journal of orders cannot be used.
     """
@@ -105,20 +112,27 @@ async def accounts(
                 except BaseException:
                     await client.close()
                     raise
-                venue = LiveVenue(instruments[name], client, store, clock, tag)
+                where = place_of(instruments[name], endpoint_of(market.venue))
+                venue = LiveVenue(instruments[name], client, store, clock, tag, where=where)
                 # Which closes client and journal.
                 stack.push_async_callback(venue.close)
+                info = await venue.start()
+                if quoting:
+                    info = await set_up(client, info, market.venue.config, where)
                 account = Account(
                     client,
                     store,
                     venue,
-                    await venue.start(),
+                    info,
                     instruments[name],
                     endpoint_of(market.venue),
                     tag,
                     path,
                 )
                 await _take_stock(account)
+                if quoting:
+                    strategy = config.strategy.config if name == MAIN else None
+                    refuse_unpayable(account, strategy, where)
                 opened[name] = account
         yield opened
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mmkit.accounts import AccountClient, AccountContext
+from mmkit.accounts import AccountClient, AccountContext, Refused
 from mmkit.book import Book
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import SubmitOrder, TimeInForce
@@ -20,7 +20,8 @@ from mmkit.events import MAIN, Side
 from mmkit.instruments import Instrument
 from mmkit.interfaces import DataSource
 from mmkit.journal import new_run_folder
-from mmkit.run.accounts import Account, accounts
+from mmkit.live.opening import explained, place_of
+from mmkit.run.accounts import Account, accounts, endpoint_of
 from mmkit.run.assembly import instruments_of, open_sources, section_of, services
 from mmkit.run.control import Running, running
 
@@ -90,7 +91,9 @@ async def cancel_everything(config: Config, *, flatten: bool) -> list[str]:
             lines.append(f"{_of(name)}{instruments[name].symbol}: no order is left")
         if flatten:
             folder = new_run_folder(config.userdir, "panic", clock.now_ns())
-            async with accounts(config, instruments, clock, endpoints, folder) as opened:
+            async with accounts(
+                config, instruments, clock, endpoints, folder, quoting=False
+            ) as opened:
                 for name, account in opened.items():
                     lines.append(f"{_of(name)}{await _flatten(account, sources[name], clock)}")
     return lines
@@ -107,8 +110,12 @@ async def _cancel(
     client = cast(
         AccountClient, market.venue.build(AccountContext(instrument, clock, endpoints, userdir))
     )
+    where = place_of(instrument, endpoint_of(market.venue))
     try:
-        await client.open()
+        try:
+            await client.open()
+        except Refused as refused:
+            raise explained(refused, where) from refused
         trouble = ""
         for wait_s in (0.2, 0.5, 1.0, 2.0, 4.0, 8.0):
             with contextlib.suppress(VenueError):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from mmkit.accounts import AccountInfo
 from mmkit.clock import Clock, SystemClock
 from mmkit.commands import AnyCommand
 from mmkit.engine import Engine
-from mmkit.errors import ConfigError, MmkitError, RunError, UsageError
+from mmkit.errors import ConfigError, Mistake, MmkitError, RunError, UsageError
 from mmkit.events import (
     MAIN,
     Advice,
@@ -26,10 +27,17 @@ from mmkit.events import (
     Statistics,
     WatchEvent,
 )
-from mmkit.instruments import Instrument
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import Context, DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
-from mmkit.order_limits import CountLimit, MaxOpenOrders, MinNotional, ValueLimit
+from mmkit.order_limits import (
+    CountLimit,
+    Funds,
+    FundsThere,
+    MaxOpenOrders,
+    MinNotional,
+    ValueLimit,
+)
 from mmkit.quoter import Quoter
 from mmkit.recorder import Recorder
 from mmkit.report import Report, report_json, report_of
@@ -37,7 +45,7 @@ from mmkit.run.accounts import Account, accounts
 from mmkit.run.accounts import figures as figures_of_accounts
 from mmkit.run.advisors.live import LiveAdvice, hears_alerts, live_advice
 from mmkit.run.advisors.words import advice_line
-from mmkit.run.assembly import assemble, instruments_of, open_sources, section_of, services
+from mmkit.run.assembly import assemble, instruments_of, open_sources, section_of, services, told_of
 from mmkit.run.backtest import files_of, write_run
 from mmkit.run.loop import LiveRun, Loop, Watcher, where
 from mmkit.run.messages import Messages, messages
@@ -230,7 +238,7 @@ class _Run:
             record.stop_ns, record.end_ns = loop.stop_ns, loop.end_ns
             record.pauses = loop.pauses
             report = await self._reported(live, loop)
-            failure = failure or _of_what_is_left(report)
+            failure = failure or _of_what_is_left(report) or _of_what_lasts(live)
             self._tell(_ended(report, failure, loop.ended_by))
             if not self._journal.broken:
                 self._journal.flush()
@@ -267,7 +275,8 @@ class _Run:
             accounts={name: one.venue for name, one in opened.items()} if opened else None,
         )
         for name, account in (opened or {}).items():
-            _set_out(session.markets[name].engine, account)
+            with told_of(name):
+                _set_out(session.markets[name].engine, account)
         endpoint = ", ".join(dict.fromkeys(one.endpoint for one in (opened or {}).values()))
         return LiveRun(self._info, session, self._clock, self._start_ns, config.mode, endpoint)
 
@@ -321,6 +330,34 @@ def _set_out(engine: Engine, account: Account) -> None:
         engine.risk.add(
             "venue_max_open_orders", MaxOpenOrders(CountLimit(limit=info.max_open_orders), context)
         )
+    _agree_on_leverage(engine, info)
+    if not info.multi_assets and not any(name == "balance" for name, _ in engine.risk.checks):
+        funds = FundsThere(Funds(), context)
+        funds.leverage = info.leverage
+        if account.instrument.kind is ContractKind.SPOT or info.leverage is not None:
+            engine.risk.add("venue_balance", funds)
+
+
+def _agree_on_leverage(engine: Engine, info: AccountInfo) -> None:
+    """Have the risk check 'balance' reckon with the account's leverage; less is a choice, more is a mistake.
+
+    Raises:
+        ConfigError: if it reckons with more.
+    """
+    if info.leverage is None:
+        return
+    for _, check in engine.risk.checks:
+        if not isinstance(check, FundsThere):
+            continue
+        if check.leverage is None:
+            check.leverage = info.leverage
+        elif check.leverage > info.leverage:
+            words = (
+                f"at most the account's leverage, {info.leverage:f}, was expected; found {check.leverage:f}: orders "
+                "would be let through that nothing is there for"
+            )
+            hint = "leave it out, or set the account's with venue.leverage"
+            raise ConfigError([Mistake("", "risk.balance.leverage", words, hint)])
 
 
 def _of_what_is_left(report: Report) -> MmkitError | None:
@@ -332,6 +369,12 @@ def _of_what_is_left(report: Report) -> MmkitError | None:
         f"the run has ended, and of {len(left)} orders it is not known that they are off the book: "
         f"{', '.join(left)}; look at the venue; 'mmkit panic' cancels everything there"
     )
+
+
+def _of_what_lasts(live: LiveRun) -> MmkitError | None:
+    """Return the error of a live run that had stopped quoting, and not for a while only, when it ended."""
+    lasting = (venue.down_at_the_end for venue in live.live_venues.values())
+    return next((one for one in lasting if one is not None), None)
 
 
 def _ended(report: Report, failure: MmkitError | None, ended_by: str) -> str:

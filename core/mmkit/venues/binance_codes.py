@@ -14,6 +14,13 @@ from mmkit.errors import VenueError
 
 TOO_MANY_ORDERS = -1015
 """The account has sent too many orders; nothing else is refused for that."""
+NO_NEED_TO_CHANGE_MARGIN = -4046
+"""The margin type is as it was asked for; nothing is wrong."""
+WAY_OUT_OF_HEDGE_MODE = (
+    "cancel and close everything on contracts, then choose One-way Mode in the preferences of Binance's futures, under "
+    "Position Mode (or POST /fapi/v1/positionSide/dual with dualSidePosition=false)"
+)
+
 _UNKNOWN = frozenset({-1000, -1001, -1006, -1007})
 """Unknown error, disconnected, unexpected response, timeout: the request may have been carried out."""
 
@@ -66,6 +73,26 @@ _FUTURES: dict[int, Refusal] = {
     -5022: Refusal.WOULD_TAKE,
     -5024: Refusal.SYMBOL,
 }
+_KEY_PLACES = "keys of live, testnet and demo are not the same"
+_ADVICE: dict[int, str] = {
+    -1002: f"give the key the right to trade, and look at the address that it may be used from; {_KEY_PLACES}",
+    -1021: "the machine's clock is being set, or its line is slow; see to the clock, such as with chrony or ntpd",
+    -1022: "the secret is not the one of this key, or is not whole; look at venue.secret",
+    -2008: f"the key is not known at this endpoint; look at venue.key; {_KEY_PLACES}",
+    -2014: "the key is not whole; look at venue.key",
+    -2015: "the key is not known at this endpoint, may not be used from this address, or may not do this (for contracts: "
+    f"'Enable Futures'); look at venue.key, and at its rights at Binance; {_KEY_PLACES}",
+    -4028: "look at venue.leverage",
+    -4047: "cancel what is open in this market ('mmkit panic'), or leave venue.margin out",
+    -4048: "close the position in this market ('mmkit panic --flatten'), or leave venue.margin out",
+    -4061: "set the account to one-way mode; docs/trading.md says how",
+    -4067: "cancel what is open on contracts first",
+    -4068: "close every position first",
+    -4140: "the contract is being delisted, or halted; choose another one",
+    -4161: "close the position first, or leave venue.leverage out",
+    -4168: "the account is in multi-assets mode; say venue.margin: cross, or leave it out",
+}
+"""What a person may do about it, by number."""
 _REJECTED = (
     ("insufficient balance", Refusal.BALANCE),
     ("immediately match", Refusal.WOULD_TAKE),
@@ -136,4 +163,4 @@ def error_of(
     wait_ns = round(retry_after_s * 1e9)
     if refusal is Refusal.RATE and (banned := _BANNED_UNTIL.search(words)):
         wait_ns = max(wait_ns, (int(banned[1]) - now_ms) * 1_000_000)
-    return Refused(refusal, told, code, wait_ns)
+    return Refused(refusal, told, code, wait_ns, _ADVICE.get(code or 0, ""))

@@ -23,6 +23,7 @@ from mmkit.accounts import (
     Balance,
     FateUnknown,
     FillRecord,
+    Margin,
     OrderRecord,
     Placement,
     Refusal,
@@ -32,7 +33,11 @@ from mmkit.accounts import (
 )
 from mmkit.errors import ConfigError, Mistake, VenueError
 from mmkit.instruments import ContractKind
-from mmkit.venues.binance_codes import TOO_MANY_ORDERS
+from mmkit.venues.binance_codes import (
+    NO_NEED_TO_CHANGE_MARGIN,
+    TOO_MANY_ORDERS,
+    WAY_OUT_OF_HEDGE_MODE,
+)
 from mmkit.venues.budget import Budget, Rank
 from mmkit_binance.account import told, traits
 from mmkit_binance.account.answer import Answer, Limit
@@ -94,8 +99,6 @@ class BinanceAccount(AccountClient):
         self._signer = Signer(config.key.get_secret_value(), config.secret.get_secret_value())
         self._rest = SignedRest(self._places, self._signer, _ANSWER_WITHIN_S)
         self._budget = Budget(self._traits.weight)
-        self._ahead_ns = 0
-        """How far the venue's clock is ahead of ours."""
         self._line: ApiLine | None = None
 
     # --- what is asked ---
@@ -105,7 +108,7 @@ class BinanceAccount(AccountClient):
 
         Raises:
             ConfigError: if the market is not listed, or has another grid.
-            VenueError: if it is not being traded, or the key is not taken.
+            VenueError: if the key is not taken.
         """
         await self._measure()
         instrument, symbol = self._instrument, {"symbol": self._instrument.native}
@@ -115,16 +118,12 @@ class BinanceAccount(AccountClient):
         parse_listing(bytes(raw), instrument.spec())
         listing = decode(told.LISTING, raw)
         found = next(one for one in listing.symbols if one.symbol == instrument.native)
-        if found.status != "TRADING":
-            raise VenueError(
-                f"'{instrument.symbol}' was expected to be traded; Binance says that it is {found.status} (delisted, or "
-                "halted); choose another symbol"
-            )
         self._budget = _budget_of(listing.rate_limits, self._traits.weight)
         fees = decode(told.FEES, (await self._rested(self._traits.fees, symbol)).body)
         how = self._traits.account if self._spot else traits.ACCOUNT_CONFIG
         account = decode(told.ACCOUNT, (await self._rested(how)).body)
         maker, taker = fees.rates
+        top = decode(told.TOP, (await self._rested(self._traits.top, symbol, signed=False)).body)
         rights = await self._rights()
         may = rights.enable_spot_and_margin_trading if self._spot else rights.enable_futures
         filters = {one["filterType"]: one for one in found.filters}
@@ -138,13 +137,29 @@ class BinanceAccount(AccountClient):
             maker_fee=maker,
             taker_fee=taker,
             hedge_mode=account.dual_side_position,
+            way_out=WAY_OUT_OF_HEDGE_MODE,
+            multi_assets=account.multi_assets_margin,
             orders_per_10s=next(
                 (window.limit for window in self._budget.orders if window.length_ms == 10_000), None
             ),
             min_notional=None if notional is None else Decimal(str(notional)),
             max_open_orders=None if orders is None else int(orders),
             countdown=not self._spot,
+            halted="" if found.status == "TRADING" else found.status,
+            price=top.price,
+            **({} if self._spot else await self._set_up()),
         )
+
+    async def _set_up(self) -> dict[str, Any]:
+        """Return what a contract account is set to besides."""
+        listed = decode(
+            told.SYMBOL_CONFIGS, (await self._rested(traits.SYMBOL_CONFIG, self._symbol())).body
+        )
+        found = next((one for one in listed if one.symbol == self._instrument.native), None)
+        if found is None:
+            return {}
+        margin = Margin.ISOLATED if found.margin_type == "ISOLATED" else Margin.CROSS
+        return {"leverage": found.leverage, "margin": margin}
 
     async def place(self, placement: Placement) -> OrderRecord:
         """Put an order on the book, with one request that is not repeated."""
@@ -226,6 +241,31 @@ class BinanceAccount(AccountClient):
         params = self._symbol() | {"countdownTime": str(ms)}
         await self._rested(traits.COUNTDOWN, params, rank=Rank.CANCEL)
         return True
+
+    async def most_leverage(self) -> int | None:
+        """Ask for the brackets of this market: the first one has the highest."""
+        if self._spot:
+            return None
+        answer = await self._rested(traits.BRACKETS, self._symbol())
+        listed = [
+            one
+            for one in decode(told.BRACKETS, answer.body)
+            if one.symbol == self._instrument.native
+        ]
+        return max((one.initial_leverage for row in listed for one in row.brackets), default=None)
+
+    async def set_leverage(self, leverage: int) -> None:
+        """Set the leverage of this market."""
+        await self._rested(traits.LEVERAGE, self._symbol() | {"leverage": str(leverage)})
+
+    async def set_margin(self, margin: Margin) -> None:
+        """Set how the margin of a position in this market is kept."""
+        kind = "ISOLATED" if margin is Margin.ISOLATED else "CROSSED"
+        try:
+            await self._rested(traits.MARGIN_TYPE, self._symbol() | {"marginType": kind})
+        except Refused as refused:
+            if refused.code != NO_NEED_TO_CHANGE_MARGIN:
+                raise
 
     async def close(self) -> None:
         """Close every connection."""
@@ -324,7 +364,7 @@ class BinanceAccount(AccountClient):
         return {"symbol": self._instrument.native}
 
     def _venue_ms(self) -> int:
-        return (self._clock.now_ns() + self._ahead_ns) // _MS
+        return (self._clock.now_ns() + self.ahead_ns) // _MS
 
     def _stamped(self, params: dict[str, Any]) -> dict[str, Any]:
         params["timestamp"] = self._venue_ms()
@@ -391,7 +431,7 @@ class BinanceAccount(AccountClient):
             received = self._clock.now_ns()
             server_ns = decode(told.TIME, answer.body).server_time * _MS
             samples.append((received - sent, server_ns - (sent + received) // 2))
-        _, self._ahead_ns = min(samples)
+        _, self.ahead_ns = min(samples)
 
     async def _rights(self) -> told.Rights:
         """Return what the key may do; nothing where Binance has no such answer, as on its test networks."""

@@ -75,6 +75,7 @@ class Account(msgspec.Struct, rename="camel"):
 
     can_trade: bool = True
     dual_side_position: bool = False
+    multi_assets_margin: bool = False
     balances: list[_SpotBalance] | None = None
     assets: list[_Asset] | None = None
 
@@ -107,6 +108,37 @@ class Position(msgspec.Struct, rename="camel"):
     position_amt: Decimal
 
 
+class Top(msgspec.Struct, rename="camel"):
+    """``ticker/bookTicker`` of one symbol."""
+
+    bid_price: Decimal
+    ask_price: Decimal
+
+    @property
+    def price(self) -> Decimal | None:
+        """What the market is at; `None` if nobody is in it."""
+        return self.ask_price or self.bid_price or None
+
+
+class SymbolConfig(msgspec.Struct, rename="camel"):
+    """One of ``symbolConfig``."""
+
+    symbol: str
+    margin_type: str
+    leverage: Decimal
+
+
+class _Bracket(msgspec.Struct, rename="camel"):
+    initial_leverage: int
+
+
+class Brackets(msgspec.Struct):
+    """One of ``leverageBracket``: what leverage there is, by the value of the position."""
+
+    symbol: str
+    brackets: list[_Bracket]
+
+
 class Rights(msgspec.Struct, rename="camel"):
     """``apiRestrictions``."""
 
@@ -129,5 +161,8 @@ LISTING = msgspec.json.Decoder(Listing)
 FEES = msgspec.json.Decoder(Fees)
 ACCOUNT = msgspec.json.Decoder(Account)
 POSITIONS = msgspec.json.Decoder(list[Position])
+TOP = msgspec.json.Decoder(Top)
+SYMBOL_CONFIGS = msgspec.json.Decoder(list[SymbolConfig])
+BRACKETS = msgspec.json.Decoder(list[Brackets])
 RIGHTS = msgspec.json.Decoder(Rights)
 LISTEN_KEY = msgspec.json.Decoder(ListenKey)

@@ -39,6 +39,7 @@ class Traits(NamedTuple):
 
     time: Call
     listing: Call
+    top: Call
     place: Call
     cancel: Call
     cancel_all: Call
@@ -54,6 +55,7 @@ class Traits(NamedTuple):
 SPOT = Traits(
     time=Call("GET", "/api/v3/time", 1),
     listing=Call("GET", "/api/v3/exchangeInfo", 20),
+    top=Call("GET", "/api/v3/ticker/bookTicker", 2),
     place=Call("POST", "/api/v3/order", 1),
     cancel=Call("DELETE", "/api/v3/order", 1),
     cancel_all=Call("DELETE", "/api/v3/openOrders", 1),
@@ -68,6 +70,7 @@ SPOT = Traits(
 USDM = Traits(
     time=Call("GET", "/fapi/v1/time", 1),
     listing=Call("GET", "/fapi/v1/exchangeInfo", 1),
+    top=Call("GET", "/fapi/v1/ticker/bookTicker", 2),
     place=Call("POST", "/fapi/v1/order", 0),
     cancel=Call("DELETE", "/fapi/v1/order", 1),
     cancel_all=Call("DELETE", "/fapi/v1/allOpenOrders", 1),
@@ -81,6 +84,10 @@ USDM = Traits(
 )
 POSITION = Call("GET", "/fapi/v3/positionRisk", 5)
 ACCOUNT_CONFIG = Call("GET", "/fapi/v1/accountConfig", 5)
+SYMBOL_CONFIG = Call("GET", "/fapi/v1/symbolConfig", 5)
+BRACKETS = Call("GET", "/fapi/v1/leverageBracket", 1)
+LEVERAGE = Call("POST", "/fapi/v1/leverage", 1)
+MARGIN_TYPE = Call("POST", "/fapi/v1/marginType", 1)
 COUNTDOWN = Call("POST", "/fapi/v1/countdownCancelAll", 10)
 MAKE_LISTEN_KEY = Call("POST", "/fapi/v1/listenKey", 1)
 KEEP_LISTEN_KEY = Call("PUT", "/fapi/v1/listenKey", 1)
