@@ -21,6 +21,14 @@ class TimeInForce(StrEnum):
     """Takes what it crosses, the rest is canceled."""
 
 
+class OrderType(StrEnum):
+    """Whether an order has a limit."""
+
+    LIMIT = "limit"
+    MARKET = "market"
+    """Trades at once at whatever prices there are; what finds nothing to trade with is canceled."""
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Something to be done at the venue.
 
@@ -36,12 +44,25 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class SubmitOrder(Command, frozen=True, kw_only=True, tag=True):
-    """Put a limit order on the book."""
+    """Send an order to the book.
+
+    Attributes:
+        side: Buy or sell.
+        price: Its limit. A market order has none: of one it is the worst price that it is expected to trade at, by
+            which risk checks judge it, and is not sent (`mmkit.quoter` says how it is found).
+        quantity: To be traded.
+        time_in_force: How long it lives; `IOC` for a market order.
+        order_type: Limit or market.
+        reduce_only: It brings the position down and never turns it round: the venue refuses it otherwise, and takes
+            it off the book once it could. Contracts only.
+    """
 
     side: Side
     price: int
     quantity: int
     time_in_force: TimeInForce = TimeInForce.POST_ONLY
+    order_type: OrderType = OrderType.LIMIT
+    reduce_only: bool = False
 
 
 class CancelOrder(Command, frozen=True, kw_only=True, tag=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from mmkit.book import Book, Depth
-from mmkit.commands import AnyCommand, SubmitOrder
+from mmkit.commands import AnyCommand, OrderType, SubmitOrder
 from mmkit.errors import StrategyError
 from mmkit.events import (
     MAIN,
@@ -23,6 +23,7 @@ from mmkit.events import (
     Liquidity,
     OrderFilled,
     OrderRejected,
+    Side,
     Signal,
     Statistics,
     VenueDown,
@@ -50,6 +51,10 @@ from mmkit.tape import KIND, LAST, NEVER, GapReason, Kind, Row
 
 # As numbers, which are looked up in a fraction of the time.
 _TRADE, _GAP = int(Kind.TRADE), int(Kind.GAP)
+
+MARKET_DEPTH = 2
+"""How many times a market order's quantity the book has to hold, and the last level of that is what it is judged by:
+somebody else may be there first, and the book may change before it arrives."""
 
 if TYPE_CHECKING:
     from mmkit.desk import Desk
@@ -444,15 +449,42 @@ class Engine:
             # What is lost may have traded, and taking again what it took would be once too often.
             self.pull()
             return
+        if (
+            isinstance(wanted, Quotes | Target)
+            and wanted.reduce_only
+            and self.instrument.kind is ContractKind.SPOT
+        ):
+            raise StrategyError(
+                f"quote() returned {wanted!r}, which is reduce-only; that is for contracts, and {self.instrument.symbol} "
+                "is a spot market; leave reduce_only out"
+            )
         touch = (self.book.best_bid, self.book.best_ask)
         for command in self.quoter.towards(wanted, self.orders, self.position, touch, self.now):
-            if isinstance(command, SubmitOrder):
-                approved = self.risk.approve(command, self)
-                if approved is None:
-                    self.quoter.not_sent()
-                    continue
-                self.counts["orders"] += 1
-            self._send(command)
+            if not isinstance(command, SubmitOrder):
+                self._send(command)
+                continue
+            market = command.order_type is OrderType.MARKET
+            order = self._at_worst(command) if market else command
+            if order is None or self.risk.approve(order, self) is None:
+                self.quoter.not_sent()
+                continue
+            self.counts["orders"] += 1
+            self._send(order)
+
+    def _at_worst(self, order: SubmitOrder) -> SubmitOrder | None:
+        """Return a market order with the worst price that it may reasonably trade at; `None` if the book does not tell."""
+        ladder = self.book.asks if order.side is Side.BUY else self.book.bids
+        needed = MARKET_DEPTH * order.quantity
+        price = ladder.reach(needed)
+        if price is None:
+            held = sum(ladder.levels.values())
+            self.risk.refuse(
+                "book_depth",
+                f"a market order of {order.quantity} lots is judged by the price of {needed} lots of the book, which "
+                f"holds {held}",
+            )
+            return None
+        return replace(order, price=price)
 
     @property
     def _may_quote(self) -> bool:

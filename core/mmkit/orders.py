@@ -21,7 +21,16 @@ from mmkit.events import (
 class Order:
     """One of our orders that may still trade. Prices in ticks, quantities in lots."""
 
-    __slots__ = ("canceling", "order_id", "price", "quantity", "remaining", "side", "submitting")
+    __slots__ = (
+        "canceling",
+        "order_id",
+        "price",
+        "quantity",
+        "reduce_only",
+        "remaining",
+        "side",
+        "submitting",
+    )
 
     def __init__(self, command: SubmitOrder) -> None:
         self.order_id = command.order_id
@@ -29,6 +38,7 @@ class Order:
         self.price = command.price
         self.quantity = command.quantity
         self.remaining = command.quantity
+        self.reduce_only = command.reduce_only
         self.submitting = True
         """No answer to the submission yet."""
         self.canceling = False

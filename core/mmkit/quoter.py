@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
+from mmkit.commands import AnyCommand, CancelOrder, OrderType, SubmitOrder, TimeInForce
 from mmkit.errors import StrategyError
 from mmkit.events import MAIN, Side
 from mmkit.interfaces import NO_QUOTES, Level, Quotes, Target
@@ -81,13 +81,23 @@ class Quoter:
                     continue
                 if order.in_flight:
                     blocked = True
-                elif levels.get(order.price) == order.quantity:
+                elif (
+                    levels.get(order.price) == order.quantity
+                    and order.reduce_only is wanted.reduce_only
+                ):
                     del levels[order.price]
                 else:
                     cancels.append(CancelOrder(ts_local=now, order_id=order.order_id))
             if not blocked:
                 submits.extend(
-                    self._submit(side, price, quantity, TimeInForce.POST_ONLY, now)
+                    self._submit(
+                        side,
+                        price,
+                        quantity,
+                        TimeInForce.POST_ONLY,
+                        now,
+                        reduce_only=wanted.reduce_only,
+                    )
                     for price, quantity in levels.items()
                     if self._may_send(now)
                 )
@@ -114,18 +124,39 @@ class Quoter:
         now: int,
     ) -> list[AnyCommand]:
         commands = self.pull(working, now)
-        missing = whole(wanted.position, "target position") - position
+        target = whole(wanted.position, "target position")
+        if wanted.reduce_only:
+            target = min(max(target, min(position, 0)), max(position, 0))
+        missing = target - position
         if not missing or working:
             # What is still out, canceled or not, may yet change the position.
             return commands
         side = Side.BUY if missing > 0 else Side.SELL
         price = touch[1] if side is Side.BUY else touch[0]
         if price is not None and self._may_send(now):
-            commands.append(self._submit(side, price, abs(missing), TimeInForce.IOC, now))
+            commands.append(
+                self._submit(
+                    side,
+                    price,
+                    abs(missing),
+                    TimeInForce.IOC,
+                    now,
+                    order_type=wanted.order_type,
+                    reduce_only=wanted.reduce_only,
+                )
+            )
         return commands
 
     def _submit(
-        self, side: Side, price: int, quantity: int, time_in_force: TimeInForce, now: int
+        self,
+        side: Side,
+        price: int,
+        quantity: int,
+        time_in_force: TimeInForce,
+        now: int,
+        *,
+        order_type: OrderType = OrderType.LIMIT,
+        reduce_only: bool = False,
     ) -> SubmitOrder:
         command = SubmitOrder(
             ts_local=now,
@@ -134,6 +165,8 @@ class Quoter:
             price=price,
             quantity=quantity,
             time_in_force=time_in_force,
+            order_type=order_type,
+            reduce_only=reduce_only,
         )
         self._next_id += 1
         self._sent.append(now)

@@ -31,7 +31,7 @@ from mmkit.accounts import (
     Refusal,
     Refused,
 )
-from mmkit.commands import AnyCommand, SubmitOrder
+from mmkit.commands import AnyCommand, OrderType, SubmitOrder
 from mmkit.events import (
     CancelRejected,
     Liquidity,
@@ -260,15 +260,20 @@ class OrderHandler:
             quantity=command.quantity,
             time_in_force=command.time_in_force,
             intended_ns=self._now,
+            order_type=command.order_type,
+            reduce_only=command.reduce_only,
         )
         self.orders[order.client_id] = order
         self._dirty[order.client_id] = order
         placement = Placement(
             client_id=order.client_id,
             side=order.side,
-            price=self._instrument.price(order.price),
+            price=(
+                self._instrument.price(order.price) if order.order_type is OrderType.LIMIT else None
+            ),
             quantity=self._instrument.quantity(order.quantity),
             time_in_force=order.time_in_force,
+            reduce_only=order.reduce_only,
         )
         self._requests.append(Place(placement))
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from mmkit.accounts import OrderState
-from mmkit.commands import TimeInForce
+from mmkit.commands import OrderType, TimeInForce
 from mmkit.events import Side
 
 
@@ -34,7 +34,7 @@ class KnownOrder(msgspec.Struct, kw_only=True):
         client_id: What the venue knows it by from the start.
         order_id: The engine's number; 0 for an order of an earlier run.
         side: Buy or sell.
-        price: Limit.
+        price: Limit; of a market order the worst price that it was judged by.
         quantity: As placed.
         time_in_force: As placed.
         intended_ns: When it was written down.
@@ -45,6 +45,8 @@ class KnownOrder(msgspec.Struct, kw_only=True):
         end: What the venue's record says it ended as; `None` while it may still trade.
         why: Why it ended, or why it is not known what became of it.
         cancel_wanted: It is to go: we ask until the venue's record says that it is gone.
+        order_type: As placed.
+        reduce_only: As placed.
     """
 
     client_id: str
@@ -61,6 +63,8 @@ class KnownOrder(msgspec.Struct, kw_only=True):
     end: OrderState | None = None
     why: str = ""
     cancel_wanted: bool = False
+    order_type: OrderType = OrderType.LIMIT
+    reduce_only: bool = False
 
     @property
     def remaining(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
+from mmkit.commands import AnyCommand, CancelOrder, OrderType, SubmitOrder, TimeInForce
 from mmkit.events import (
     MAIN,
     Advice,
@@ -51,6 +51,7 @@ _CODES: dict[type, int] = {
     FundingPaid: k.FUNDED,
 }
 _REJECTED = (k.REJECTED_POST_ONLY, k.REJECTED_UNKNOWN, k.REJECTED_SELF_TRADE)
+_LASTING, _MARKET = ("post_only", "ioc", "market"), 2
 _SIDES, _LIQUIDITY = ("buy", "sell"), ("maker", "taker")
 
 
@@ -76,6 +77,8 @@ class Trail(Recorder):
         if isinstance(entry, SubmitOrder):
             value["selling"] = entry.side is Side.SELL
             value["taker"] = entry.time_in_force is TimeInForce.IOC
+            if entry.order_type is OrderType.MARKET:
+                value["taker"] = _MARKET
             if value["selling"]:
                 self._sells.add((entry.market, entry.order_id))
         elif isinstance(entry, OrderFilled):
@@ -218,7 +221,7 @@ class Trail(Recorder):
             {
                 "order_id": ids,
                 "side": _named(sent["selling"], _SIDES),
-                "time_in_force": _named(sent["taker"], ("post_only", "ioc")),
+                "time_in_force": _named(sent["taker"], _LASTING),
                 "price": sent["price"] * float(instrument.tick),
                 "quantity": sent["quantity"] * lot,
                 "filled": filled * lot,
