@@ -87,6 +87,8 @@ class ChaosAccount(AccountClient):
             "newClientOrderId": placement.client_id,
             "newOrderRespType": "FULL" if self._spot else "RESULT",
         }
+        if placement.reduce_only:
+            params["reduceOnly"] = "true"
         if placement.price is None:
             params["type"] = "MARKET"
         else:
