@@ -29,6 +29,16 @@ class OrderType(StrEnum):
     """Trades at once at whatever prices there are; what finds nothing to trade with is canceled."""
 
 
+class Amends(StrEnum):
+    """What a venue can change of an order that is on its book; it stays the same order."""
+
+    NOTHING = "nothing"
+    SHRINK = "shrink"
+    """Its quantity, to less (Binance spot: ``order.amend.keepPriority``)."""
+    PRICE_AND_QUANTITY = "price_and_quantity"
+    """Both (Binance USD-M: ``PUT /fapi/v1/order``)."""
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Something to be done at the venue.
 
@@ -69,4 +79,16 @@ class CancelOrder(Command, frozen=True, kw_only=True, tag=True):
     """Take an order off the book."""
 
 
-AnyCommand: TypeAlias = SubmitOrder | CancelOrder
+class AmendOrder(Command, frozen=True, kw_only=True, tag=True):
+    """Change an order that is on the book; it is answered once, by `OrderAmended` or `AmendRejected`.
+
+    Attributes:
+        price: From now on.
+        quantity: Of the whole order from now on, what has been traded of it included.
+    """
+
+    price: int
+    quantity: int
+
+
+AnyCommand: TypeAlias = SubmitOrder | CancelOrder | AmendOrder

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from mmkit.book import Book, Depth
-from mmkit.commands import AnyCommand, OrderType, SubmitOrder
+from mmkit.commands import AmendOrder, AnyCommand, CancelOrder, OrderType, SubmitOrder
 from mmkit.errors import StrategyError
 from mmkit.events import (
     MAIN,
     SELF_TRADE,
     Advice,
+    AmendRejected,
     AnyEvent,
     FeedLost,
     FeedRestored,
@@ -257,6 +258,8 @@ class Engine:
             self.counts["fills"] += 1
             self.counts["maker_fills" if event.liquidity is Liquidity.MAKER else "taker_fills"] += 1
             self._mark_to_market()
+        elif isinstance(event, AmendRejected):
+            self.counts["amends_rejected"] += 1
         elif isinstance(event, OrderRejected):
             self.counts["rejected"] += 1
             if event.reason == SELF_TRADE:
@@ -460,7 +463,10 @@ class Engine:
             )
         touch = (self.book.best_bid, self.book.best_ask)
         for command in self.quoter.towards(wanted, self.orders, self.position, touch, self.now):
-            if not isinstance(command, SubmitOrder):
+            if isinstance(command, AmendOrder):
+                self._send(self._judged(command))
+                continue
+            if isinstance(command, CancelOrder):
                 self._send(command)
                 continue
             market = command.order_type is OrderType.MARKET
@@ -470,6 +476,22 @@ class Engine:
                 continue
             self.counts["orders"] += 1
             self._send(order)
+
+    def _judged(self, amend: AmendOrder) -> AmendOrder | CancelOrder:
+        """Return an amend, or if what it would make is not let through, the cancel of what there is."""
+        with self._orders.without(amend.order_id) as order:
+            new = SubmitOrder(
+                ts_local=amend.ts_local,
+                order_id=amend.order_id,
+                side=order.side,
+                price=amend.price,
+                quantity=amend.quantity - order.filled,
+                reduce_only=order.reduce_only,
+            )
+            if self.risk.approve(new, self) is not None:
+                return amend
+        self.quoter.not_sent()
+        return CancelOrder(ts_local=amend.ts_local, order_id=amend.order_id)
 
     def _at_worst(self, order: SubmitOrder) -> SubmitOrder | None:
         """Return a market order with the worst price that it may reasonably trade at; `None` if the book does not tell."""
@@ -511,8 +533,10 @@ class Engine:
             self.pull()
 
     def _send(self, command: AnyCommand) -> None:
-        if not isinstance(command, SubmitOrder):
+        if isinstance(command, CancelOrder):
             self.counts["cancels"] += 1
+        elif isinstance(command, AmendOrder):
+            self.counts["amends"] += 1
         if self.market != MAIN:
             command = replace(command, market=self.market)
         self._orders.sent(command)

@@ -32,7 +32,7 @@ from mmkit.advisors import Consulted as Consulted  # noqa: PLC0414 - handed on
 from mmkit.advisors import Facts as Facts  # noqa: PLC0414 - handed on
 from mmkit.advisors import Inquiry as Inquiry  # noqa: PLC0414 - handed on
 from mmkit.clock import Clock
-from mmkit.commands import AnyCommand, OrderType, SubmitOrder
+from mmkit.commands import Amends, AnyCommand, OrderType, SubmitOrder
 from mmkit.errors import (
     OtherQuestion,
     StrategyError,
@@ -787,6 +787,9 @@ class ExecutionVenue(ABC):
 
     def open(self, now_ns: int) -> None:
         """Begin a run at `now_ns`."""
+
+    amends: Amends = Amends.NOTHING
+    """What it can change of an order that is on the book."""
 
     @abstractmethod
     def send(self, command: AnyCommand) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mmkit.commands import AnyCommand, CancelOrder, OrderType, SubmitOrder, TimeInForce
+from mmkit.commands import AmendOrder, AnyCommand, CancelOrder, OrderType, SubmitOrder, TimeInForce
 from mmkit.events import (
     MAIN,
     Advice,
+    AmendRejected,
     AnyEvent,
     CancelRejected,
     FeedLost,
@@ -19,6 +20,7 @@ from mmkit.events import (
     FundingPaid,
     Liquidity,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderFilled,
     OrderRejected,
@@ -69,8 +71,10 @@ class Trail(Recorder):
         self._sells: set[tuple[str, int]] = set()
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
-        """Take in one command or event; what the market watch, models and advisors have to say is in no frame."""
-        if isinstance(entry, WatchEvent | Signal | Advice):
+        """Take in one command or event; in no frame is what the market watch, models and advisors have to say, and amends."""
+        if isinstance(
+            entry, WatchEvent | Signal | Advice | AmendOrder | OrderAmended | AmendRejected
+        ):
             return
         value = {name: getattr(entry, name, 0) for name in _NAMES}
         value["what"], value["fee"], amount = _CODES[type(entry)], 0, 0.0

@@ -23,26 +23,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from mmkit.book import Book
 from mmkit.commands import OrderType, SubmitOrder, TimeInForce
 from mmkit.events import SELF_TRADE, Liquidity, Side
 from mmkit.sim.queue import QueueModel, QueuePosition
 from mmkit.tape import KIND, LAST, SELL, Kind, Row
 
+NOT_THERE = "the order is not on the book"
+UNKNOWN = "the book is unknown at this moment, so nothing can be matched"
+WOULD_TAKE = "post-only order would have taken"
 NOT_REDUCING = "reduce-only order is for more than there is to reduce"
 
 
 class Resting:
     """One of our orders on the book. Prices in ticks, quantities in lots."""
 
-    __slots__ = ("arrived", "order_id", "position", "price", "reduce_only", "remaining", "side")
+    __slots__ = ("arrived", "filled", "order", "order_id", "position", "price", "remaining", "side")
 
     def __init__(self, order: SubmitOrder, remaining: int, arrived: int, front: float) -> None:
         self.order_id = order.order_id
         self.side = order.side
         self.price = order.price
         self.remaining = remaining
-        self.reduce_only = order.reduce_only
+        self.order = order
+        self.filled = order.quantity - remaining
         self.arrived = arrived
         """When it reached the venue, by the venue's clock, ns."""
         self.position = QueuePosition(front)
@@ -80,6 +86,22 @@ class Arrival(NamedTuple):
     fills: list[Fill]
     rejected: str | None
     resting: bool
+
+
+class Amended(NamedTuple):
+    """What became of an amend when it reached the venue.
+
+    Attributes:
+        fills: What the order took at once.
+        rejected: Why it was not done, or `None`.
+        canceled: Whether the order is off the book because of it.
+        remaining: What the order has left, in lots.
+    """
+
+    fills: list[Fill]
+    rejected: str | None
+    canceled: bool
+    remaining: int
 
 
 class SimExchange:
@@ -131,9 +153,7 @@ class SimExchange:
     def arrive(self, order: SubmitOrder, at: int) -> Arrival:
         """Take in an order that reaches the venue at `at`, by the venue's clock, ns."""
         if not self.book.known:
-            return Arrival(
-                [], "the book is unknown at this moment, so nothing can be matched", resting=False
-            )
+            return Arrival([], UNKNOWN, resting=False)
         buy = order.side is Side.BUY
         touch = self.book.best_ask if buy else self.book.best_bid
         market = order.order_type is OrderType.MARKET
@@ -143,7 +163,7 @@ class SimExchange:
         if order.reduce_only and order.quantity > self._reducible(order.side):
             return Arrival([], NOT_REDUCING, resting=False)
         if crosses and order.time_in_force is TimeInForce.POST_ONLY:
-            return Arrival([], "post-only order would have taken", resting=False)
+            return Arrival([], WOULD_TAKE, resting=False)
         fills = list(self._take(order)) if crosses else []
         if self._meets_own(order.side, fills[-1].price if market and fills else order.price):
             return Arrival([], SELF_TRADE, resting=False)
@@ -169,6 +189,60 @@ class SimExchange:
         self._remove(resting)
         return True
 
+    def amend(self, order_id: int, price: int, quantity: int, at: int) -> Amended:
+        """Take in an amend that reaches the venue at `at`: a smaller quantity keeps its place, all else goes to the end.
+
+        Args:
+            order_id: Ours.
+            price: From now on, in ticks.
+            quantity: Of the whole order from now on, in lots.
+            at: By the venue's clock, ns.
+        """
+        resting = self._orders.get(order_id)
+        if resting is None:
+            return Amended([], NOT_THERE, canceled=False, remaining=0)
+        left, before = quantity - resting.filled, resting.remaining
+        refused = self._amend_refused(resting, price, left)
+        if refused is not None:
+            return Amended([], refused, canceled=False, remaining=before)
+        if left <= 0:
+            self._remove(resting)
+            return Amended([], "more than that has been traded", canceled=True, remaining=before)
+        if price == resting.price and left < before:
+            resting.remaining = left
+            return Amended([], None, canceled=False, remaining=left)
+        buy = resting.side is Side.BUY
+        touch = self.book.best_ask if buy else self.book.best_bid
+        crosses = touch is not None and (price >= touch if buy else price <= touch)
+        self._remove(resting)
+        if crosses and resting.order.time_in_force is TimeInForce.POST_ONLY:
+            return Amended([], WOULD_TAKE, canceled=True, remaining=before)
+        order = replace(resting.order, price=price, quantity=left)
+        fills = list(self._take(order)) if crosses else []
+        for fill in fills:
+            self.position += fill.side.sign * fill.quantity
+        left = fills[-1].remaining if fills else left
+        if left:
+            ladder = self.book.bids if buy else self.book.asks
+            again = Resting(order, left, at, self._queue.ahead(ladder.levels.get(price, 0)))
+            again.order, again.filled = resting.order, quantity - left
+            self._orders[order_id] = again
+            self._side(order.side).setdefault(price, []).append(again)
+        self._expire_what_no_longer_reduces(fills)
+        return Amended(fills, None, canceled=False, remaining=left)
+
+    def _amend_refused(self, resting: Resting, price: int, left: int) -> str | None:
+        """Return why an order must stay as it is."""
+        if not self.book.known:
+            return UNKNOWN
+        if (price, left) == (resting.price, resting.remaining):
+            return "there is nothing to change"
+        if left <= 0:
+            return None
+        if resting.order.reduce_only and left - resting.remaining > self._reducible(resting.side):
+            return NOT_REDUCING
+        return SELF_TRADE if self._meets_own(resting.side, price) else None
+
     def expired(self) -> list[int]:
         """Return the orders that the venue has taken off the book by itself, each once."""
         expired, self._expired = self._expired, []
@@ -187,14 +261,14 @@ class SimExchange:
     def _reducible(self, side: Side) -> int:
         """Return the lots by which an order may still reduce the position."""
         held = -side.sign * self.position
-        waiting = sum(one.remaining for one in self._orders.values() if one.reduce_only)
+        waiting = sum(one.remaining for one in self._orders.values() if one.order.reduce_only)
         return held - waiting
 
     def _expire_what_no_longer_reduces(self, fills: list[Fill]) -> None:
         """Take reduce-only orders off the book that are for more than there is left to reduce."""
         if not self._reducing or not fills:
             return
-        for resting in [one for one in self._orders.values() if one.reduce_only]:
+        for resting in [one for one in self._orders.values() if one.order.reduce_only]:
             if resting.remaining > -resting.side.sign * self.position:
                 self._remove(resting)
                 self._expired.append(resting.order_id)
@@ -291,11 +365,12 @@ class SimExchange:
 
     def _fill(self, resting: Resting, quantity: int) -> list[Fill]:
         """Return the fill of a resting order; nothing if it is reduce-only and there is nothing left to reduce."""
-        if resting.reduce_only:
+        if resting.order.reduce_only:
             quantity = min(quantity, max(-resting.side.sign * self.position, 0))
             if not quantity:
                 return []
         resting.remaining -= quantity
+        resting.filled += quantity
         self.position += resting.side.sign * quantity
         if not resting.remaining:
             self._remove(resting)

@@ -22,20 +22,23 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from mmkit.commands import AnyCommand, OrderType, SubmitOrder, TimeInForce
+from mmkit.commands import AmendOrder, Amends, AnyCommand, OrderType, SubmitOrder, TimeInForce
 from mmkit.events import (
+    AmendRejected,
     CancelRejected,
     FundingPaid,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderFilled,
     OrderRejected,
     VenueEvent,
 )
 from mmkit.hookspecs import hookimpl
+from mmkit.instruments import ContractKind
 from mmkit.interfaces import Context, ExecutionVenue, PluginConfig, Provider
 from mmkit.settings import FillReports, SimSettings
-from mmkit.sim.exchange import Fill, SimExchange
+from mmkit.sim.exchange import NOT_THERE, Fill, SimExchange
 from mmkit.sim.fees import Fees
 from mmkit.sim.funding import Funding
 from mmkit.sim.latency import Latency
@@ -63,6 +66,9 @@ class PaperVenue(ExecutionVenue):
         self._latency = Latency(settings.latency)
         self._fees = Fees(settings.fees, context.instrument)
         self._funding = Funding(context.instrument)
+        # As Binance has it: a contract's order can have another price, one on spot only be made smaller.
+        spot = context.instrument.kind is ContractKind.SPOT
+        self.amends = Amends.SHRINK if spot else Amends.PRICE_AND_QUANTITY
         self._clock = 0
         self._next_ns = NEVER
         self._wait = settings.data_wait if settings.fill_reports is FillReports.AFTER_DATA else None
@@ -138,12 +144,35 @@ class PaperVenue(ExecutionVenue):
                 )
                 self._reports.append(OrderCanceled(order_id=order_id, **times))
             self._report_expired(at, now_ns)
+        elif isinstance(command, AmendOrder):
+            self._amend(command, at, now_ns)
         elif self._exchange.cancel(order_id):
             self._reports.append(OrderCanceled(order_id=order_id, **times))
         else:
+            self._reports.append(CancelRejected(order_id=order_id, reason=NOT_THERE, **times))
+
+    def _amend(self, command: AmendOrder, at: int, now_ns: int) -> None:
+        order_id = command.order_id
+        amended = self._exchange.amend(order_id, command.price, command.quantity, at)
+        times = self._times(at, now_ns)
+        if amended.rejected is not None:
+            self._reports.append(AmendRejected(order_id=order_id, reason=amended.rejected, **times))
+        else:
+            taken = sum(fill.quantity for fill in amended.fills)
             self._reports.append(
-                CancelRejected(order_id=order_id, reason="the order is not on the book", **times)
+                OrderAmended(
+                    order_id=order_id,
+                    price=command.price,
+                    quantity=command.quantity,
+                    remaining=amended.remaining + taken,
+                    **times,
+                )
             )
+        for fill in amended.fills:
+            self._report_fill(fill, at, now_ns)
+        if amended.canceled:
+            self._reports.append(OrderCanceled(order_id=order_id, **times))
+        self._report_expired(at, now_ns)
 
     def _reach(self, at: int, now_ns: int) -> None:
         """Move the venue's clock on to `at`, and let happen what is due by then."""
