@@ -363,7 +363,7 @@ class OrderHandler:
             # One that was believed not to have been done, or somebody else's.
             order.price, order.quantity = terms
             self._dirty[order.client_id] = order
-            if order.order_id and not order.amending:
+            if order.order_id:
                 self._events.append(self._order_amended(order))
         if over and order.amending:
             self._amend_settled(order, "the order is over")
