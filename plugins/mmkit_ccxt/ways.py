@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from mmkit.accounts import AccountInfo, Balance, FateUnknown
+from mmkit.accounts import AccountInfo, Amendment, Balance, FateUnknown, Refusal, Refused
+from mmkit.commands import Amends
+from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.venues.budget import Budget
 
@@ -53,6 +55,8 @@ class Ways:
     """Trades that are asked for at once."""
     span_ms: int | None = None
     """How long a time trades are listed for from a given one; `None` if to the end."""
+    amends = Amends.NOTHING
+    """ccxt's ``editOrder`` is most often a cancel and another order, which is no amend."""
     confirms = False
     """Whether `subscribe` returns only when the venue has said yes."""
 
@@ -110,6 +114,10 @@ class Ways:
         """Start the dead man's switch; `False` if there is none."""
         return False
 
+    async def amend(self, amendment: Amendment) -> Mapping[str, Any]:
+        """Return ccxt's order, amended."""
+        raise Refused(Refusal.OTHER, "this venue amends no orders")
+
     async def subscribe(self) -> None:
         """Begin what the user stream needs."""
 
@@ -129,6 +137,8 @@ class BinanceWays(Ways):
         self.span_ms = None if instrument.market == "spot" else _WEEK_MS
         self._limits: Sequence[Mapping[str, Any]] = ()
         # ccxt's own name of the market, in its options and streams.
+        if instrument.market == "usdm":
+            self.amends = Amends.PRICE_AND_QUANTITY
         self._type = {"spot": "spot", "usdm": "linear", "coinm": "inverse"}[instrument.market]
 
     async def info(self) -> AccountInfo:
@@ -189,6 +199,7 @@ class BinanceWays(Ways):
             min_notional=_least_notional(filters),
             max_open_orders=_most_orders(filters),
             countdown=self._type != "spot",
+            amends=self.amends,
         )
 
     def budget(self) -> Budget:
@@ -247,6 +258,24 @@ class BinanceWays(Ways):
         )
         await start({"symbol": self.instrument.native, "countdownTime": ms})
         return True
+
+    async def amend(self, amendment: Amendment) -> Mapping[str, Any]:
+        """Amend an order of USD-M by its own request, ``PUT /fapi/v1/order``; ccxt's ``editOrder`` wants the venue's number."""
+        if self._type != "linear":
+            return await super().amend(amendment)
+        told = await self.client.fapiPrivatePutOrder(
+            {
+                "symbol": self.instrument.native,
+                "origClientOrderId": amendment.client_id,
+                "side": "BUY" if amendment.side is Side.BUY else "SELL",
+                "quantity": f"{amendment.quantity:f}",
+                "price": f"{amendment.price:f}",
+            }
+        )
+        order: Mapping[str, Any] = self.client.parse_order(
+            told, self.client.market(self.instrument.symbol)
+        )
+        return order
 
     async def subscribe(self) -> None:
         """Spot: subscribe by signature over the WebSocket API. Contracts: get a listen key."""

@@ -15,6 +15,7 @@ from mmkit.accounts import (
     AccountClient,
     AccountEvent,
     AccountInfo,
+    Amendment,
     Balance,
     BalanceUpdate,
     FateUnknown,
@@ -29,7 +30,7 @@ from mmkit.accounts import (
     StreamDown,
     StreamUp,
 )
-from mmkit.commands import TimeInForce
+from mmkit.commands import Amends, TimeInForce
 from mmkit.events import Liquidity, Side
 from mmkit.venues.binance_codes import error_of
 from mmkit_sandbox.chaosvenue import ChaosVenue
@@ -76,6 +77,7 @@ class ChaosAccount(AccountClient):
             taker_fee=None,
             orders_per_10s=ORDER_LIMITS[self._venue.market][0][2],
             countdown=not self._spot,
+            amends=Amends.SHRINK if self._spot else Amends.PRICE_AND_QUANTITY,
         )
 
     async def place(self, placement: Placement) -> OrderRecord:
@@ -99,6 +101,25 @@ class ChaosAccount(AccountClient):
             else:
                 params |= {"type": "LIMIT", "timeInForce": lasting}
         return _record(await self._ask("POST", f"{self._root}/order", params))
+
+    async def amend(self, amendment: Amendment) -> OrderRecord | None:
+        """Change an order."""
+        params = {"symbol": self._symbol, "origClientOrderId": amendment.client_id}
+        if self._spot:
+            params |= {
+                "newClientOrderId": amendment.client_id,
+                "newQty": f"{amendment.quantity:f}",
+            }
+            path = "/api/v3/order/amend/keepPriority"
+            answer = await self._ask("PUT", path, params)
+            one = answer["amendedOrder"]
+            return _record(one | {"origQty": one["qty"], "transactTime": answer["transactTime"]})
+        params |= {
+            "side": "BUY" if amendment.side is Side.BUY else "SELL",
+            "quantity": f"{amendment.quantity:f}",
+            "price": f"{amendment.price:f}",
+        }
+        return _record(await self._ask("PUT", f"{self._root}/order", params))
 
     async def cancel(self, client_id: str) -> OrderRecord | None:
         """Take an order off the book."""
