@@ -51,6 +51,8 @@ class Schedule(NamedTuple):
         crash_at: After how many steps the process dies, counted from its start: the first, the second, ...
         size: Of each quote, in lots.
         levels: On each side.
+        amends: Whether orders are amended where the exchange can.
+        takes: Whether the position is closed now and then, by a market order, of contracts a reduce-only one.
     """
 
     market: str
@@ -59,6 +61,8 @@ class Schedule(NamedTuple):
     crash_at: list[int]
     size: int
     levels: int
+    amends: bool = False
+    takes: bool = False
 
     def planned(self) -> Iterator[Fault]:
         """Yield the faults in order of time."""
@@ -78,6 +82,8 @@ def schedule(seed: int) -> Schedule:
         faults += _unheard(random, random.uniform(1, lasts_s))
     faults.sort(key=lambda one: one.at_ns)
     crashes = random.choice((0, 0, 1, 1, 2, 3))
+    # Apart from the rest, which stays as it was for each seed.
+    orders = Random(f"orders {seed}")  # noqa: S311  # not for secrets
     return Schedule(
         market=random.choice(("spot", "usdm")),
         lasts_ns=round(lasts_s * _S),
@@ -85,6 +91,8 @@ def schedule(seed: int) -> Schedule:
         crash_at=[random.randrange(1, 150) for _ in range(crashes)],
         size=random.choice((20, 100, 400)),
         levels=random.choice((1, 1, 2)),
+        amends=orders.random() < 0.5,
+        takes=orders.random() < 0.5,
     )
 
 
