@@ -101,7 +101,7 @@ class Orders:
         self._active: dict[int, Order] = {}
         self.lost: dict[int, Order] = {}
         """Those of which nobody knows whether they are on the book: exposure, but nothing to quote with."""
-        # Ended while their cancel, or an amend, was under way: its rejection is still to come.
+        # Ended while their cancel, or an amend, was under way: its answer is still to come.
         self._ended_canceling: set[int] = set()
         self._ended_amending: set[int] = set()
         self._left_out = 0
@@ -144,7 +144,7 @@ class Orders:
         if isinstance(event, CancelRejected) and order_id in self._ended_canceling:
             self._ended_canceling.discard(order_id)
             return None
-        if isinstance(event, AmendRejected) and order_id in self._ended_amending:
+        if isinstance(event, OrderAmended | AmendRejected) and order_id in self._ended_amending:
             self._ended_amending.discard(order_id)
             return None
         order = self._active.get(order_id) or self.lost.get(order_id)

@@ -44,7 +44,8 @@ def _orders(chaos: Chaos) -> list[str]:
             found.append(
                 f"of order {client_id} {lots} lots were traded, and {ours.filled} by our journal"
             )
-        if there is not None and ours.amended_ns:
+        if there is not None and ours.amended_ns and there.remaining:
+            # Of one that was traded whole no record need have told at which price it stood.
             instrument = chaos.instrument
             terms = instrument.price(ours.price), instrument.quantity(ours.quantity)
             if terms != (there.price, there.quantity):

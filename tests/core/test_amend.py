@@ -340,13 +340,21 @@ def test_while_an_amend_is_under_way_an_order_counts_as_it_costs_most(
         ),
     ],
 )
-def test_an_order_may_end_before_its_amend_is_answered(ends: Any) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        AmendRejected(order_id=1, reason="the order is over", **AT),
+        OrderAmended(order_id=1, price=2, quantity=5, remaining=0, **AT),
+    ],
+)
+def test_an_order_may_end_before_its_amend_is_answered(ends: Any, answer: Any) -> None:
     orders = Orders()
     orders.sent(order(1, Side.BUY, 1, 5))
     orders.sent(AmendOrder(ts_local=0, order_id=1, price=2, quantity=5))
     orders.apply(ends)
     assert not orders.active
-    assert orders.apply(AmendRejected(order_id=1, reason="the order is over", **AT)) is None
+    assert orders.apply(answer) is None
+    assert not orders.active
 
 
 # --- a whole run ---

@@ -728,7 +728,9 @@ class OrderHandler:
         if order.end is None or (order.end is OrderState.FILLED and order.remaining > 0):
             return
         if order.amending:
-            self._amend_settled(order, "the order is over")
+            # No record has said so: all of it was traded, and if that is more than it was, then it was amended.
+            more = order.filled > order.quantity
+            self._amend_settled(order, "" if more else "the order is over")
         order.stage = Stage.DONE
         self._dirty[order.client_id] = order
         del self.orders[order.client_id]
