@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mmkit.accounts import AccountClient, AccountContext
     from mmkit.advisors import Advisor, AdvisorContext, Consulted, Facts, Inquiry
-    from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
+    from mmkit.commands import CancelOrder, OrderType, SubmitOrder, TimeInForce
     from mmkit.events import Side
     from mmkit.hookspecs import hookimpl
     from mmkit.instruments import ContractKind, Instrument, InstrumentSpec
@@ -58,6 +58,7 @@ _HOME = {
     "Facts": "advisors",
     "Inquiry": "advisors",
     "CancelOrder": "commands",
+    "OrderType": "commands",
     "SubmitOrder": "commands",
     "TimeInForce": "commands",
     "Side": "events",
@@ -121,6 +122,7 @@ __all__ = [
     "InstrumentSpec",
     "MarketView",
     "ModelContext",
+    "OrderType",
     "PluginConfig",
     "Provider",
     "Quotes",

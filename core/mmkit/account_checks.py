@@ -14,6 +14,7 @@ from mmkit.accounts import (
     AccountClient,
     AccountEvent,
     AccountInfo,
+    Amendment,
     Balance,
     FillRecord,
     OrderRecord,
@@ -24,7 +25,7 @@ from mmkit.accounts import (
     Refused,
     StreamUp,
 )
-from mmkit.commands import TimeInForce
+from mmkit.commands import Amends, TimeInForce
 from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
 
@@ -49,6 +50,7 @@ async def check_account(
     """Assert what holds for every account client; opens it, and does not close it.
 
     - An order's record is what was placed, to the last digit; it is found by our id, listed, heard, and canceled.
+    - Where it can be amended it is the same order afterwards, with another price and quantity.
     - What the venue refuses is `Refused` with the right reason, and nothing is on the book after.
     - What was traded is told by the stream and by `fills`, alike, and adds up to the order's record; position and
       money change by exactly that.
@@ -69,6 +71,7 @@ async def check_account(
     try:
         await check.until("StreamUp", lambda: any(isinstance(one, StreamUp) for one in check.heard))
         await check.rests_and_is_canceled()
+        await check.is_amended(info)
         await check.is_refused(info)
         await check.is_traded()
         await check.all_are_canceled()
@@ -136,6 +139,46 @@ class _Check:
                 one.client_id == order.client_id for one in await client.open_orders()
             ), f"open_orders() still lists {order.client_id}, which was canceled"
             await self._cancel_is_refused(order.client_id)
+
+    async def is_amended(self, info: AccountInfo) -> None:
+        """Amend an order far from the market, as far as the venue says that it can, and see that it is the same one."""
+        client, instrument = self._client, self._instrument
+        if info.amends is Amends.NOTHING:
+            return
+        order = await self._far(Side.BUY)
+        order = replace(order, quantity=2 * order.quantity)
+        placed = await client.place(order)
+        price, quantity = order.price or Decimal(0), order.quantity - instrument.lot
+        if info.amends is Amends.PRICE_AND_QUANTITY:
+            price, quantity = price - instrument.tick, order.quantity + instrument.lot
+        wanted = replace(order, price=price, quantity=quantity)
+        amendment = Amendment(
+            client_id=order.client_id, side=order.side, price=price, quantity=quantity
+        )
+        answer = await client.amend(amendment)
+        for record in (answer, await client.order(order.client_id)):
+            if record is not None or record is not answer:
+                self._is(record, wanted, OrderState.OPEN)
+                assert record is not None
+                assert record.venue_id == placed.venue_id, (
+                    f"an amended order was expected to be the same, {placed.venue_id}; found {record.venue_id}"
+                )
+                assert record.ts_ns >= placed.ts_ns, "an amended order is older than it was"
+        await self.until(
+            f"that {order.client_id} is amended",
+            lambda: any(
+                isinstance(one, OrderUpdate)
+                and one.record.client_id == order.client_id
+                and (one.record.price, one.record.quantity) == (price, quantity)
+                for one in self.heard
+            ),
+        )
+        await client.cancel(order.client_id)
+        gone = replace(amendment, client_id=order.client_id)
+        outcome = await _outcome(client.amend(gone))
+        assert getattr(outcome, "refusal", None) is Refusal.NO_SUCH_ORDER, (
+            f"an amend of what is not there was expected to be refused as no_such_order; found {outcome!r}"
+        )
 
     async def is_refused(self, info: AccountInfo) -> None:
         """Place what the venue has to refuse."""

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import msgspec
 
 from mmkit.clock import Clock
-from mmkit.commands import TimeInForce
+from mmkit.commands import Amends, TimeInForce
 from mmkit.errors import VenueError
 from mmkit.events import Liquidity, Side
 from mmkit.instruments import Instrument
@@ -44,6 +44,22 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal
     time_in_force: TimeInForce = TimeInForce.POST_ONLY
     reduce_only: bool = False
+
+
+class Amendment(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order on the book is to be changed to.
+
+    Attributes:
+        client_id: Of the order, which keeps it.
+        side: Of the order.
+        price: In quote currency, on the grid.
+        quantity: Of the whole order, what has been traded of it included; on the grid.
+    """
+
+    client_id: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
 
 
 class OrderState(StrEnum):
@@ -240,6 +256,7 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
         margin: Likewise, how a position's margin is kept.
         multi_assets: Whether the wallets of all assets together are margin; contracts only.
         way_out: How this venue is brought out of hedge mode, in words.
+        amends: What it can change of an order.
     """
 
     can_trade: bool
@@ -257,6 +274,7 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
     margin: Margin | None = None
     multi_assets: bool = False
     way_out: str = ""
+    amends: Amends = Amends.NOTHING
 
 
 class AccountClient(ABC):
@@ -284,6 +302,15 @@ class AccountClient(ABC):
     @abstractmethod
     async def cancel(self, client_id: str) -> OrderRecord | None:
         """Take an order off the book; return the venue's record of it, `None` if its answer does not hold one."""
+
+    async def amend(self, amendment: Amendment) -> OrderRecord | None:
+        """Change an order, as far as `AccountInfo.amends` says; return the venue's record of it, `None` if its answer holds none.
+
+        It stays the same order, with the client order id and the venue's number that it had. Whatever cancels it and
+        places another is no amend. The request leaves while this is awaited, or never, and is told to be valid for at
+        most 10 s, as that of `place`.
+        """
+        raise Refused(Refusal.OTHER, "this venue amends no orders")
 
     @abstractmethod
     async def cancel_all(self) -> None:

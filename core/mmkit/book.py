@@ -79,6 +79,14 @@ class Ladder:
         self.levels.clear()
         self.bound = _NO_PRICE * self._sign
 
+    def reach(self, quantity: int) -> int | None:
+        """Return the price of the last level that so many lots would take from; `None` if there are not so many."""
+        for price in sorted(self.levels, key=self._sign.__mul__):
+            quantity -= self.levels[price]
+            if quantity <= 0:
+                return price
+        return None
+
     def top(self, count: int) -> list[tuple[int, int]]:
         """Return the best `count` levels as ``(price, quantity)``, best first."""
         prices = nsmallest(count, self.levels, key=self._sign.__mul__)

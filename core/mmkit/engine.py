@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from mmkit.book import Book, Depth
-from mmkit.commands import AnyCommand, SubmitOrder
+from mmkit.commands import AmendOrder, AnyCommand, CancelOrder, OrderType, SubmitOrder
 from mmkit.errors import StrategyError
 from mmkit.events import (
     MAIN,
     SELF_TRADE,
     Advice,
+    AmendRejected,
     AnyEvent,
     FeedLost,
     FeedRestored,
@@ -23,6 +24,7 @@ from mmkit.events import (
     Liquidity,
     OrderFilled,
     OrderRejected,
+    Side,
     Signal,
     Statistics,
     VenueDown,
@@ -50,6 +52,10 @@ from mmkit.tape import KIND, LAST, NEVER, GapReason, Kind, Row
 
 # As numbers, which are looked up in a fraction of the time.
 _TRADE, _GAP = int(Kind.TRADE), int(Kind.GAP)
+
+MARKET_DEPTH = 2
+"""How many times a market order's quantity the book has to hold, and the last level of that is what it is judged by:
+somebody else may be there first, and the book may change before it arrives."""
 
 if TYPE_CHECKING:
     from mmkit.desk import Desk
@@ -252,6 +258,8 @@ class Engine:
             self.counts["fills"] += 1
             self.counts["maker_fills" if event.liquidity is Liquidity.MAKER else "taker_fills"] += 1
             self._mark_to_market()
+        elif isinstance(event, AmendRejected):
+            self.counts["amends_rejected"] += 1
         elif isinstance(event, OrderRejected):
             self.counts["rejected"] += 1
             if event.reason == SELF_TRADE:
@@ -444,15 +452,61 @@ class Engine:
             # What is lost may have traded, and taking again what it took would be once too often.
             self.pull()
             return
+        if (
+            isinstance(wanted, Quotes | Target)
+            and wanted.reduce_only
+            and self.instrument.kind is ContractKind.SPOT
+        ):
+            raise StrategyError(
+                f"quote() returned {wanted!r}, which is reduce-only; that is for contracts, and {self.instrument.symbol} "
+                "is a spot market; leave reduce_only out"
+            )
         touch = (self.book.best_bid, self.book.best_ask)
         for command in self.quoter.towards(wanted, self.orders, self.position, touch, self.now):
-            if isinstance(command, SubmitOrder):
-                approved = self.risk.approve(command, self)
-                if approved is None:
-                    self.quoter.not_sent()
-                    continue
-                self.counts["orders"] += 1
-            self._send(command)
+            if isinstance(command, AmendOrder):
+                self._send(self._judged(command))
+                continue
+            if isinstance(command, CancelOrder):
+                self._send(command)
+                continue
+            market = command.order_type is OrderType.MARKET
+            order = self._at_worst(command) if market else command
+            if order is None or self.risk.approve(order, self) is None:
+                self.quoter.not_sent()
+                continue
+            self.counts["orders"] += 1
+            self._send(order)
+
+    def _judged(self, amend: AmendOrder) -> AmendOrder | CancelOrder:
+        """Return an amend, or if what it would make is not let through, the cancel of what there is."""
+        with self._orders.without(amend.order_id) as order:
+            new = SubmitOrder(
+                ts_local=amend.ts_local,
+                order_id=amend.order_id,
+                side=order.side,
+                price=amend.price,
+                quantity=amend.quantity - order.filled,
+                reduce_only=order.reduce_only,
+            )
+            if self.risk.approve(new, self) is not None:
+                return amend
+        self.quoter.not_sent()
+        return CancelOrder(ts_local=amend.ts_local, order_id=amend.order_id)
+
+    def _at_worst(self, order: SubmitOrder) -> SubmitOrder | None:
+        """Return a market order with the worst price that it may reasonably trade at; `None` if the book does not tell."""
+        ladder = self.book.asks if order.side is Side.BUY else self.book.bids
+        needed = MARKET_DEPTH * order.quantity
+        price = ladder.reach(needed)
+        if price is None:
+            held = sum(ladder.levels.values())
+            self.risk.refuse(
+                "book_depth",
+                f"a market order of {order.quantity} lots is judged by the price of {needed} lots of the book, which "
+                f"holds {held}",
+            )
+            return None
+        return replace(order, price=price)
 
     @property
     def _may_quote(self) -> bool:
@@ -479,8 +533,10 @@ class Engine:
             self.pull()
 
     def _send(self, command: AnyCommand) -> None:
-        if not isinstance(command, SubmitOrder):
+        if isinstance(command, CancelOrder):
             self.counts["cancels"] += 1
+        elif isinstance(command, AmendOrder):
+            self.counts["amends"] += 1
         if self.market != MAIN:
             command = replace(command, market=self.market)
         self._orders.sent(command)

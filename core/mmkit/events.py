@@ -102,6 +102,29 @@ class CancelRejected(Event, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class OrderAmended(Event, frozen=True, kw_only=True, tag=True):
+    """The order has another price or quantity.
+
+    Attributes:
+        order_id: Ours.
+        price: From now on, in ticks.
+        quantity: Of the whole order from now on, in lots.
+        remaining: What the order has left by what is known of its fills, in lots; 0 ends the order.
+    """
+
+    order_id: int
+    price: int
+    quantity: int
+    remaining: int
+
+
+class AmendRejected(Event, frozen=True, kw_only=True, tag=True):
+    """The order has not been changed: it is as it was, or gone, of which another event tells."""
+
+    order_id: int
+    reason: str
+
+
 class OrderLost(Event, frozen=True, kw_only=True, tag=True):
     """Nobody knows what became of the order: it may be on the book, and may trade.
 
@@ -351,7 +374,14 @@ class StrongFlow(Alert, frozen=True, kw_only=True, tag=True):
 
 
 OrderEvent: TypeAlias = (
-    OrderAccepted | OrderRejected | OrderFilled | OrderCanceled | CancelRejected | OrderLost
+    OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderCanceled
+    | CancelRejected
+    | OrderAmended
+    | AmendRejected
+    | OrderLost
 )
 VenueEvent: TypeAlias = OrderEvent | FundingPaid | VenueDown | VenueUp
 """What a venue reports."""

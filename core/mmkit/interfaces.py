@@ -32,7 +32,7 @@ from mmkit.advisors import Consulted as Consulted  # noqa: PLC0414 - handed on
 from mmkit.advisors import Facts as Facts  # noqa: PLC0414 - handed on
 from mmkit.advisors import Inquiry as Inquiry  # noqa: PLC0414 - handed on
 from mmkit.clock import Clock
-from mmkit.commands import AnyCommand, SubmitOrder
+from mmkit.commands import Amends, AnyCommand, OrderType, SubmitOrder
 from mmkit.errors import (
     OtherQuestion,
     StrategyError,
@@ -487,9 +487,11 @@ class Quotes:
 
     ``Quotes(bid=(price, quantity), ask=None)`` for one level a side, ``Quotes(bids=[...], asks=[...])``
     for any number. What is not wanted is canceled.
+
+    With ``reduce_only=True`` they can only bring the position down: bids a short one, asks a long one. Contracts only.
     """
 
-    __slots__ = ("asks", "bids")
+    __slots__ = ("asks", "bids", "reduce_only")
 
     def __init__(
         self,
@@ -498,7 +500,9 @@ class Quotes:
         *,
         bids: Iterable[Level] = (),
         asks: Iterable[Level] = (),
+        reduce_only: bool = False,
     ) -> None:
+        self.reduce_only = reduce_only
         self.bids: tuple[Level, ...] = (bid,) if bid else ()
         self.asks: tuple[Level, ...] = (ask,) if ask else ()
         if bids or asks:
@@ -506,12 +510,17 @@ class Quotes:
             self.asks += tuple(asks)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Quotes) and (self.bids, self.asks) == (other.bids, other.asks)
+        return isinstance(other, Quotes) and (self.bids, self.asks, self.reduce_only) == (
+            other.bids,
+            other.asks,
+            other.reduce_only,
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Quotes(bids={self.bids}, asks={self.asks})"
+        also = ", reduce_only=True" if self.reduce_only else ""
+        return f"Quotes(bids={self.bids}, asks={self.asks}{also})"
 
 
 NO_QUOTES = Quotes()
@@ -519,13 +528,18 @@ NO_QUOTES = Quotes()
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A position to be reached by taking, at the best price there is.
+    """A position to be reached by taking: at the best price there is, by an IOC order, or at any, by a market order.
 
     Attributes:
         position: In lots; negative is short.
+        order_type: `MARKET` to take whatever prices it needs. Risk checks judge it by the last price that it would
+            reach in the book if it were twice as large; while the book does not hold that much, it is not sent.
+        reduce_only: Go no further than to nothing, and never away from it; the venue sees to it as well. Contracts only.
     """
 
     position: int
+    order_type: OrderType = OrderType.LIMIT
+    reduce_only: bool = False
 
 
 Wanted: TypeAlias = Quotes | Target | Mapping[str, Quotes | Target]
@@ -781,6 +795,9 @@ class ExecutionVenue(ABC):
 
     def open(self, now_ns: int) -> None:
         """Begin a run at `now_ns`."""
+
+    amends: Amends = Amends.NOTHING
+    """What it can change of an order that is on the book."""
 
     @abstractmethod
     def send(self, command: AnyCommand) -> None:

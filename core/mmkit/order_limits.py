@@ -39,13 +39,15 @@ class MaxNotional(RiskCheck):
 
 
 class MinNotional(RiskCheck):
-    """No single order worth less than the limit: the venue would refuse it."""
+    """No single order worth less than the limit: the venue would refuse it. One that is reduce-only may be (Binance: -4164)."""
 
     def __init__(self, config: ValueLimit, context: Context) -> None:
         self.limit, self._instrument = config.limit, context.instrument
 
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Refuse what is worth less."""
+        if order.reduce_only:
+            return None
         value = value_of(self._instrument, order.price, order.quantity)
         if value >= self.limit:
             return None
@@ -141,7 +143,7 @@ class FundsThere(RiskCheck):
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Refuse what could not be paid for."""
         if self._instrument.kind is not ContractKind.SPOT:
-            return self._margin(order, view)
+            return None if order.reduce_only else self._margin(order, view)
         instrument = self._instrument
         if order.side is Side.SELL:
             there = self._there(self._config.base, instrument.base, view)

@@ -7,7 +7,15 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
+from mmkit.commands import (
+    AmendOrder,
+    Amends,
+    AnyCommand,
+    CancelOrder,
+    OrderType,
+    SubmitOrder,
+    TimeInForce,
+)
 from mmkit.errors import StrategyError
 from mmkit.events import MAIN, Side
 from mmkit.interfaces import NO_QUOTES, Level, Quotes, Target
@@ -31,13 +39,16 @@ class Quoter:
 
     - A working order at a wanted price and quantity stays, and keeps its place in the queue. One that
       was filled in part stays too.
-    - Any other working order is canceled, and its replacement is sent in the same breath.
+    - Any other working order is canceled, and its replacement is sent in the same breath; or it is amended, where
+      that is asked for and the venue can, and then it is to trade as much as the replacement would be.
     - While a side has a command under way whose answer is not known, nothing is added to it: what the
       answer brings may be what was wanted.
-    - Past the venue's rate limit new orders wait; cancels never do.
+    - Past the venue's rate limit new orders wait, and amends are no way around it; cancels never wait.
     """
 
     def __init__(self, orders_per_10s: int = ORDERS_PER_10S) -> None:
+        self.amends = Amends.NOTHING
+        """What may be done by amending."""
         self._limit = orders_per_10s
         self._sent: deque[int] = deque()
         self._next_id = 1
@@ -52,7 +63,7 @@ class Quoter:
         touch: tuple[int | None, int | None],
         now: int,
     ) -> list[AnyCommand]:
-        """Return the commands that lead from `working` to `wanted`; cancels first.
+        """Return the commands that lead from `working` to `wanted`; cancels first, then amends.
 
         Args:
             wanted: What the strategy returned.
@@ -73,25 +84,71 @@ class Quoter:
             )
         bids, asks = checked_levels(wanted)
         cancels: list[AnyCommand] = []
+        amends: list[list[AnyCommand]] = []
         submits: list[AnyCommand] = []
+        rising = False
         for side, levels in ((Side.BUY, bids), (Side.SELL, asks)):
             blocked = False
+            stale: list[Order] = []
             for order in working:
                 if order.side is not side:
                     continue
                 if order.in_flight:
                     blocked = True
-                elif levels.get(order.price) == order.quantity:
+                elif order.amending is not None:
+                    blocked = True
+                    if not levels:
+                        cancels.append(CancelOrder(ts_local=now, order_id=order.order_id))
+                elif (
+                    levels.get(order.price) == order.asked
+                    and order.reduce_only is wanted.reduce_only
+                ):
                     del levels[order.price]
                 else:
+                    stale.append(order)
+            amended: list[AnyCommand] = []
+            for order in stale:
+                price = None if blocked else self._amendable(order, levels, wanted.reduce_only)
+                if price is not None and self._may_send(now):
+                    quantity = order.filled + levels.pop(price)
+                    self._sent.append(now)
+                    rising = rising or price > order.price
+                    amended.append(
+                        AmendOrder(
+                            ts_local=now, order_id=order.order_id, price=price, quantity=quantity
+                        )
+                    )
+                else:
                     cancels.append(CancelOrder(ts_local=now, order_id=order.order_id))
+            amends.append(amended)
             if not blocked:
                 submits.extend(
-                    self._submit(side, price, quantity, TimeInForce.POST_ONLY, now)
+                    self._submit(
+                        side,
+                        price,
+                        quantity,
+                        TimeInForce.POST_ONLY,
+                        now,
+                        reduce_only=wanted.reduce_only,
+                    )
                     for price, quantity in levels.items()
                     if self._may_send(now)
                 )
-        return cancels + submits
+        # Whoever is ahead in the direction of the market makes room: a bid may be amended to where our ask was.
+        first, second = reversed(amends) if rising else amends
+        return cancels + first + second + submits
+
+    def _amendable(self, order: Order, levels: Mapping[int, int], reduce_only: bool) -> int | None:
+        """Return the price of the first level that an order can be amended to, if the venue can."""
+        if self.amends is Amends.NOTHING or not order.amendable:
+            return None
+        if order.reduce_only is not reduce_only:
+            return None
+        if self.amends is Amends.PRICE_AND_QUANTITY:
+            return next(iter(levels), None)
+        wanted = levels.get(order.price)
+        less = wanted is not None and order.filled + wanted < order.quantity
+        return order.price if less else None
 
     def not_sent(self) -> None:
         """Say that one of the orders just returned was not sent, so that it counts for no limit."""
@@ -114,18 +171,39 @@ class Quoter:
         now: int,
     ) -> list[AnyCommand]:
         commands = self.pull(working, now)
-        missing = whole(wanted.position, "target position") - position
+        target = whole(wanted.position, "target position")
+        if wanted.reduce_only:
+            target = min(max(target, min(position, 0)), max(position, 0))
+        missing = target - position
         if not missing or working:
             # What is still out, canceled or not, may yet change the position.
             return commands
         side = Side.BUY if missing > 0 else Side.SELL
         price = touch[1] if side is Side.BUY else touch[0]
         if price is not None and self._may_send(now):
-            commands.append(self._submit(side, price, abs(missing), TimeInForce.IOC, now))
+            commands.append(
+                self._submit(
+                    side,
+                    price,
+                    abs(missing),
+                    TimeInForce.IOC,
+                    now,
+                    order_type=wanted.order_type,
+                    reduce_only=wanted.reduce_only,
+                )
+            )
         return commands
 
     def _submit(
-        self, side: Side, price: int, quantity: int, time_in_force: TimeInForce, now: int
+        self,
+        side: Side,
+        price: int,
+        quantity: int,
+        time_in_force: TimeInForce,
+        now: int,
+        *,
+        order_type: OrderType = OrderType.LIMIT,
+        reduce_only: bool = False,
     ) -> SubmitOrder:
         command = SubmitOrder(
             ts_local=now,
@@ -134,6 +212,8 @@ class Quoter:
             price=price,
             quantity=quantity,
             time_in_force=time_in_force,
+            order_type=order_type,
+            reduce_only=reduce_only,
         )
         self._next_id += 1
         self._sent.append(now)

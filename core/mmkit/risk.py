@@ -58,6 +58,8 @@ class MaxPosition(RiskCheck):
 
     def veto(self, order: SubmitOrder, view: RiskView) -> str | None:
         """Refuse what would pass the limit; an order that only brings the position down is free."""
+        if order.reduce_only:
+            return None
         buys, sells = view.exposure
         reach = (
             view.position + buys + order.quantity
@@ -189,13 +191,17 @@ class RiskGate:
             with _named(name):
                 reason = check.veto(order, view)
             if reason is not None:
-                self.vetoes[name] += 1
-                self.first.setdefault(name, reason)
+                self.refuse(name, reason)
                 return None
         for name, check in self._counting:
             with _named(name):
                 check.sent(order, view)
         return RiskApproved(order)
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Count an order that is refused, and why the first was."""
+        self.vetoes[name] += 1
+        self.first.setdefault(name, reason)
 
     def heard(self, event: OrderEvent, view: RiskView) -> str | None:
         """Tell the checks that listen; return the first reason why the run must stop for good, or `None`."""

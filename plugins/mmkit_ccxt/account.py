@@ -24,6 +24,7 @@ from mmkit.accounts import (
     AccountContext,
     AccountEvent,
     AccountInfo,
+    Amendment,
     Balance,
     BalanceUpdate,
     FateUnknown,
@@ -183,6 +184,16 @@ class CcxtAccount(AccountClient):
         told.setdefault("amount", placement.quantity)
         told.setdefault("price", placement.price)
         return self._noted(order_record(told, placement.client_id))
+
+    async def amend(self, amendment: Amendment) -> OrderRecord | None:
+        """Change an order, where that is one request that leaves it the order that it was: on Binance USD-M."""
+        told = await self._ask(
+            "editOrder",
+            lambda: self._ways.amend(amendment),
+            self._ways.weights.place,
+            Rank.ORDER,
+        )
+        return self._noted(order_record(told, amendment.client_id))
 
     async def cancel(self, client_id: str) -> OrderRecord | None:
         """Take an order off the book."""

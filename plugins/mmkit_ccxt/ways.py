@@ -10,7 +10,17 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from mmkit.accounts import AccountInfo, Balance, FateUnknown, Margin, Refusal, Refused
+from mmkit.accounts import (
+    AccountInfo,
+    Amendment,
+    Balance,
+    FateUnknown,
+    Margin,
+    Refusal,
+    Refused,
+)
+from mmkit.commands import Amends
+from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.venues.binance_codes import NO_NEED_TO_CHANGE_MARGIN, WAY_OUT_OF_HEDGE_MODE
 from mmkit.venues.budget import Budget
@@ -55,6 +65,8 @@ class Ways:
     """Trades that are asked for at once."""
     span_ms: int | None = None
     """How long a time trades are listed for from a given one; `None` if to the end."""
+    amends = Amends.NOTHING
+    """ccxt's ``editOrder`` is most often a cancel and another order, which is no amend."""
     confirms = False
     """Whether `subscribe` returns only when the venue has said yes."""
 
@@ -137,6 +149,10 @@ class Ways:
         except ccxt.NoChange:
             return
 
+    async def amend(self, amendment: Amendment) -> Mapping[str, Any]:
+        """Return ccxt's order, amended."""
+        raise Refused(Refusal.OTHER, "this venue amends no orders")
+
     async def subscribe(self) -> None:
         """Begin what the user stream needs."""
 
@@ -156,6 +172,8 @@ class BinanceWays(Ways):
         self.span_ms = None if instrument.market == "spot" else _WEEK_MS
         self._limits: Sequence[Mapping[str, Any]] = ()
         # ccxt's own name of the market, in its options and streams.
+        if instrument.market == "usdm":
+            self.amends = Amends.PRICE_AND_QUANTITY
         self._type = {"spot": "spot", "usdm": "linear", "coinm": "inverse"}[instrument.market]
         # Its methods of contracts begin with the name of their address; those of spot do not.
         self._prefix = {"spot": "", "usdm": "fapi", "coinm": "dapi"}[instrument.market]
@@ -231,6 +249,7 @@ class BinanceWays(Ways):
             multi_assets=shared,
             way_out=WAY_OUT_OF_HEDGE_MODE,
             **set_up,
+            amends=self.amends,
         )
 
     async def _set_up(self) -> dict[str, Any]:
@@ -334,6 +353,24 @@ class BinanceWays(Ways):
         except Said as answer:
             if answer.code != NO_NEED_TO_CHANGE_MARGIN:
                 raise
+
+    async def amend(self, amendment: Amendment) -> Mapping[str, Any]:
+        """Amend an order of USD-M by its own request, ``PUT /fapi/v1/order``; ccxt's ``editOrder`` wants the venue's number."""
+        if self._type != "linear":
+            return await super().amend(amendment)
+        told = await self.client.fapiPrivatePutOrder(
+            {
+                "symbol": self.instrument.native,
+                "origClientOrderId": amendment.client_id,
+                "side": "BUY" if amendment.side is Side.BUY else "SELL",
+                "quantity": f"{amendment.quantity:f}",
+                "price": f"{amendment.price:f}",
+            }
+        )
+        order: Mapping[str, Any] = self.client.parse_order(
+            told, self.client.market(self.instrument.symbol)
+        )
+        return order
 
     async def subscribe(self) -> None:
         """Spot: subscribe by signature over the WebSocket API. Contracts: get a listen key."""

@@ -81,6 +81,13 @@ class Account:
         self._open.setdefault(key, {})[order.order_id] = order
         self._by_client_id[(*key, order.client_id)] = order
 
+    def rename(self, order: AccountOrder, client_id: str) -> None:
+        """Give an order another name; nothing is found by the old one."""
+        key = _key(order.listing)
+        del self._by_client_id[(*key, order.client_id)]
+        order.client_id = client_id
+        self._by_client_id[(*key, client_id)] = order
+
     def closed(self, order: AccountOrder) -> None:
         """Take note that an order trades no more."""
         del self._open[_key(order.listing)][order.order_id]

@@ -204,8 +204,13 @@ class Accounts:
         """Take every order of a symbol off the book, oldest first; return them."""
         return [self.cancel(account, order) for order in account.open_orders(listing)]
 
-    def reduce(self, account: Account, order: AccountOrder, quantity: Decimal) -> AccountOrder:
-        """Lower an order's quantity; it keeps its place in the queue. Spot."""
+    def reduce(
+        self, account: Account, order: AccountOrder, quantity: Decimal, client_id: str = ""
+    ) -> AccountOrder:
+        """Lower an order's quantity; it keeps its place in the queue. Spot.
+
+        It has `client_id` from now on, or one that is made up, as Binance does.
+        """
         if not order.open:
             raise Refused(-2013, "Order does not exist.")
         if quantity >= order.quantity or quantity <= order.executed:
@@ -219,6 +224,7 @@ class Accounts:
         freed = less * (order.price if order.asked.side is Side.BUY else 1)
         order.locked -= freed
         account.spot.lock(self._paying(order), -freed)
+        account.rename(order, client_id or self._name())
         self._tell(account, order, "REPLACED")
         return order
 

@@ -121,7 +121,7 @@ class Chaos:
         self.back_ns = 0
         self._crash_at = list(self.plan.crash_at)
         self._tick_s = _TICK_S
-        self._ended = False
+        self._ended = self._is_calm = False
 
     def _trace(self, what: str, of: object) -> None:
         self._happened.append((self.clock.now_ns(), what, of))
@@ -160,6 +160,7 @@ class Chaos:
 
     def _calm(self) -> None:
         self._trace("calm", "")
+        self._is_calm = True
         self.venue.calm()
         self._crash_at.clear()
         if self.trader is not None:
@@ -292,6 +293,9 @@ class Chaos:
                 self.plan.levels,
                 self._trace,
                 self._live_venue,
+                amends=self.plan.amends,
+                # Once all is calm there have to be quotes.
+                takes=lambda: self.plan.takes and not self._is_calm,
             )
             died = asyncio.ensure_future(trader.died.wait())
             start = asyncio.ensure_future(trader.start())

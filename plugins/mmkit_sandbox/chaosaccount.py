@@ -16,6 +16,7 @@ from mmkit.accounts import (
     AccountClient,
     AccountEvent,
     AccountInfo,
+    Amendment,
     Balance,
     BalanceUpdate,
     FateUnknown,
@@ -30,7 +31,7 @@ from mmkit.accounts import (
     StreamDown,
     StreamUp,
 )
-from mmkit.commands import TimeInForce
+from mmkit.commands import Amends, TimeInForce
 from mmkit.events import Liquidity, Side
 from mmkit.venues.binance_codes import TOO_MANY_ORDERS, error_of
 from mmkit.venues.budget import Budget, Rank, used_of
@@ -90,6 +91,7 @@ class ChaosAccount(AccountClient):
             taker_fee=None,
             orders_per_10s=self._venue.order_limits[0][2],
             countdown=not self._spot,
+            amends=Amends.SHRINK if self._spot else Amends.PRICE_AND_QUANTITY,
         )
 
     async def place(self, placement: Placement) -> OrderRecord:
@@ -101,6 +103,8 @@ class ChaosAccount(AccountClient):
             "newClientOrderId": placement.client_id,
             "newOrderRespType": "FULL" if self._spot else "RESULT",
         }
+        if placement.reduce_only:
+            params["reduceOnly"] = "true"
         if placement.price is None:
             params["type"] = "MARKET"
         else:
@@ -111,6 +115,25 @@ class ChaosAccount(AccountClient):
             else:
                 params |= {"type": "LIMIT", "timeInForce": lasting}
         return _record(await self._ask("POST", f"{self._root}/order", params, Rank.ORDER))
+
+    async def amend(self, amendment: Amendment) -> OrderRecord | None:
+        """Change an order."""
+        params = {"symbol": self._symbol, "origClientOrderId": amendment.client_id}
+        if self._spot:
+            params |= {
+                "newClientOrderId": amendment.client_id,
+                "newQty": f"{amendment.quantity:f}",
+            }
+            path = "/api/v3/order/amend/keepPriority"
+            answer = await self._ask("PUT", path, params)
+            one = answer["amendedOrder"]
+            return _record(one | {"origQty": one["qty"], "transactTime": answer["transactTime"]})
+        params |= {
+            "side": "BUY" if amendment.side is Side.BUY else "SELL",
+            "quantity": f"{amendment.quantity:f}",
+            "price": f"{amendment.price:f}",
+        }
+        return _record(await self._ask("PUT", f"{self._root}/order", params))
 
     async def cancel(self, client_id: str) -> OrderRecord | None:
         """Take an order off the book."""

@@ -107,6 +107,14 @@ def _orders(chaos: Traded, unproven: Callable[[str], bool]) -> list[str]:
             found.append(
                 f"of order {client_id} {lots} lots were traded, and {ours.filled} by our journal"
             )
+        if there is not None and ours.amended_ns and there.remaining:
+            # Of one that was traded whole no record need have told at which price it stood.
+            instrument = chaos.instrument
+            terms = instrument.price(ours.price), instrument.quantity(ours.quantity)
+            if terms != (there.price, there.quantity):
+                found.append(
+                    f"order {client_id} was {there.quantity} at {there.price}, by our journal {terms[1]} at {terms[0]}"
+                )
         if there is None and ours.venue_id:
             found.append(f"order {client_id} is one that the venue does not have")
         if (

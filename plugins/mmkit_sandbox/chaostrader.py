@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 from mmkit.alarm import Alarm
 from mmkit.clock import Clock
-from mmkit.commands import AnyCommand
+from mmkit.commands import AnyCommand, OrderType
 from mmkit.engine import Engine
 from mmkit.events import AnyEvent
-from mmkit.instruments import Instrument
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import (
     NO_QUOTES,
     Context,
@@ -18,6 +18,7 @@ from mmkit.interfaces import (
     Quotes,
     Strategy,
     StrategyConfig,
+    Target,
 )
 from mmkit.live.anchor import Anchor
 from mmkit.live.handler import OrderHandler
@@ -34,6 +35,7 @@ from mmkit_sandbox.chaosaccount import ChaosAccount
 from mmkit_sandbox.chaosvenue import ChaosVenue
 
 _TURN_NS = 1_000_000_000
+_TAKES_EVERY = 5
 _BEHIND = (0, 0, 5, 0, 0, 0, 15)
 """How many ticks behind the best price, second by second."""
 
@@ -97,9 +99,17 @@ class ChaosQuoter(Strategy):
 
     size = 100
     levels = 1
+    amends = False
 
-    def quote(self, view: MarketView) -> Quotes:
+    def takes(self) -> bool:
+        """Return whether the position is closed now and then."""
+        return False
+
+    def quote(self, view: MarketView) -> Quotes | Target:
         """Quote both sides, but not the one that would add beyond eight times the size."""
+        spot = view.instrument.kind is ContractKind.SPOT
+        if self.takes() and view.now // _TURN_NS % _TAKES_EVERY == 0:
+            return Target(0, order_type=OrderType.MARKET, reduce_only=not spot)
         bid, ask = view.best_bid, view.best_ask
         if bid is None or ask is None or bid >= ask:
             return NO_QUOTES
@@ -107,7 +117,9 @@ class ChaosQuoter(Strategy):
         turn = view.now // _TURN_NS
         bid -= _BEHIND[turn % len(_BEHIND)]
         ask += _BEHIND[(turn + 3) % len(_BEHIND)]
-        steps = [(10 * step, self.size) for step in range(self.levels)]
+        # On spot an order can only be amended to less.
+        size = self.size - (turn % 3) * (self.size // 4) if self.amends else self.size
+        steps = [(10 * step, size) for step in range(self.levels)]
         return Quotes(
             bids=[(bid - away, size) for away, size in steps] if view.position < most else [],
             asks=[(ask + away, size) for away, size in steps] if view.position > -most else [],
@@ -139,6 +151,8 @@ class Trader:
         levels: On each side.
         trace: Is told what happens.
         live_venue: Stands between run and account.
+        amends: Whether orders are amended, where the venue can.
+        takes: Whether the position is closed now and then.
     """
 
     def __init__(
@@ -154,7 +168,11 @@ class Trader:
         levels: int,
         trace: Trace,
         live_venue: type[LiveVenue] = LiveVenue,
+        *,
+        amends: bool = False,
+        takes: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._amends, self._takes = amends, takes
         self.tag = tag
         self.crash_at = crash_at
         self.died = asyncio.Event()
@@ -190,9 +208,13 @@ class Trader:
         now = self._clock.now_ns()
         strategy = ChaosQuoter(StrategyConfig(on=("best", "fill")), Context(self._instrument))
         strategy.size, strategy.levels = self._size, self._levels
+        strategy.amends = self._amends
+        strategy.takes = self._takes  # type: ignore[method-assign]
         engine = Engine(self._instrument, strategy, RiskGate(), now)
         if info.orders_per_10s is not None:
             engine.quoter = Quoter(info.orders_per_10s)
+        if self._amends:
+            engine.quoter.amends = self.venue.amends
         engine.begin_with(self.venue.books.ledger.position)
         self.session = Session(engine, self.venue, _Telling(self._trace))
         self.venue.ready = self.schedule

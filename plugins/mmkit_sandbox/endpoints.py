@@ -261,8 +261,9 @@ def _cancel_replace(call: Call) -> Any:
 
 def _keep_priority(call: Call) -> Any:
     order = _named(call, _no_order())
-    quantity = call.params.decimal("newQty")
-    amended = call.accounts.reduce(call.account, order, quantity)
+    quantity, before = call.params.decimal("newQty"), order.client_id
+    name = call.params.name("newClientOrderId", call.market)
+    amended = call.accounts.reduce(call.account, order, quantity, name)
     return {
         "transactTime": amended.updated_ns // _MS,
         "executionId": amended.order_id,
@@ -270,7 +271,7 @@ def _keep_priority(call: Call) -> Any:
             "symbol": amended.listing.symbol,
             "orderId": amended.order_id,
             "orderListId": -1,
-            "origClientOrderId": amended.client_id,
+            "origClientOrderId": before,
             "clientOrderId": amended.client_id,
             "price": say.price_text(amended.listing, amended.price),
             "qty": say.quantity_text(amended.listing, amended.quantity),

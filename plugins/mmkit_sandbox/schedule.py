@@ -66,6 +66,8 @@ class Schedule(NamedTuple):
         levels: On each side.
         others: What others do on the same account, or from the same address, in order of time.
         allowed: What the venue allows.
+        amends: Whether orders are amended where the exchange can.
+        takes: Whether the position is closed now and then, by a market order, of contracts a reduce-only one.
     """
 
     market: str
@@ -76,6 +78,8 @@ class Schedule(NamedTuple):
     levels: int
     others: list[Doing]
     allowed: Allowed
+    amends: bool = False
+    takes: bool = False
 
     def planned(self) -> Iterator[Fault]:
         """Yield the faults in order of time."""
@@ -98,6 +102,8 @@ def schedule(seed: int) -> Schedule:
     market = random.choice((SPOT, USDM, COINM))
     size = random.choice((20, 100, 400))
     allowed = _allowed(random, market)
+    # Apart from the rest, which stays as it was for each seed.
+    orders = Random(f"orders {seed}")  # noqa: S311  # not for secrets
     return Schedule(
         market=market,
         lasts_ns=round(lasts_s * _S),
@@ -107,6 +113,8 @@ def schedule(seed: int) -> Schedule:
         levels=random.choice((1, 1, 2)),
         others=_others(random, lasts_s, size * UNITS[market], allowed),
         allowed=allowed,
+        amends=orders.random() < 0.5,
+        takes=orders.random() < 0.5,
     )
 
 

@@ -87,7 +87,7 @@ class CrossVenue(Strategy):
     def quote(self, view: MarketView) -> Mapping[str, Quotes | Target]:
         """Quote what can be hedged, and hedge what is held."""
         other = view.markets[self._hedge]
-        hedge = {self._hedge: Target(self._hedged(view.position))}
+        hedge = {self._hedge: self._target(other.position, self._hedged(view.position))}
         if other.best_bid is None or other.best_ask is None:
             return hedge
         bid, ask = self._bid(view, other.best_bid), self._ask(view, other.best_ask)
@@ -103,6 +103,12 @@ class CrossVenue(Strategy):
         """Return the position of the hedge, in its lots, that is opposite to ours; what is no whole lot stays open."""
         lots = self._other.floor_lots(self._own.quantity(abs(position)))
         return -lots if position > 0 else lots
+
+    def _target(self, held: int, wanted: int) -> Target:
+        """Return the hedge; one of a contract that only comes down says so, which needs no margin and no least value."""
+        contract = self._other.kind is not ContractKind.SPOT
+        down = held * wanted >= 0 and abs(wanted) < abs(held)
+        return Target(wanted, reduce_only=contract and down)
 
     def _bid(self, view: MarketView, sold_at: int) -> Level | None:
         if view.position + self._size > self._most or view.best_ask is None:

@@ -1,5 +1,7 @@
 """Order handlers that are broken, each in one way: what tries order handling has to find them out."""
 
+from typing import Any
+
 from mmkit.accounts import FillRecord, OrderRecord, Placement, Refusal, Refused
 from mmkit.live.handler import OrderHandler
 from mmkit.live.known import KnownOrder, Stage
@@ -174,4 +176,57 @@ BROKEN = (
     LeavesTheLost,
     CancelsWhatIsNotOurs,
     DoesNotSeeOthers,
+)
+
+
+class BelievesAnAmendNotDone(OrderHandler):
+    """An amend without an answer is taken for refused."""
+
+    def amend_unanswered(self, client_id: str, now_ns: int) -> None:
+        super().amend_unanswered(client_id, now_ns)
+        if (order := self.orders.get(client_id)) is not None and order.amending:
+            self._amend_settled(order, "no answer")
+
+
+class BelievesAnAmendDone(OrderHandler):
+    """An amend without an answer is taken for done."""
+
+    def amend_unanswered(self, client_id: str, now_ns: int) -> None:
+        if (order := self.orders.get(client_id)) is not None and order.amending:
+            self._amend_settled(order, "")
+
+
+class BelievesTheFirstRecord(OrderHandler):
+    """An order that is found as it was is taken for one that stays so, however early that is."""
+
+    def _still_amending(self, order: KnownOrder, retry: Any) -> None:
+        self._amend_settled(order, "as it was")
+        self._settle(order)
+
+
+class ForgetsTheLarger(OrderHandler):
+    """While an amend is under way the order is over once it has traded what it was before."""
+
+    def _settle(self, order: KnownOrder) -> None:
+        if order.amending and order.filled >= order.quantity:
+            self._amend_settled(order, "filled")
+        super()._settle(order)
+
+
+class AnswersAnAmendTwice(OrderHandler):
+    """The answer and the user stream are told of an amend, both of them."""
+
+    def amended(self, client_id: str, record: OrderRecord | None, now_ns: int) -> None:
+        if self.orders.get(client_id) is not None:
+            self._asked_to_amend.add(client_id)
+            self.orders[client_id].amend_quantity = self.orders[client_id].quantity
+        super().amended(client_id, record, now_ns)
+
+
+BROKEN_AMENDS = (
+    BelievesAnAmendNotDone,
+    BelievesAnAmendDone,
+    BelievesTheFirstRecord,
+    ForgetsTheLarger,
+    AnswersAnAmendTwice,
 )

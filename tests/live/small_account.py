@@ -15,6 +15,7 @@ from mmkit.accounts import (
     AccountClient,
     AccountEvent,
     AccountInfo,
+    Amendment,
     Balance,
     FateUnknown,
     FillRecord,
@@ -62,6 +63,9 @@ class SmallAccount(AccountClient):
 
     async def place(self, placement: Placement) -> OrderRecord:
         return await self._ask("place", lambda now: self.venue.place(placement, now))
+
+    async def amend(self, amendment: Amendment) -> OrderRecord | None:
+        return await self._ask("amend", lambda now: self.venue.amend(amendment, now))
 
     async def cancel(self, client_id: str) -> OrderRecord | None:
         return await self._ask("cancel", lambda now: self.venue.cancel(client_id, now))

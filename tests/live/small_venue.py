@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from mmkit.accounts import (
+    Amendment,
     Balance,
     FillRecord,
     OrderRecord,
@@ -20,15 +21,15 @@ from mmkit.accounts import (
     Refusal,
     Refused,
 )
-from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
+from mmkit.commands import AmendOrder, AnyCommand, CancelOrder, OrderType, SubmitOrder, TimeInForce
 from mmkit.events import Liquidity, Side
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.handler import OrderHandler, Taken
 from mmkit.live.memory import MemoryStore
 from mmkit.live.reconcile import Books, Reconciler
-from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
+from mmkit.live.requests import Amend, AskFills, AskOpen, AskOrder, Cancel, Place, Request
 from mmkit.live.store import Store
-from mmkit.orders import Orders
+from mmkit.orders import Order, Orders
 from mmkit.testing import BTCUSDT
 
 MS = 1_000_000
@@ -54,6 +55,7 @@ class SmallVenue:
         self.orders: dict[str, OrderRecord] = {}
         self.fills: list[FillRecord] = []
         self.placed: list[str] = []
+        self.amended: list[str] = []
         self.hidden: dict[str, int] = {}
         """Until when a query says that there is no such order."""
         self.untold: set[str] = set()
@@ -63,12 +65,12 @@ class SmallVenue:
     def place(self, placement: Placement, now: int) -> OrderRecord:
         if placement.client_id in self.orders:
             raise Refused(Refusal.DUPLICATE, "Duplicate order sent.", -2010)
-        assert placement.price is not None
+        market = placement.price is None
         record = OrderRecord(
             client_id=placement.client_id,
             venue_id=str(1000 + len(self.orders)),
             side=placement.side,
-            price=placement.price,
+            price=placement.price or Decimal(0),
             quantity=placement.quantity,
             executed=Decimal(0),
             state=OrderState.OPEN,
@@ -76,11 +78,32 @@ class SmallVenue:
         )
         self.placed.append(placement.client_id)
         self._keep(record)
+        if market:
+            self.fill(placement.client_id, 1_000, now, Decimal(65_000))
+            return self.orders[placement.client_id]
         if placement.time_in_force is TimeInForce.IOC:
             record = self._keep(replace(record, state=OrderState.EXPIRED))
         return record
 
-    def fill(self, client_id: str, lots: int, now: int) -> None:
+    def amend(self, amendment: Amendment, now: int) -> OrderRecord:
+        """Change an order: of a contract all of it, on spot only to less; what has traded more than that is canceled."""
+        client_id = amendment.client_id
+        record = self.orders.get(client_id)
+        hidden = self.hidden.get(client_id, 0) > now
+        if record is None or record.state is not OrderState.OPEN or hidden:
+            raise Refused(Refusal.NO_SUCH_ORDER, "Order does not exist.", -2013)
+        if (amendment.price, amendment.quantity) == (record.price, record.quantity):
+            raise Refused(Refusal.OTHER, "No need to modify the order.", -5027)
+        if self.spot and (amendment.price != record.price or amendment.quantity >= record.quantity):
+            raise Refused(Refusal.OTHER, "Order amend (quantity increase) is not supported.", -2038)
+        self.amended.append(client_id)
+        if amendment.quantity <= record.executed:
+            return self._keep(replace(record, state=OrderState.CANCELED, ts_ns=now))
+        return self._keep(
+            replace(record, price=amendment.price, quantity=amendment.quantity, ts_ns=now)
+        )
+
+    def fill(self, client_id: str, lots: int, now: int, price: Decimal | None = None) -> None:
         record = self.orders[client_id]
         if record.state is not OrderState.OPEN:
             return
@@ -91,9 +114,9 @@ class SmallVenue:
             venue_id=record.venue_id,
             client_id="",
             side=record.side,
-            price=record.price,
+            price=price or record.price,
             quantity=quantity,
-            fee=(quantity if in_base else quantity * record.price) * FEE,
+            fee=(quantity if in_base else quantity * (price or record.price)) * FEE,
             fee_asset="BTC" if in_base else "USDT",
             liquidity=Liquidity.MAKER,
             ts_ns=now,
@@ -182,6 +205,7 @@ class World:
         crashes: Chance of the process dying, each time something is to be done.
         books: What compares, and proves that an order came to nothing.
         instrument: What is traded.
+        amends: Whether orders are amended, too, and sent without a limit.
     """
 
     def __init__(
@@ -194,7 +218,9 @@ class World:
         crashes: float = 0.0,
         books: type[Reconciler] = Reconciler,
         instrument: Instrument = SPOT,
+        amends: bool = False,
     ) -> None:
+        self._amends = amends
         self.random = Random(seed)
         self.now = START
         self.instrument = instrument
@@ -250,7 +276,11 @@ class World:
         active = self.orders.active
         if active and self.random.random() < 0.5:
             order = self.random.choice(active)
-            if not order.in_flight:
+            if order.in_flight:
+                return
+            if self._amends and order.amending is None and self.random.random() < 0.6:
+                self._command(self._amended(order))
+            else:
                 self._command(CancelOrder(ts_local=self.now, order_id=order.order_id))
         elif len(active) < 6 and self.books.known:
             side = self.random.choice([Side.BUY, Side.SELL])
@@ -259,6 +289,11 @@ class World:
                     ts_local=self.now,
                     order_id=self.next_id,
                     side=side,
+                    order_type=(
+                        OrderType.MARKET
+                        if self._amends and self.random.random() < 0.1
+                        else OrderType.LIMIT
+                    ),
                     price=650_000 + self.random.randrange(-50, 50),
                     quantity=self.random.randrange(1, 20),
                     time_in_force=self.random.choice(
@@ -268,13 +303,22 @@ class World:
             )
             self.next_id += 1
 
+    def _amended(self, order: Order) -> AmendOrder:
+        """Some other price or quantity; of a contract, most often one that the venue takes."""
+        spot = self.instrument.kind is ContractKind.SPOT
+        quantity = self.random.randrange(1, order.quantity + 1 if spot else 25)
+        price = order.price if spot else 650_000 + self.random.randrange(-50, 50)
+        return AmendOrder(
+            ts_local=self.now, order_id=order.order_id, price=price, quantity=quantity
+        )
+
     def stop(self) -> None:
         """Cancel everything that can be canceled."""
         for order in self.orders.active:
             if not order.in_flight:
                 self._command(CancelOrder(ts_local=self.now, order_id=order.order_id))
 
-    def _command(self, command: SubmitOrder | CancelOrder) -> None:
+    def _command(self, command: AnyCommand) -> None:
         self.orders.sent(command)
         self.handler.command(command, self.now)
         self.pump()
@@ -358,6 +402,10 @@ class World:
             self.at(delay + 2 * S, lambda: self._unanswered(request, life))
             return
         answer_lost = luck < 2 * self._trouble / 3
+        if isinstance(request, Amend) and luck < self._trouble and not answer_lost:
+            # It arrives when it has been asked about already.
+            self.at(2 * S, lambda: self._unanswered(request, life))
+            delay, answer_lost = self.random.randrange(2_000, 9_000) * MS, True
         self.at(delay, lambda: self._arrive(request, life, answer_lost))
 
     def _arrive(self, request: Request, life: int, answer_lost: bool) -> None:
@@ -388,6 +436,8 @@ class World:
         match request:
             case Place(placement):
                 return venue.place(placement, now)
+            case Amend(amendment):
+                return venue.amend(amendment, now)
             case Cancel(client_id):
                 return venue.cancel(client_id, now)
             case AskOrder(client_id):
@@ -412,6 +462,11 @@ class World:
                     handler.place_refused(placement.client_id, refused, now)
                 else:
                     handler.placed(answer, now)  # type: ignore[arg-type]
+            case Amend(amendment):
+                if refused:
+                    handler.amend_refused(amendment.client_id, refused, now)
+                else:
+                    handler.amended(amendment.client_id, answer, now)  # type: ignore[arg-type]
             case Cancel(client_id):
                 if refused:
                     handler.cancel_refused(client_id, refused, now)
@@ -432,6 +487,8 @@ class World:
         match request:
             case Place(placement):
                 handler.place_unanswered(placement.client_id, "timeout", now)
+            case Amend(amendment):
+                handler.amend_unanswered(amendment.client_id, now)
             case Cancel(client_id):
                 handler.cancel_unanswered(client_id, now)
             case AskOrder(client_id):

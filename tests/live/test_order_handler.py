@@ -7,17 +7,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from broken_handlers import BROKEN
+from broken_handlers import BROKEN, BROKEN_AMENDS
 from msgspec.structs import replace
 from small_venue import SPOT, S, World
 
 from mmkit.accounts import FillRecord, OrderRecord, OrderState, OrderUpdate, Refusal, Refused
-from mmkit.commands import CancelOrder, SubmitOrder
+from mmkit.commands import CancelOrder, OrderType, SubmitOrder
 from mmkit.errors import RunError
 from mmkit.events import Liquidity, Side
 from mmkit.instruments import Instrument
 from mmkit.live.handler import MOST_OVER, VALID_NS, OrderHandler
+from mmkit.live.known import KnownOrder, Stage
 from mmkit.live.memory import MemoryStore
 from mmkit.live.requests import Cancel
 from mmkit.live.store import Store, totals
@@ -42,16 +44,31 @@ def lived(
     for _ in range(120):
         world.act()
         for record in world.venue.open():
-            if world.random.random() < 0.05:
+            if world.random.random() < (0.2 if trouble.get("amends") else 0.05):
                 world.venue.fill(record.client_id, world.random.randrange(1, 30), world.now)
         if world.random.random() < 0.02:
             world.reconnect()
         world.run(S // 2)
+        underrated(world)
     world.calm()
     for _ in range(60):
         world.stop()
         world.run(S)
     return world
+
+
+def underrated(world: World) -> None:
+    """Note orders that the venue may trade more of, or at another price, than this run's engine believes possible."""
+    venue, lot = world.venue, world.instrument.lot
+    known = {f"mm{world.life}-{one.order_id}": one for one in world.orders.active}
+    for record in venue.open():
+        order = known.get(record.client_id)
+        if order is None or world.handler.orders[record.client_id].stage is Stage.LOST:
+            continue
+        left = int((record.quantity - record.executed) / lot)
+        prices = {order.price, order.amending.price if order.amending else order.price}
+        if order.most < left or world.instrument.ticks(record.price) not in prices:
+            world.problems.append(f"{order} was {left} lots at {record.price} at the venue")
 
 
 def wrong(world: World) -> list[str]:
@@ -115,10 +132,30 @@ def test_an_order_that_the_venue_denies_for_hours_is_exposure_until_it_is_found(
     assert world.lost
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_an_order_that_is_amended_is_never_worth_less_to_us_than_to_the_venue(seed: int) -> None:
+    world = lived(seed, amends=True, crashes=0.01 * (seed % 2), trouble=(0.2, 0.5, 0.0)[seed % 3])
+    assert wrong(world) == []
+    if not seed % 2:
+        assert world.venue.amended
+    for record in world.venue.orders.values():
+        ours = last_written(world, record.client_id)
+        # Of one that was traded whole no record need have told at which price it stood.
+        if ours.order_type is OrderType.LIMIT and record.state is not OrderState.FILLED:
+            terms = world.instrument.ticks(record.price), world.instrument.lots(record.quantity)
+            assert (ours.price, ours.quantity) == terms
+            assert not ours.amending
+
+
+def last_written(world: World, client_id: str) -> KnownOrder:
+    assert isinstance(world.store, MemoryStore)
+    return msgspec.json.decode(world.store._over[client_id], type=KnownOrder)
+
+
 @pytest.mark.skipif("MMKIT_SCHEDULES" not in os.environ, reason="says how many; takes long")
 @pytest.mark.timeout(0)
 def test_many_schedules() -> None:
-    counts = dict.fromkeys(("orders", "fills", "deaths", "lost", "proven"), 0)
+    counts = dict.fromkeys(("orders", "fills", "deaths", "lost", "proven", "amends"), 0)
     for seed in range(10_000, 10_000 + int(os.environ["MMKIT_SCHEDULES"])):
         kind = seed % 4
         world = lived(
@@ -127,8 +164,10 @@ def test_many_schedules() -> None:
             hide_ns=(60, 600, 4 * 3600, 1800)[kind] * S,
             crashes=(0.0, 0.01, 0.002, 0.02)[kind],
             instrument=BTCUSDT if (seed // 4) % 2 else SPOT,
+            amends=(seed // 8) % 2 == 1,
         )
         assert wrong(world) == [], seed
+        counts["amends"] += len(world.venue.amended)
         counts["orders"] += len(world.venue.placed)
         counts["fills"] += len(world.venue.fills)
         counts["deaths"] += world.life - 1
@@ -178,6 +217,18 @@ def test_a_handler_that_is_broken_is_caught(broken: type[OrderHandler]) -> None:
         try:
             world = lived(seed, None, broken, crashes=0.005 * (seed % 2), trouble=0.5)
         except RunError:  # the engine hears of an order that it does not have
+            return
+        if wrong(world):
+            return
+    pytest.fail("60 schedules found nothing wrong")
+
+
+@pytest.mark.parametrize("broken", BROKEN_AMENDS)
+def test_a_handler_that_amends_wrongly_is_caught(broken: type[OrderHandler]) -> None:
+    for seed in range(60):
+        try:
+            world = lived(seed, None, broken, trouble=0.5, amends=True)
+        except RunError:
             return
         if wrong(world):
             return

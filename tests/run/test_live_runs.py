@@ -32,18 +32,18 @@ def venue() -> Iterator[Exchange]:
         yield running
 
 
-def until_quoting(userdir: Path, process: object, venue: Exchange, fills: int = 3) -> Path:
-    """Wait until the run has been filled a few times; return its folder."""
+def until_quoting(
+    userdir: Path, process: object, venue: Exchange, fills: int = 3, of: str = "OrderFilled"
+) -> Path:
+    """Wait until the run has been filled a few times, or as often something else has happened; return its folder."""
     for _ in range(600):
         runs = list(userdir.glob("results/*-trade*/journal.jsonl"))
-        if runs and runs[-1].read_text().count("OrderFilled") >= fills:
+        if runs and runs[-1].read_text().count(f'"{of}"') >= fills:
             return runs[-1].parent
         if process.poll() is not None:  # type: ignore[attr-defined]
             raise AssertionError(process.communicate()[1][-3000:])  # type: ignore[attr-defined]
         time.sleep(0.05)
-    raise AssertionError(
-        f"not filled {fills} times within 30 s; on the book: {venue.open_orders()}"
-    )
+    raise AssertionError(f"no {fills} times {of} within 30 s; on the book: {venue.open_orders()}")
 
 
 def until_funded(venue: Exchange) -> None:
@@ -102,6 +102,36 @@ def test_interrupted_twice_a_live_run_leaves_nothing_on_the_book_and_agrees_to_t
         assert mark not in ended.stdout + ended.stderr
         assert found_in(files, mark) == []
     assert mmkit("parity", run, cwd=tmp_path).status == 1
+
+
+@pytest.mark.parametrize("plugin", ["binance", "ccxt"])
+def test_a_live_run_that_amends_agrees_to_the_last_digit(
+    tmp_path: Path, venue: Exchange, plugin: str
+) -> None:
+    strategy = (
+        '{plugin: skewed, every: 100ms, half_spread: 1ticks, skew: 2ticks, size: "0.01", '
+        'max_position: "0.05"}'
+    )
+    config = live_config(venue, plugin=plugin, strategy=strategy, quoting="{amend: true}")
+    userdir = write_config(tmp_path / "user_data", config)
+    process = start("trade", "-c", userdir / "config.yml", "--yes", "--json", cwd=tmp_path)
+    run = until_quoting(userdir, process, venue)
+    until_quoting(userdir, process, venue, of="OrderAmended")
+    process.send_signal(signal.SIGINT)
+    ended = Ended(process)
+
+    assert ended.status in (130, -signal.SIGINT), ended.stderr[-3000:]
+    assert venue.open_orders() == []
+    live = json.loads(ended.stdout, parse_float=Decimal)["live"]["main"]
+    assert live["differences"] == live["left"] == []
+    kinds = [entry["type"] for entry in journal(run)]
+    amends = kinds.count("AmendOrder")
+    assert amends == kinds.count("OrderAmended") + kinds.count("AmendRejected")
+    assert kinds.count("OrderAmended") > 0
+    store = Store(the_journal(userdir))
+    lots, _ = totals(store.fills())
+    store.close()
+    assert Decimal(lots) / 1000 == venue.position()
 
 
 def test_a_spot_run_that_is_stopped_from_elsewhere_agrees_with_every_balance(

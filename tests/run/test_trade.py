@@ -41,6 +41,22 @@ def test_a_dry_run_on_the_sandbox_quotes_and_its_replay_is_equal_to_the_last_bit
     assert compared.json["position"] == report["position"]
 
 
+def test_a_dry_run_that_amends_is_replayed_to_the_last_bit_on_the_reference_engine(
+    tmp_path: Path,
+) -> None:
+    userdir = write_config(tmp_path / "user_data", CONFIG + "quoting: {amend: true}\n")
+
+    ended = run_for(userdir, "4s", "--json")
+
+    assert ended.status == 0, ended.stderr
+    kinds = [entry["type"] for entry in journal(Path(ended.json["folder"]))]
+    assert kinds.count("AmendOrder") > 2
+    assert kinds.count("OrderAmended") > 2
+    compared = mmkit("parity", ended.json["folder"], "--json", cwd=tmp_path)
+    assert compared.status == 0, compared.stderr
+    assert compared.json["equal"] is True
+
+
 def test_a_journal_that_was_altered_is_told_from_its_replay(tmp_path: Path) -> None:
     userdir = write_config(tmp_path / "user_data")
     assert run_for(userdir, "4s").status == 0

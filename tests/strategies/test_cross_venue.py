@@ -126,6 +126,8 @@ def test_no_quote_is_made_whose_fill_could_not_be_hedged(
         return -whole if lots > 0 else whole
 
     assert Fraction(target.position) * lot == opposite(position)
+    comes_down = held * target.position >= 0 and abs(target.position) < abs(held)
+    assert target.reduce_only is (hedge is not SPOT and comes_down)
     if hedge is SPOT:
         # The view's portfolio has the position and no cash was paid for it.
         other = view.markets["hedge"]

@@ -19,6 +19,7 @@ from mmkit.accounts import (
     AccountContext,
     AccountEvent,
     AccountInfo,
+    Amendment,
     Balance,
     FillRecord,
     OrderRecord,
@@ -173,6 +174,9 @@ class Delegating(AccountClient):
     async def place(self, placement: Placement) -> OrderRecord:
         return await self.right.place(placement)
 
+    async def amend(self, amendment: Amendment) -> OrderRecord | None:
+        return await self.right.amend(amendment)
+
     async def cancel(self, client_id: str) -> OrderRecord | None:
         return await self.right.cancel(client_id)
 
@@ -268,6 +272,22 @@ class CancelsAllButOne(Delegating):
             await self.right.cancel(one.client_id)
 
 
+class AmendsByAnotherOrder(Delegating):
+    """Cancels, and places another of the same name: what ccxt's ``editOrder`` is on spot."""
+
+    async def amend(self, amendment: Amendment) -> OrderRecord | None:
+        canceled = await self.right.cancel(amendment.client_id)
+        assert canceled is not None
+        return await self.right.place(
+            Placement(
+                client_id=amendment.client_id,
+                side=amendment.side,
+                price=amendment.price,
+                quantity=amendment.quantity,
+            )
+        )
+
+
 class PromisesACountdown(Delegating):
     async def open(self) -> AccountInfo:
         return replace(await super().open(), countdown=True)
@@ -286,6 +306,7 @@ class PromisesACountdown(Delegating):
         (RoundsMoney, "was expected to change by"),
         (CancelsAllButOne, "after cancel_all()"),
         (PromisesACountdown, "countdown()"),
+        (AmendsByAnotherOrder, "an amended order was expected to be the same"),
     ],
 )
 def test_a_client_that_is_wrong_in_one_thing_is_found_out(

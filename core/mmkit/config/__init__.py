@@ -10,7 +10,7 @@ from typing import Any
 from mmkit.config.check import Chosen, ChosenAdvisor, ChosenSignal, Parts, check_all
 from mmkit.config.files import environment_of, read_files, with_changes, with_overrides
 from mmkit.config.learning import LearningConfig
-from mmkit.config.sections import Gaps, Level, Mode, NotifySection
+from mmkit.config.sections import Gaps, Level, Mode, NotifySection, QuotingSection
 from mmkit.config.yaml_source import Written
 from mmkit.discovery import USERDIR, userdir_of
 from mmkit.errors import Mistake
@@ -79,6 +79,7 @@ class Config:
         venue: Where orders go.
         sim: How a simulated venue behaves.
         risk: What forbids orders, in the order of the file.
+        quoting: How what the strategy wants is brought about, in every market.
         watch: What is watched.
         notify: Where the watch's events, and what becomes of a run, are sent.
         learning: What trains a signal model, as far as there are such sections.
@@ -104,6 +105,7 @@ class Config:
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    quoting: QuotingSection
     watch: WatchSettings
     notify: NotifySection
     learning: LearningConfig
@@ -291,6 +293,7 @@ def _config(parts: Parts, plugins: Plugins, userdir: Path, files: tuple[Path, ..
         venue=parts.venue,
         sim=parts.sim,
         risk=parts.risk,
+        quoting=parts.quoting,
         watch=parts.watch,
         notify=parts.notify,
         learning=parts.learning,

@@ -28,6 +28,7 @@ from mmkit.config.sections import (
     Mode,
     NotifySection,
     PluginsSection,
+    QuotingSection,
     SignalSection,
 )
 from mmkit.config.shown import shown
@@ -56,6 +57,7 @@ SECTIONS = (
     "venue",
     "sim",
     "risk",
+    "quoting",
     "watch",
     "notify",
     "features",
@@ -148,6 +150,7 @@ class Parts:
     venue: Chosen
     sim: SimSettings
     risk: tuple[Chosen, ...]
+    quoting: QuotingSection
     watch: WatchSettings
     notify: NotifySection
     learning: LearningConfig
@@ -234,6 +237,7 @@ class _Sections:
         venue = self._venue()
         sim = self._section("sim", SimSettings)
         risk = self._risk()
+        quoting = self._section("quoting", QuotingSection)
         watch = self._section("watch", WatchSettings)
         # Where messages go is a secret, which a recorded run has not kept, and its replay sends none.
         notify = NotifySection() if recorded else self._section("notify", NotifySection)
@@ -251,7 +255,7 @@ class _Sections:
             return None
         if sim is None or plugins is None or logging is None:
             return None
-        if watch is None or notify is None or learning is None:
+        if quoting is None or watch is None or notify is None or learning is None:
             return None
         resolved = {
             "mode": mode,
@@ -266,6 +270,7 @@ class _Sections:
             "venue": self._shown_plugin(venue, "venue"),
             "sim": self._shown("sim", sim),
             "risk": self._shown_risk(risk),
+            "quoting": self._shown("quoting", quoting),
             "watch": self._shown("watch", watch),
             "notify": self._shown("notify", notify),
             **shown_learning,
@@ -286,6 +291,7 @@ class _Sections:
             venue=venue,
             sim=sim,
             risk=tuple(risk),
+            quoting=quoting,
             watch=watch,
             notify=notify,
             learning=learning,

@@ -17,6 +17,7 @@ from mmkit.config.sections import (
     Mode,
     NotifySection,
     PluginsSection,
+    QuotingSection,
     SignalSection,
 )
 from mmkit.events import MAIN
@@ -88,6 +89,7 @@ class _Building:
             "venue": self._section("execution venue", "account"),
             "sim": self._ref(SimSettings),
             "risk": self._risk(),
+            "quoting": self._ref(QuotingSection),
             "watch": self._ref(WatchSettings),
             "notify": self._ref(NotifySection),
             **self._definition(LearningSections)["properties"],

@@ -80,6 +80,15 @@ class PluginsSection(_Section):
     disabled: tuple[str, ...] = Field((), description="Names of plugins that are not loaded.")
 
 
+class QuotingSection(_Section):
+    """How what a strategy wants is brought about."""
+
+    amend: bool = Field(
+        False,
+        description="Amend an order where the venue can, in place of canceling it and placing another.",
+    )
+
+
 class LoggingSection(_Section):
     """What is logged."""
 

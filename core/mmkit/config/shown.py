@@ -13,7 +13,7 @@ from mmkit.config.yaml_source import Place, Step, Written
 # The sections a recorded run is built from again. The environment's numbers are kept there, because a
 # number that prices, sizes or times something is no secret, and the replay needs it.
 _REPLAYED = frozenset(
-    {"instrument", "strategy", "sim", "risk", "watch", "signals", "advisors", "fusion"}
+    {"instrument", "strategy", "sim", "risk", "quoting", "watch", "signals", "advisors", "fusion"}
 )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from mmkit.commands import AnyCommand
 from mmkit.errors import DataError
@@ -172,7 +173,8 @@ class _Collector:
             self._left_out["whose end is not in the journal"] += 1
         elif life.beside:
             self._left_out["that shared their price with another of ours"] += 1
-        elif not self._exchange.arrive(order, life.accepted[0]).resting:
+        # The venue has taken it; what it could reduce there is not known here.
+        elif not self._exchange.arrive(replace(order, reduce_only=False), life.accepted[0]).resting:
             self._left_out["that could not rest on the book of the market data"] += 1
         else:
             resting = self._exchange.resting(order.order_id)

@@ -9,13 +9,15 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
-from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder
+from mmkit.commands import AmendOrder, AnyCommand, CancelOrder, SubmitOrder
 from mmkit.errors import DataError
 from mmkit.events import (
+    AmendRejected,
     AnyEvent,
     CancelRejected,
     Liquidity,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderFilled,
     OrderRejected,
@@ -106,6 +108,7 @@ def answers_of(entries: Iterable[AnyCommand | AnyEvent]) -> Answers:
     """
     submitted: dict[int, int] = {}
     canceling: dict[int, int] = {}
+    amending: dict[int, int] = {}
     entry: Samples = []
     response: Samples = []
     round_trip: Samples = []
@@ -119,6 +122,11 @@ def answers_of(entries: Iterable[AnyCommand | AnyEvent]) -> Answers:
             case CancelOrder():
                 canceling[happened.order_id] = happened.ts_local
                 continue
+            case AmendOrder():
+                amending[happened.order_id] = happened.ts_local
+                continue
+            case OrderAmended() | AmendRejected():
+                sent = amending.pop(happened.order_id, None)
             case OrderAccepted() | OrderRejected() | OrderFilled(liquidity=Liquidity.TAKER):
                 sent = submitted.pop(happened.order_id, None)
             case OrderCanceled():
@@ -141,7 +149,7 @@ def answers_of(entries: Iterable[AnyCommand | AnyEvent]) -> Answers:
         entry=entry,
         response=response,
         round_trip=round_trip,
-        unanswered=len(submitted) + len(canceling),
+        unanswered=len(submitted) + len(canceling) + len(amending),
         waited=waited,
     )
 

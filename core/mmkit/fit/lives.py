@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from mmkit.commands import AnyCommand, SubmitOrder
-from mmkit.events import AnyEvent, Liquidity, OrderAccepted, OrderCanceled, OrderFilled, Side
+from mmkit.events import (
+    AnyEvent,
+    Liquidity,
+    OrderAccepted,
+    OrderAmended,
+    OrderCanceled,
+    OrderFilled,
+    Side,
+)
 
 Moment = tuple[int, int]
 """A time by the venue's clock, ns, and the place in the journal; of two of one time the first there came first."""
@@ -49,6 +59,7 @@ def lives_of(entries: Iterable[AnyCommand | AnyEvent]) -> list[Life]:
     """Return the orders of a journal that rested, as they were accepted."""
     lives: dict[int, Life] = {}
     accepted: set[int] = set()
+    before: list[Life] = []
     for number, entry in enumerate(entries):
         if isinstance(entry, SubmitOrder):
             lives[entry.order_id] = Life(entry, quantity=entry.quantity)
@@ -66,7 +77,13 @@ def lives_of(entries: Iterable[AnyCommand | AnyEvent]) -> list[Life]:
                 life.fills.append(((entry.ts_exchange, number), entry.remaining))
             case OrderCanceled():
                 life.canceled = (entry.ts_exchange, number)
-    rested = [lives[order_id] for order_id in accepted]
+            case OrderAmended():
+                # From here on it stands elsewhere, or is for less: as one that leaves, and one that comes.
+                life.canceled = (entry.ts_exchange, number)
+                before.append(life)
+                order = replace(life.order, price=entry.price, quantity=entry.remaining)
+                lives[entry.order_id] = Life(order, life.canceled, entry.remaining)
+    rested = [*before, *(lives[order_id] for order_id in accepted)]
     for life in rested:
         # A fill may be reported before it is said that the order rests, but does not happen before it does.
         life.fills = [(max(moment, life.accepted), left) for moment, left in life.fills]

@@ -10,6 +10,10 @@ What it keeps to:
   record says what became of it. "No such order" is no such record: Binance has shown an order half an hour late.
 - Until then it counts as exposure. After `LOST_AFTER_NS` the engine is told that it is lost, quotes without it, and
   the handler has it canceled.
+- An amend is sent once, too, and no other of that order until its fate is known. Until then the order counts with the
+  larger of both quantities, and is not over by what was traded alone. The record's price and quantity decide; an old one
+  of the order as it was proves nothing before the amend cannot arrive any more. After `LOST_AFTER_NS` the order is
+  canceled, whose end settles the amend as well.
 - A cancel is asked for again until the venue's record says that the order is gone.
 - An order is over once its fills, each told by the venue with a number of its own, add up to what the venue's record
   says was traded. So no fill is told twice, after the end, or not at all, in whatever order answers and events come.
@@ -23,6 +27,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from mmkit.accounts import (
+    Amendment,
     FillRecord,
     OrderRecord,
     OrderState,
@@ -31,11 +36,13 @@ from mmkit.accounts import (
     Refusal,
     Refused,
 )
-from mmkit.commands import AnyCommand, SubmitOrder
+from mmkit.commands import AmendOrder, AnyCommand, OrderType, SubmitOrder
 from mmkit.events import (
+    AmendRejected,
     CancelRejected,
     Liquidity,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderFilled,
     OrderLost,
@@ -46,7 +53,7 @@ from mmkit.events import (
 from mmkit.instruments import Instrument
 from mmkit.live.fees import in_settlement
 from mmkit.live.known import KnownFill, KnownOrder, Stage
-from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
+from mmkit.live.requests import Amend, AskFills, AskOpen, AskOrder, Cancel, Place, Request
 from mmkit.tape import NEVER
 
 _MS = 1_000_000
@@ -147,6 +154,10 @@ class OrderHandler:
         self._clocks_apart_ns = 0
         self._asks: dict[str, _Retry] = {}
         self._cancels: dict[str, _Retry] = {}
+        self._amends: dict[str, int] = {}
+        """When an order whose amend is still of unknown fate is canceled."""
+        self._asked_to_amend: set[str] = set()
+        """Whose amend the engine has not had an answer to."""
         self._fills = _Retry(NEVER)
         self._check = _Retry(NEVER)
         self._accepted: set[str] = set()
@@ -242,6 +253,9 @@ class OrderHandler:
         if isinstance(command, SubmitOrder):
             self._submit(command)
             return
+        if isinstance(command, AmendOrder):
+            self._amend(command)
+            return
         client_id = self.client_id(command.order_id)
         order = self.orders.get(client_id)
         if order is None:
@@ -268,17 +282,141 @@ class OrderHandler:
             quantity=command.quantity,
             time_in_force=command.time_in_force,
             intended_ns=self._now,
+            order_type=command.order_type,
+            reduce_only=command.reduce_only,
         )
         self.orders[order.client_id] = order
         self._dirty[order.client_id] = order
         placement = Placement(
             client_id=order.client_id,
             side=order.side,
-            price=self._instrument.price(order.price),
+            price=(
+                self._instrument.price(order.price) if order.order_type is OrderType.LIMIT else None
+            ),
             quantity=self._instrument.quantity(order.quantity),
             time_in_force=order.time_in_force,
+            reduce_only=order.reduce_only,
         )
         self._requests.append(Place(placement))
+
+    def _amend(self, command: AmendOrder) -> None:
+        client_id = self.client_id(command.order_id)
+        order = self.orders.get(client_id)
+        if order is None or order.end is not None or order.cancel_wanted:
+            self._events.append(
+                self._amend_rejected(command.order_id, "the order is over, or to go")
+            )
+            return
+        if order.stage is not Stage.OPEN or order.amending:
+            self._events.append(
+                self._amend_rejected(command.order_id, "it is not known what the order is now")
+            )
+            return
+        order.amend_price, order.amend_quantity = command.price, command.quantity
+        order.amended_ns = self._now
+        self._dirty[client_id] = order
+        self._asked_to_amend.add(client_id)
+        self._amends[client_id] = self._now + LOST_AFTER_NS
+        instrument = self._instrument
+        self._requests.append(
+            Amend(
+                Amendment(
+                    client_id=client_id,
+                    side=order.side,
+                    price=instrument.price(command.price),
+                    quantity=instrument.quantity(command.quantity),
+                )
+            )
+        )
+
+    # --- what an amend came to ---
+
+    def amended(self, client_id: str, record: OrderRecord | None, now_ns: int) -> None:
+        """Take in that the venue has changed an order, with its record if it sent one."""
+        self._now = now_ns
+        if record is not None:
+            self.record(record, now_ns)
+        order = self.orders.get(client_id)
+        if order is not None and order.amending:
+            self._ask(order)
+
+    def amend_refused(self, client_id: str, refused: Refused, now_ns: int) -> None:
+        """Take in that the venue did not change an order."""
+        self._now = now_ns
+        order = self.orders.get(client_id)
+        if order is None:
+            return
+        if order.amending:
+            self._amend_settled(order, f"{refused.refusal}: {refused}")
+        if refused.refusal is Refusal.NO_SUCH_ORDER:
+            self._ask(order)
+        self._settle(order)
+
+    def amend_unanswered(self, client_id: str, now_ns: int) -> None:
+        """Take in that nobody knows whether the venue has changed an order."""
+        self._now = now_ns
+        order = self.orders.get(client_id)
+        if order is not None and order.amending:
+            self._ask(order)
+
+    def _take_terms(self, order: KnownOrder, record: OrderRecord) -> None:
+        """See what the record says of price and quantity, of an order that an amend has ever been sent for."""
+        over = record.state is not OrderState.OPEN
+        if not order.amended_ns or (record.ts_ns < order.terms_ns and not over):
+            return
+        terms = self._instrument.ticks(record.price), self._instrument.lots(record.quantity)
+        if order.amending and terms == (order.amend_price, order.amend_quantity):
+            self._amend_settled(order, "")
+        elif terms != (order.price, order.quantity) and (over or record.ts_ns > order.terms_ns):
+            # One that was believed not to have been done, or somebody else's.
+            order.price, order.quantity = terms
+            self._dirty[order.client_id] = order
+            if order.order_id:
+                self._events.append(self._order_amended(order))
+        if over and order.amending:
+            self._amend_settled(order, "the order is over")
+        order.terms_ns = max(order.terms_ns, record.ts_ns)
+
+    def _still_amending(self, order: KnownOrder, retry: _Retry) -> None:
+        """See what it proves that a record which was asked for tells of the order as it was."""
+        valid_ns = order.amended_ns + VALID_NS
+        if retry.asked_ns >= valid_ns:
+            self._amend_settled(order, "it has not arrived")
+            self._settle(order)
+            return
+        retry.again(self._now)
+        retry.due_ns = min(retry.due_ns, max(self._now, valid_ns))
+        self._asks[order.client_id] = retry
+
+    def _amend_settled(self, order: KnownOrder, refused: str) -> None:
+        """Take in what became of an amend: done if `refused` says nothing."""
+        if not refused:
+            order.price, order.quantity = order.amend_price, order.amend_quantity
+        order.amend_price = order.amend_quantity = 0
+        self._dirty[order.client_id] = order
+        self._amends.pop(order.client_id, None)
+        if order.client_id not in self._asked_to_amend:
+            return
+        self._asked_to_amend.discard(order.client_id)
+        if refused:
+            self._events.append(self._amend_rejected(order.order_id, refused))
+        else:
+            self._events.append(self._order_amended(order))
+
+    def _order_amended(self, order: KnownOrder) -> OrderAmended:
+        return OrderAmended(
+            ts_exchange=self._now,
+            ts_local=self._now,
+            order_id=order.order_id,
+            price=order.price,
+            quantity=order.quantity,
+            remaining=max(order.remaining, 0),
+        )
+
+    def _amend_rejected(self, order_id: int, reason: str) -> AmendRejected:
+        return AmendRejected(
+            ts_exchange=self._now, ts_local=self._now, order_id=order_id, reason=reason
+        )
 
     def _want_cancel(self, order: KnownOrder) -> None:
         if not order.cancel_wanted:
@@ -360,11 +498,14 @@ class OrderHandler:
         """Take in the answer to `AskOrder`."""
         self._now = now_ns
         if record is not None:
-            self._asks.pop(client_id, None)
+            retry = self._asks.pop(client_id, None)
             over = self._over.get(client_id)
             if over is not None and self._should_not_be(over, record):
                 self._come_back(over)
             self.record(record, now_ns)
+            there = self.orders.get(client_id)
+            if there is not None and there.amending and retry is not None:
+                self._still_amending(there, retry)
             return
         order = self.orders.get(client_id)
         if order is None:
@@ -430,6 +571,7 @@ class OrderHandler:
             self._of_no_order(record)
             return
         executed = self._lots(record)
+        self._take_terms(order, record)
         if record.venue_id and record.venue_id != order.venue_id:
             order.venue_id = record.venue_id
             self._venue_ids[record.venue_id] = order.client_id
@@ -514,7 +656,7 @@ class OrderHandler:
         if order.stage is Stage.DONE:
             self._trade_after_the_end(order)
             return
-        if order.filled > order.quantity:
+        if order.filled > order.most:
             self._problems.append(
                 f"order {order.client_id} of {order.quantity} lots has traded {order.filled}"
             )
@@ -590,10 +732,14 @@ class OrderHandler:
         if order.filled < order.executed:
             self._ask_fills(self._now + FILL_GRACE_NS)
             return
-        if order.filled >= order.quantity:
+        if order.filled >= order.most:
             order.end = OrderState.FILLED
         if order.end is None or (order.end is OrderState.FILLED and order.remaining > 0):
             return
+        if order.amending:
+            # No record has said so: all of it was traded, and if that is more than it was, then it was amended.
+            more = order.filled > order.quantity
+            self._amend_settled(order, "" if more else "the order is over")
         order.stage = Stage.DONE
         self._dirty[order.client_id] = order
         del self.orders[order.client_id]
@@ -686,11 +832,18 @@ class OrderHandler:
         for retries in (self._asks, self._cancels):
             for retry in retries.values():
                 soonest = min(soonest, retry.due_ns)
+        for due_ns in self._amends.values():
+            soonest = min(soonest, due_ns)
         return soonest
 
     def wake(self, now_ns: int) -> None:
         """Ask for what is due."""
         self._now = now_ns
+        for client_id in [one for one, due_ns in self._amends.items() if due_ns <= now_ns]:
+            del self._amends[client_id]
+            # At a price of which nobody knows it is not quoted with.
+            self._ask(self.orders[client_id])
+            self._want_cancel(self.orders[client_id])
         for client_id, retry in self._asks.items():
             if retry.due_ns <= now_ns:
                 retry.asked(self._now)

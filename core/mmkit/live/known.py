@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from mmkit.accounts import OrderState
-from mmkit.commands import TimeInForce
+from mmkit.commands import OrderType, TimeInForce
 from mmkit.events import Side
 
 
@@ -34,8 +34,8 @@ class KnownOrder(msgspec.Struct, kw_only=True):
         client_id: What the venue knows it by from the start.
         order_id: The engine's number; 0 for an order of an earlier run.
         side: Buy or sell.
-        price: Limit.
-        quantity: As placed.
+        price: Limit, as it is now; of a market order the worst price that it was judged by.
+        quantity: As it is now.
         time_in_force: As placed.
         intended_ns: When it was written down.
         stage: How far it is.
@@ -45,6 +45,12 @@ class KnownOrder(msgspec.Struct, kw_only=True):
         end: What the venue's record says it ended as; `None` while it may still trade.
         why: Why it ended, or why it is not known what became of it.
         cancel_wanted: It is to go: we ask until the venue's record says that it is gone.
+        order_type: As placed.
+        reduce_only: As placed.
+        amend_price: What an amend is to make its price, of which nobody knows yet whether it has been done.
+        amend_quantity: Likewise its quantity; 0 if there is no such amend.
+        amended_ns: When the last amend was written down; 0 for none.
+        terms_ns: Of when, by the venue's clock, the record was by which price and quantity are known; 0 as placed.
     """
 
     client_id: str
@@ -61,11 +67,27 @@ class KnownOrder(msgspec.Struct, kw_only=True):
     end: OrderState | None = None
     why: str = ""
     cancel_wanted: bool = False
+    order_type: OrderType = OrderType.LIMIT
+    reduce_only: bool = False
+    amend_price: int = 0
+    amend_quantity: int = 0
+    amended_ns: int = 0
+    terms_ns: int = 0
+
+    @property
+    def amending(self) -> bool:
+        """Whether it may be as it was, or as an amend wants it."""
+        return self.amend_quantity > 0
+
+    @property
+    def most(self) -> int:
+        """Its quantity, or that of an amend of unknown fate if that is more, in lots."""
+        return max(self.quantity, self.amend_quantity)
 
     @property
     def remaining(self) -> int:
-        """What may still be traded, as far as fills are known, in lots."""
-        return self.quantity - self.filled
+        """What may still be traded, as far as fills are known and whatever becomes of an amend, in lots."""
+        return self.most - self.filled
 
 
 class KnownFill(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from mmkit.accounts import AccountEvent, Balance, BalanceUpdate, OrderRecord, PositionUpdate
+from mmkit.commands import OrderType
 from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.anchor import Anchor
@@ -287,7 +288,12 @@ class Reconciler:
         locked: dict[str, Decimal] = {}
         if self._spot:
             for order in self._handler.orders.values():
-                if order.stage is Stage.OPEN and order.end is None:
+                # A market order does not rest: what it locks for a moment is what it trades.
+                if (
+                    order.stage is Stage.OPEN
+                    and order.end is None
+                    and order.order_type is OrderType.LIMIT
+                ):
                     self._lock(locked, order)
         return _State(dict(self.ledger.moved), locked, self.ledger.position)
 

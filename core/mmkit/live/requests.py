@@ -6,13 +6,19 @@ from typing import TypeAlias
 
 import msgspec
 
-from mmkit.accounts import Placement
+from mmkit.accounts import Amendment, Placement
 
 
 class Place(msgspec.Struct, frozen=True):
     """Put an order on the book: sent once, ever."""
 
     placement: Placement
+
+
+class Amend(msgspec.Struct, frozen=True):
+    """Change an order: sent once, and no other of this order until it is known what became of it."""
+
+    amendment: Amendment
 
 
 class Cancel(msgspec.Struct, frozen=True):
@@ -37,4 +43,4 @@ class AskOpen(msgspec.Struct, frozen=True):
     """Which orders are on the book?"""
 
 
-Request: TypeAlias = Place | Cancel | AskOrder | AskFills | AskOpen
+Request: TypeAlias = Place | Amend | Cancel | AskOrder | AskFills | AskOpen

@@ -40,7 +40,7 @@ from mmkit.live.known import KnownFill, KnownOrder, Stage
 from mmkit.live.opening import CLOCKS_APART_NS, explained, place_of, refuse_unfit
 from mmkit.live.pace import Pace
 from mmkit.live.reconcile import Books, Reconciler
-from mmkit.live.requests import AskFills, AskOpen, AskOrder, Cancel, Place, Request
+from mmkit.live.requests import Amend, AskFills, AskOpen, AskOrder, Cancel, Place, Request
 from mmkit.live.store import LEAST_ROOM, Found
 from mmkit.tape import NEVER
 
@@ -238,6 +238,7 @@ class LiveVenue(ExecutionVenue):
                 "key_may_withdraw; whoever gets hold of it can take the money away; use a key without that right"
             )
         self._pace.orders_per_10s = info.orders_per_10s
+        self.amends = info.amends
         self._spawn(self._listen(), "user stream")
         if info.countdown:
             self._renewing = self._spawn(self._renew(), "countdown")
@@ -505,6 +506,12 @@ class LiveVenue(ExecutionVenue):
             if refused is not None:
                 self.handler.place_refused(request.placement.client_id, refused, now)
                 return
+        elif isinstance(request, Amend):
+            # It counts as an order (Binance: ``ORDERS``).
+            refused = self._refused_here(now)
+            if refused is not None:
+                self.handler.amend_refused(request.amendment.client_id, refused, now)
+                return
         elif self._pace.silent(now):
             self._waiting.append(request)
             return
@@ -559,6 +566,8 @@ class LiveVenue(ExecutionVenue):
             match request:
                 case Place(placement):
                     return await client.place(placement)
+                case Amend(amendment):
+                    return await client.amend(amendment)
                 case Cancel(client_id):
                     return await client.cancel(client_id)
                 case AskOrder(client_id):
@@ -573,6 +582,8 @@ class LiveVenue(ExecutionVenue):
         match request:
             case Place():
                 self.handler.placed(answer, now)
+            case Amend(amendment):
+                self.handler.amended(amendment.client_id, answer, now)
             case Cancel(client_id):
                 self.handler.canceled(client_id, answer, now)
             case AskOrder(client_id):
@@ -583,11 +594,13 @@ class LiveVenue(ExecutionVenue):
                 self.handler.open_told(answer, now)
 
     def _refused(self, request: Request, refused: Refused) -> None:
-        self._told_no(refused, an_order=isinstance(request, Place))
+        self._told_no(refused, an_order=isinstance(request, Place | Amend))
         now = self._clock.now_ns()
         match request:
             case Place(placement):
                 self.handler.place_refused(placement.client_id, refused, now)
+            case Amend(amendment):
+                self.handler.amend_refused(amendment.client_id, refused, now)
             case Cancel(client_id):
                 self.handler.cancel_refused(client_id, refused, now)
             case AskOrder(client_id) if refused.refusal is Refusal.NO_SUCH_ORDER:
@@ -610,6 +623,8 @@ class LiveVenue(ExecutionVenue):
         match request:
             case Place(placement):
                 self.handler.place_unanswered(placement.client_id, why, now)
+            case Amend(amendment):
+                self.handler.amend_unanswered(amendment.client_id, now)
             case Cancel(client_id):
                 self.handler.cancel_unanswered(client_id, now)
             case AskOrder(client_id):

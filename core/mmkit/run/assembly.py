@@ -217,16 +217,23 @@ def assemble(
             fusion=Fusion(context.fusion) if context.fusion is not None else None,
         )
         if accounts is not None:
-            markets.append(Market(engine, accounts[name]))
+            markets.append(_quoted(Market(engine, accounts[name]), config))
             continue
         venue = _simulated(config, chosen.venue, context)
         if not venue.simulated:
             place = f"{section_of(name)}venue.plugin"
             found = f"a simulated venue was expected; '{chosen.venue.name}' sends real orders"
             raise ConfigError([Mistake("", place, found, "use 'paper'")])
-        markets.append(Market(engine, venue))
+        markets.append(_quoted(Market(engine, venue), config))
     (engine, venue), *rest = markets
     return Session(engine, venue, recorder, fill_reports, rest, signals, advice)
+
+
+def _quoted(market: Market, config: Config) -> Market:
+    """Have orders amended, where that is asked for and the venue can."""
+    if config.quoting.amend:
+        market.engine.quoter.amends = market.venue.amends
+    return market
 
 
 def _simulated(config: Config, chosen: Chosen, context: Context) -> ExecutionVenue:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numba.core.errors import NumbaError
 
 from mmkit.book import Book, Depth
-from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
+from mmkit.commands import Amends, AnyCommand, CancelOrder, OrderType, SubmitOrder, TimeInForce
 from mmkit.errors import MmkitError, RunError, StrategyError
 from mmkit.events import (
     MAIN,
@@ -99,6 +99,8 @@ def why_not(session: Session, tapes: Tapes) -> str:
         return "the market watch, at which the strategy looks, is not compiled"
     if type(venue) is not PaperVenue or venue.settings.fill_reports is not FillReports.PLAIN:
         return "only 'paper' with 'fill_reports: plain' is compiled"
+    if engine.quoter.amends is not Amends.NOTHING:
+        return "amending orders is not compiled"
     known = (MaxPosition, MaxOrder, PriceBand, MaxDrawdown, StaleAfter)
     if len(engine.risk.checks) > k.MOST_CHECKS or any(
         type(check) not in known for _, check in engine.risk.checks
@@ -416,10 +418,14 @@ class CompiledRun:
         if type(quotes) is not Quotes:
             if not isinstance(quotes, Target):
                 raise NotCompiled("a strategy that does not return Quotes")
+            if quotes.reduce_only or quotes.order_type is not OrderType.LIMIT:
+                raise NotCompiled("reduce-only and market orders")
             wanted[0], wanted[1] = k.TARGET, whole(quotes.position, "target position")
             self._bids = self._asks = None
             return
         bids, asks = quotes.bids, quotes.asks
+        if quotes.reduce_only:
+            raise NotCompiled("reduce-only and market orders")
         if bids == self._bids and asks == self._asks:
             return
         checked_bids, checked_asks = checked_levels(quotes)

@@ -17,7 +17,7 @@ from mmkit.commands import SubmitOrder, TimeInForce
 from mmkit.config.real import is_account
 from mmkit.errors import ConfigError, Mistake, RunError, VenueError
 from mmkit.events import MAIN, Side
-from mmkit.instruments import Instrument
+from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import DataSource
 from mmkit.journal import new_run_folder
 from mmkit.live.opening import explained, place_of
@@ -164,6 +164,8 @@ async def _flatten(account: Account, source: DataSource, clock: Clock) -> str:
                     price=max(price, 1),
                     quantity=abs(position),
                     time_in_force=TimeInForce.IOC,
+                    # It can then not turn round what others bring down meanwhile, and may be worth next to nothing.
+                    reduce_only=instrument.kind is not ContractKind.SPOT,
                 )
             )
             await _settled(account)

@@ -321,7 +321,9 @@ def _set_out(engine: Engine, account: Account) -> None:
     engine.funds = account.funds
     info, context = account.info, Context(account.instrument)
     if info.orders_per_10s is not None:
+        amends = engine.quoter.amends
         engine.quoter = Quoter(info.orders_per_10s)
+        engine.quoter.amends = amends
     if info.min_notional:
         engine.risk.add(
             "venue_min_notional", MinNotional(ValueLimit(limit=info.min_notional), context)

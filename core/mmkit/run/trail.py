@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mmkit.commands import AnyCommand, CancelOrder, SubmitOrder, TimeInForce
+from mmkit.commands import AmendOrder, AnyCommand, CancelOrder, OrderType, SubmitOrder, TimeInForce
 from mmkit.events import (
     MAIN,
     Advice,
+    AmendRejected,
     AnyEvent,
     CancelRejected,
     FeedLost,
@@ -19,6 +20,7 @@ from mmkit.events import (
     FundingPaid,
     Liquidity,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderFilled,
     OrderRejected,
@@ -51,6 +53,7 @@ _CODES: dict[type, int] = {
     FundingPaid: k.FUNDED,
 }
 _REJECTED = (k.REJECTED_POST_ONLY, k.REJECTED_UNKNOWN, k.REJECTED_SELF_TRADE)
+_LASTING, _MARKET = ("post_only", "ioc", "market"), 2
 _SIDES, _LIQUIDITY = ("buy", "sell"), ("maker", "taker")
 
 
@@ -68,14 +71,18 @@ class Trail(Recorder):
         self._sells: set[tuple[str, int]] = set()
 
     def note(self, entry: AnyCommand | AnyEvent) -> None:
-        """Take in one command or event; what the market watch, models and advisors have to say is in no frame."""
-        if isinstance(entry, WatchEvent | Signal | Advice):
+        """Take in one command or event; in no frame is what the market watch, models and advisors have to say, and amends."""
+        if isinstance(
+            entry, WatchEvent | Signal | Advice | AmendOrder | OrderAmended | AmendRejected
+        ):
             return
         value = {name: getattr(entry, name, 0) for name in _NAMES}
         value["what"], value["fee"], amount = _CODES[type(entry)], 0, 0.0
         if isinstance(entry, SubmitOrder):
             value["selling"] = entry.side is Side.SELL
             value["taker"] = entry.time_in_force is TimeInForce.IOC
+            if entry.order_type is OrderType.MARKET:
+                value["taker"] = _MARKET
             if value["selling"]:
                 self._sells.add((entry.market, entry.order_id))
         elif isinstance(entry, OrderFilled):
@@ -218,7 +225,7 @@ class Trail(Recorder):
             {
                 "order_id": ids,
                 "side": _named(sent["selling"], _SIDES),
-                "time_in_force": _named(sent["taker"], ("post_only", "ioc")),
+                "time_in_force": _named(sent["taker"], _LASTING),
                 "price": sent["price"] * float(instrument.tick),
                 "quantity": sent["quantity"] * lot,
                 "filled": filled * lot,

@@ -22,20 +22,23 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from mmkit.commands import AnyCommand, SubmitOrder, TimeInForce
+from mmkit.commands import AmendOrder, Amends, AnyCommand, OrderType, SubmitOrder, TimeInForce
 from mmkit.events import (
+    AmendRejected,
     CancelRejected,
     FundingPaid,
     OrderAccepted,
+    OrderAmended,
     OrderCanceled,
     OrderFilled,
     OrderRejected,
     VenueEvent,
 )
 from mmkit.hookspecs import hookimpl
+from mmkit.instruments import ContractKind
 from mmkit.interfaces import Context, ExecutionVenue, PluginConfig, Provider
 from mmkit.settings import FillReports, SimSettings
-from mmkit.sim.exchange import Fill, SimExchange
+from mmkit.sim.exchange import NOT_THERE, Fill, SimExchange
 from mmkit.sim.fees import Fees
 from mmkit.sim.funding import Funding
 from mmkit.sim.latency import Latency
@@ -63,10 +66,11 @@ class PaperVenue(ExecutionVenue):
         self._latency = Latency(settings.latency)
         self._fees = Fees(settings.fees, context.instrument)
         self._funding = Funding(context.instrument)
+        # As Binance has it: a contract's order can have another price, one on spot only be made smaller.
+        spot = context.instrument.kind is ContractKind.SPOT
+        self.amends = Amends.SHRINK if spot else Amends.PRICE_AND_QUANTITY
         self._clock = 0
         self._next_ns = NEVER
-        # Of what has been traded here, known to us or not.
-        self._position = 0
         self._wait = settings.data_wait if settings.fill_reports is FillReports.AFTER_DATA else None
         # (arrives at the venue, matched at the latest, command); in order, as on one connection. Where one
         # may wait longer than the next, the next waits for it.
@@ -98,8 +102,10 @@ class PaperVenue(ExecutionVenue):
             if row[2] & KIND in _FUNDING:
                 self._funding.on_row(row, self._clock)
                 self._next_ns = min(self._fees.next_ns, self._funding.next_ns)
-            for fill in self._exchange.on_row(row):
-                self._report_fill(fill, row[0], now_ns)
+            if fills := self._exchange.on_row(row):
+                for fill in fills:
+                    self._report_fill(fill, row[0], now_ns)
+                self._report_expired(row[0], now_ns)
 
     def next_ns(self) -> int:
         """When a command must be matched or a report reaches us, whichever is first."""
@@ -132,14 +138,41 @@ class PaperVenue(ExecutionVenue):
             if arrival.resting:
                 self._reports.append(OrderAccepted(order_id=order_id, **times))
             elif not arrival.fills or arrival.fills[-1].remaining:
-                assert command.time_in_force is TimeInForce.IOC  # others rest
+                assert (  # others rest
+                    command.time_in_force is TimeInForce.IOC
+                    or command.order_type is OrderType.MARKET
+                )
                 self._reports.append(OrderCanceled(order_id=order_id, **times))
+            self._report_expired(at, now_ns)
+        elif isinstance(command, AmendOrder):
+            self._amend(command, at, now_ns)
         elif self._exchange.cancel(order_id):
             self._reports.append(OrderCanceled(order_id=order_id, **times))
         else:
+            self._reports.append(CancelRejected(order_id=order_id, reason=NOT_THERE, **times))
+
+    def _amend(self, command: AmendOrder, at: int, now_ns: int) -> None:
+        order_id = command.order_id
+        amended = self._exchange.amend(order_id, command.price, command.quantity, at)
+        times = self._times(at, now_ns)
+        if amended.rejected is not None:
+            self._reports.append(AmendRejected(order_id=order_id, reason=amended.rejected, **times))
+        else:
+            taken = sum(fill.quantity for fill in amended.fills)
             self._reports.append(
-                CancelRejected(order_id=order_id, reason="the order is not on the book", **times)
+                OrderAmended(
+                    order_id=order_id,
+                    price=command.price,
+                    quantity=command.quantity,
+                    remaining=amended.remaining + taken,
+                    **times,
+                )
             )
+        for fill in amended.fills:
+            self._report_fill(fill, at, now_ns)
+        if amended.canceled:
+            self._reports.append(OrderCanceled(order_id=order_id, **times))
+        self._report_expired(at, now_ns)
 
     def _reach(self, at: int, now_ns: int) -> None:
         """Move the venue's clock on to `at`, and let happen what is due by then."""
@@ -147,13 +180,13 @@ class PaperVenue(ExecutionVenue):
         if self._clock < self._next_ns:
             return
         if self._clock >= self._funding.next_ns:
-            paid = self._funding.pay(self._position)
+            paid = self._funding.pay(self._exchange.position)
             if paid is not None:
                 self._reports.append(
                     FundingPaid(
                         rate=paid.rate,
                         mark=paid.mark,
-                        position=self._position,
+                        position=self._exchange.position,
                         amount=paid.amount,
                         **self._times(paid.due, now_ns),
                     )
@@ -163,7 +196,6 @@ class PaperVenue(ExecutionVenue):
         self._next_ns = min(self._fees.next_ns, self._funding.next_ns)
 
     def _report_fill(self, fill: Fill, at: int, now_ns: int) -> None:
-        self._position += fill.side.sign * fill.quantity
         self._fees.traded(fill.price, fill.quantity)
         self._reports.append(
             OrderFilled(
@@ -176,6 +208,10 @@ class PaperVenue(ExecutionVenue):
                 **self._times(at, now_ns),
             )
         )
+
+    def _report_expired(self, at: int, now_ns: int) -> None:
+        for order_id in self._exchange.expired():
+            self._reports.append(OrderCanceled(order_id=order_id, **self._times(at, now_ns)))
 
     def _times(self, at: int, now_ns: int) -> dict[str, Any]:
         """Return when it happened and when we learn of it: not before now, not before an earlier report."""

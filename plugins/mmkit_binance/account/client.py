@@ -20,6 +20,7 @@ from mmkit.accounts import (
     AccountContext,
     AccountEvent,
     AccountInfo,
+    Amendment,
     Balance,
     FateUnknown,
     FillRecord,
@@ -31,6 +32,7 @@ from mmkit.accounts import (
     StreamDown,
     StreamUp,
 )
+from mmkit.commands import Amends
 from mmkit.errors import ConfigError, Mistake, VenueError
 from mmkit.instruments import ContractKind
 from mmkit.venues.binance_codes import (
@@ -44,7 +46,15 @@ from mmkit_binance.account.answer import Answer, Limit
 from mmkit_binance.account.apiline import ApiLine, connect
 from mmkit_binance.account.config import BinanceAccountConfig
 from mmkit_binance.account.places import places
-from mmkit_binance.account.records import ENDS, Trade, decode, fill_record, order_record, read_event
+from mmkit_binance.account.records import (
+    ENDS,
+    Trade,
+    amended_record,
+    decode,
+    fill_record,
+    order_record,
+    read_event,
+)
 from mmkit_binance.account.signedrest import SignedRest
 from mmkit_binance.account.signer import Signer
 from mmkit_binance.account.traits import Call
@@ -145,6 +155,7 @@ class BinanceAccount(AccountClient):
             min_notional=None if notional is None else Decimal(str(notional)),
             max_open_orders=None if orders is None else int(orders),
             countdown=not self._spot,
+            amends=_amends(self._traits, self._spot),
             halted="" if found.status == "TRADING" else found.status,
             price=top.price,
             **({} if self._spot else await self._set_up()),
@@ -167,6 +178,18 @@ class BinanceAccount(AccountClient):
             raise Refused(Refusal.REDUCE_ONLY, "a reduce-only order is for contracts; this is spot")
         params = traits.placing(placement, self._instrument)
         answer = await self._quickly("order.place", self._traits.place, params, Rank.ORDER)
+        return order_record(decode(told.ORDER, answer.body))
+
+    async def amend(self, amendment: Amendment) -> OrderRecord | None:
+        """Change an order: of USD-M price and quantity, on spot the quantity to less, at its place in the queue."""
+        call = self._traits.amend
+        if call is None:
+            return await super().amend(amendment)
+        params = traits.amending(amendment, self._instrument)
+        method = "order.amend.keepPriority" if self._spot else "order.modify"
+        answer = await self._quickly(method, call, params, Rank.ORDER)
+        if self._spot:
+            return amended_record(decode(told.AMENDED, answer.body))
         return order_record(decode(told.ORDER, answer.body))
 
     async def cancel(self, client_id: str) -> OrderRecord | None:
@@ -456,6 +479,12 @@ class BinanceAccount(AccountClient):
             )
         finally:
             await rest.close()
+
+
+def _amends(one: traits.Traits, spot: bool) -> Amends:
+    if one.amend is None:
+        return Amends.NOTHING
+    return Amends.SHRINK if spot else Amends.PRICE_AND_QUANTITY
 
 
 def _budget_of(limits: Sequence[Limit], weight: int) -> Budget:

@@ -60,6 +60,23 @@ class Order(msgspec.Struct, rename="camel"):
     time: int = 0
 
 
+class _AmendedOrder(msgspec.Struct, rename="camel"):
+    order_id: int
+    client_order_id: str
+    side: str
+    price: Decimal
+    qty: Decimal
+    executed_qty: Decimal
+    status: str
+
+
+class Amended(msgspec.Struct, rename="camel"):
+    """Spot's answer to ``order/amend/keepPriority``."""
+
+    transact_time: int
+    amended_order: _AmendedOrder
+
+
 class Trade(msgspec.Struct, rename="camel"):
     """A trade of ours in an answer; spot and USD-M name its sides otherwise."""
 
@@ -177,6 +194,25 @@ def order_record(order: Order) -> OrderRecord:
         executed=order.executed_qty,
         state=_known(_STATES, order.status, "status"),
         ts_ns=max(order.transact_time, order.update_time, order.time) * _MS,
+    )
+
+
+def amended_record(amended: Amended) -> OrderRecord:
+    """Return the record in spot's answer to an amend.
+
+    Raises:
+        FateUnknown: if side or status is none that is known.
+    """
+    order = amended.amended_order
+    return OrderRecord(
+        client_id=order.client_order_id,
+        venue_id=str(order.order_id),
+        side=_known(_SIDES, order.side, "side"),
+        price=order.price,
+        quantity=order.qty,
+        executed=order.executed_qty,
+        state=_known(_STATES, order.status, "status"),
+        ts_ns=amended.transact_time * _MS,
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from mmkit.accounts import Balance, FateUnknown
 from mmkit_binance.account.answer import Limit
-from mmkit_binance.account.records import Order, Trade
+from mmkit_binance.account.records import Amended, Order, Trade
 
 
 class Time(msgspec.Struct, rename="camel"):
@@ -154,6 +154,7 @@ class ListenKey(msgspec.Struct, rename="camel"):
 
 
 ORDER = msgspec.json.Decoder(Order)
+AMENDED = msgspec.json.Decoder(Amended)
 ORDERS = msgspec.json.Decoder(list[Order])
 TRADES = msgspec.json.Decoder(list[Trade])
 TIME = msgspec.json.Decoder(Time)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mmkit.accounts import Placement
+from mmkit.accounts import Amendment, Placement
 from mmkit.commands import TimeInForce
 from mmkit.events import Side
 from mmkit.instruments import Instrument
@@ -35,6 +35,7 @@ class Traits(NamedTuple):
     Attributes:
         weight: Allowed in a minute, where the venue does not tell.
         span_ms: How long a time trades are listed for from a given one; `None` if to the end.
+        amend: What changes an order, `None` if nothing does.
     """
 
     time: Call
@@ -50,6 +51,7 @@ class Traits(NamedTuple):
     fees: Call
     weight: int
     span_ms: int | None
+    amend: Call | None = None
 
 
 SPOT = Traits(
@@ -66,6 +68,7 @@ SPOT = Traits(
     fees=Call("GET", "/api/v3/account/commission", 20),
     weight=6000,
     span_ms=None,
+    amend=Call("PUT", "/api/v3/order/amend/keepPriority", 4),
 )
 USDM = Traits(
     time=Call("GET", "/fapi/v1/time", 1),
@@ -81,6 +84,7 @@ USDM = Traits(
     fees=Call("GET", "/fapi/v1/commissionRate", 20),
     weight=2400,
     span_ms=_WEEK_MS,
+    amend=Call("PUT", "/fapi/v1/order", 0),
 )
 POSITION = Call("GET", "/fapi/v3/positionRisk", 5)
 ACCOUNT_CONFIG = Call("GET", "/fapi/v1/accountConfig", 5)
@@ -92,6 +96,20 @@ COUNTDOWN = Call("POST", "/fapi/v1/countdownCancelAll", 10)
 MAKE_LISTEN_KEY = Call("POST", "/fapi/v1/listenKey", 1)
 KEEP_LISTEN_KEY = Call("PUT", "/fapi/v1/listenKey", 1)
 RIGHTS = Call("GET", "/sapi/v1/account/apiRestrictions", 1)
+
+
+def amending(amendment: Amendment, instrument: Instrument) -> dict[str, str]:
+    """Return the parameters of an amend.
+
+    On spot only the quantity, which has to become less; the order would be given another client order id if it were not
+    told to keep its own.
+    """
+    params = {"symbol": instrument.native, "origClientOrderId": amendment.client_id}
+    quantity = f"{amendment.quantity:f}"
+    if instrument.market == "spot":
+        return params | {"newClientOrderId": amendment.client_id, "newQty": quantity}
+    side = "BUY" if amendment.side is Side.BUY else "SELL"
+    return params | {"side": side, "quantity": quantity, "price": f"{amendment.price:f}"}
 
 
 def placing(placement: Placement, instrument: Instrument) -> dict[str, str]:
