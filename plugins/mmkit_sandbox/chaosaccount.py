@@ -125,7 +125,7 @@ class ChaosAccount(AccountClient):
                 "newQty": f"{amendment.quantity:f}",
             }
             path = "/api/v3/order/amend/keepPriority"
-            answer = await self._ask("PUT", path, params)
+            answer = await self._ask("PUT", path, params, Rank.ORDER)
             one = answer["amendedOrder"]
             return _record(one | {"origQty": one["qty"], "transactTime": answer["transactTime"]})
         params |= {
@@ -133,7 +133,7 @@ class ChaosAccount(AccountClient):
             "quantity": f"{amendment.quantity:f}",
             "price": f"{amendment.price:f}",
         }
-        return _record(await self._ask("PUT", f"{self._root}/order", params))
+        return _record(await self._ask("PUT", f"{self._root}/order", params, Rank.ORDER))
 
     async def cancel(self, client_id: str) -> OrderRecord | None:
         """Take an order off the book."""
