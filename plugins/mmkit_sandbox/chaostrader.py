@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from mmkit.accounts import FundingRecord
 from mmkit.alarm import Alarm
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand
@@ -22,8 +23,9 @@ from mmkit.interfaces import (
 from mmkit.live.anchor import Anchor
 from mmkit.live.handler import OrderHandler
 from mmkit.live.known import KnownFill, KnownOrder
+from mmkit.live.ledger import Sums
 from mmkit.live.memory import MemoryStore
-from mmkit.live.store import Found
+from mmkit.live.store import Found, Money
 from mmkit.live.venue import LiveVenue
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
@@ -66,8 +68,8 @@ class _Mortal:
     def found(self) -> Found:
         return self._kept.found()
 
-    def fills(self) -> list[KnownFill]:
-        return self._kept.fills()
+    def money(self) -> Money:
+        return self._kept.money()
 
     def begin(self, tag: str, start_ns: int) -> None:
         self._kept.begin(tag, start_ns)
@@ -76,6 +78,15 @@ class _Mortal:
         self._step()
         self._kept.write(orders, fills)
         self._step()
+
+    def write_fundings(self, fundings: Iterable[FundingRecord]) -> None:
+        self._step()
+        self._kept.write_fundings(fundings)
+        self._step()
+
+    def keep_sums(self, sums: Sums) -> None:
+        self._step()
+        self._kept.keep_sums(sums)
 
     def anchor(self) -> Anchor | None:
         return self._kept.anchor()

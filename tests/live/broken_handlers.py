@@ -45,7 +45,8 @@ class CountsTwice(OrderHandler):
     """A trade that is told twice is counted twice."""
 
     def fill(self, fill: FillRecord, now_ns: int, client_id: str = "") -> None:
-        self._trade_ids.discard(fill.trade_id)
+        for known in self._trades.values():
+            known.discard(fill.trade_id)
         super().fill(fill, now_ns, client_id)
 
 

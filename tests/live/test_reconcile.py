@@ -14,7 +14,7 @@ from small_venue import SPOT, S
 from test_live_venue import Desk, at_the_desk
 from test_order_handler import lived, wrong
 
-from mmkit.accounts import OrderState, Placement
+from mmkit.accounts import FundingRecord, OrderState, Placement
 from mmkit.events import Side, VenueDown, VenueUp
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.known import KnownFill, KnownOrder
@@ -233,7 +233,7 @@ class BelievesWhatIsNotFound(Reconciler):
     def _locks(self, books: Books, state: object) -> bool:
         return True
 
-    def _wallet(self, books: Books, state: object) -> bool:
+    def _wallet(self, balances: object, state: object) -> bool:
         return True
 
 
@@ -250,14 +250,14 @@ class ForgetsWhatWasTraded(Reconciler):
     def _difference(self, books: Books, state: object, *, exact: bool) -> list[str]:
         return []
 
-    def _wallet(self, books: Books, state: object) -> bool:
+    def _wallet(self, balances: object, state: object) -> bool:
         return True
 
 
 class ForgetsTheWallet(Reconciler):
     """What leaves the position as it is was never there."""
 
-    def _wallet(self, books: Books, state: object) -> bool:
+    def _wallet(self, balances: object, state: object) -> bool:
         return True
 
 
@@ -275,8 +275,8 @@ class DoesNotWaitUntilItCannotArrive(Reconciler):
 class CountsNothing(Reconciler):
     """Fills are not counted."""
 
-    def changed(self, fills: Iterable[KnownFill]) -> None:
-        super().changed(())
+    def changed(self, fills: Iterable[KnownFill], fundings: Iterable[FundingRecord] = ()) -> None:
+        super().changed((), fundings)
 
 
 WRONG = (

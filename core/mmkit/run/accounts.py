@@ -67,7 +67,7 @@ class Account:
     @property
     def fills(self) -> list[KnownFill]:
         """Those of this run."""
-        return [one for one in self.store.fills() if one.client_id.startswith(f"{self.tag}-")]
+        return self.store.fills_of(self.tag)
 
 
 @contextlib.asynccontextmanager

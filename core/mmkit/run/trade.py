@@ -98,10 +98,11 @@ class _Notes(Recorder):
             case OrderRejected():
                 return f"rejected order={entry.order_id} reason='{entry.reason}'"
             case FundingPaid():
-                return (
-                    f"funding amount={entry.amount:f} rate={entry.rate:f} mark={entry.mark:f} "
-                    f"position={instrument.quantity(entry.position)}"
-                )
+                said = f"funding amount={entry.amount:f}"
+                if entry.rate is None or entry.mark is None or entry.position is None:
+                    return said
+                held = instrument.quantity(entry.position)
+                return f"{said} rate={entry.rate:f} mark={entry.mark:f} position={held}"
             case Advice():
                 return advice_line(entry)
             case FeedLost():

@@ -107,6 +107,17 @@ class Position(msgspec.Struct, rename="camel"):
     position_amt: Decimal
 
 
+class Income(msgspec.Struct, rename="camel"):
+    """One of ``income``: money that came in, negative for gone; ``tranId`` is unique for its kind."""
+
+    symbol: str
+    income_type: str
+    income: Decimal
+    asset: str
+    time: int
+    tran_id: int
+
+
 class Rights(msgspec.Struct, rename="camel"):
     """``apiRestrictions``."""
 
@@ -129,5 +140,6 @@ LISTING = msgspec.json.Decoder(Listing)
 FEES = msgspec.json.Decoder(Fees)
 ACCOUNT = msgspec.json.Decoder(Account)
 POSITIONS = msgspec.json.Decoder(list[Position])
+INCOMES = msgspec.json.Decoder(list[Income], strict=False)
 RIGHTS = msgspec.json.Decoder(Rights)
 LISTEN_KEY = msgspec.json.Decoder(ListenKey)

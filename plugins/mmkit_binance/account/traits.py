@@ -81,6 +81,7 @@ USDM = Traits(
 )
 POSITION = Call("GET", "/fapi/v3/positionRisk", 5)
 ACCOUNT_CONFIG = Call("GET", "/fapi/v1/accountConfig", 5)
+INCOME = Call("GET", "/fapi/v1/income", 30)
 COUNTDOWN = Call("POST", "/fapi/v1/countdownCancelAll", 10)
 MAKE_LISTEN_KEY = Call("POST", "/fapi/v1/listenKey", 1)
 KEEP_LISTEN_KEY = Call("PUT", "/fapi/v1/listenKey", 1)
