@@ -79,6 +79,7 @@ class OrderFilled(Event, frozen=True, kw_only=True, tag=True):
         remaining: What the order has left after it, in lots; 0 ends the order.
         liquidity: Maker or taker.
         fee: Charged by the venue, in the settlement currency; negative for a rebate.
+        fee_in_base: What was charged in base currency in place of it, as spot venues do of a buy; `fee` is its worth at `price`.
     """
 
     order_id: int
@@ -87,6 +88,7 @@ class OrderFilled(Event, frozen=True, kw_only=True, tag=True):
     remaining: int
     liquidity: Liquidity
     fee: Decimal
+    fee_in_base: Decimal = Decimal(0)
 
 
 class OrderCanceled(Event, frozen=True, kw_only=True, tag=True):

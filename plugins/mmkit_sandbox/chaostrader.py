@@ -199,7 +199,7 @@ class Trader:
         strategy = ChaosQuoter(StrategyConfig(on=("best", "fill")), Context(self._instrument))
         strategy.size, strategy.levels = self._size, self._levels
         engine = Engine(self._instrument, strategy, RiskGate(), now)
-        engine.begin_with(self.venue.books.ledger.position)
+        engine.begin_with(*self.venue.books.ledger.held)
         self.session = Session(engine, self.venue, _Telling(self._trace))
         self.venue.ready = self.schedule
         self.schedule()

@@ -45,7 +45,7 @@ from mmkit.events import (
     VenueEvent,
 )
 from mmkit.instruments import Instrument
-from mmkit.live.fees import in_settlement
+from mmkit.live.fees import in_base, in_settlement
 from mmkit.live.fundings import Fundings
 from mmkit.live.known import KnownFill, KnownOrder, Stage
 from mmkit.live.requests import AskFills, AskFundings, AskOpen, AskOrder, Cancel, Place, Request
@@ -538,6 +538,7 @@ class OrderHandler:
                     remaining=max(order.remaining, 0),
                     liquidity=fill.liquidity,
                     fee=in_settlement(fill, self._instrument),
+                    fee_in_base=in_base(fill, self._instrument),
                 )
             )
         self._settle(order)

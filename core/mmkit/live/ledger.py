@@ -59,6 +59,7 @@ class Ledger:
         sums: Sums | None = None,
         fundings: Iterable[FundingRecord] = (),
     ) -> None:
+        self._instrument = instrument
         self._before = _Sum(instrument)
         """What the fills before the last few come to."""
         self._until_ns = -1
@@ -89,6 +90,16 @@ class Ledger:
         for asset, amount in self._funded.items():
             moved[asset] = _PRECISE.add(moved.get(asset, Decimal(0)), amount)
         return moved
+
+    @property
+    def held(self) -> tuple[int, Decimal]:
+        """The position in whole lots, and by how much less is held, in base currency: fees that were taken from it on spot."""
+        instrument = self._instrument
+        if instrument.kind is not ContractKind.SPOT:
+            return self.position, Decimal(0)
+        held = self._sum.moved.get(instrument.base, Decimal(0))
+        lots = -(Fraction(-held) // Fraction(instrument.lot))
+        return lots, _PRECISE.subtract(instrument.quantity(lots), held)
 
     @property
     def count(self) -> int:

@@ -309,7 +309,7 @@ class _Run:
 
 def _set_out(engine: Engine, account: Account) -> None:
     """Give an engine what the account has, and what the venue asks of orders."""
-    engine.begin_with(account.position)
+    engine.begin_with(account.position, account.dust)
     engine.funds = account.funds
     info, context = account.info, Context(account.instrument)
     if info.orders_per_10s is not None:
