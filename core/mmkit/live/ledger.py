@@ -101,6 +101,27 @@ class Ledger:
         lots = -(Fraction(-held) // Fraction(instrument.lot))
         return lots, _PRECISE.subtract(instrument.quantity(lots), held)
 
+    def worth(self, price: int, outside: int = 0) -> Decimal:
+        """Return what all has come to in the settlement currency, with the position valued at a price.
+
+        It goes on from run to run, so that a difference between two times is what was earned between them. Fees and funding in
+        other assets do not count.
+
+        Args:
+            price: In ticks.
+            outside: A position of a contract that no fill of ours has made, in lots.
+        """
+        instrument, moved = self._instrument, self.moved
+        settled = moved.get(instrument.settle, Decimal(0))
+        if instrument.kind is ContractKind.SPOT:
+            held = moved.get(instrument.base, Decimal(0))
+            return _PRECISE.add(settled, _PRECISE.multiply(held, instrument.price(price)))
+        open_profit = self._sum.open_profit(price, outside)
+        return _PRECISE.add(
+            settled,
+            _PRECISE.divide(Decimal(open_profit.numerator), Decimal(open_profit.denominator)),
+        )
+
     @property
     def count(self) -> int:
         """How many fills there are."""
@@ -188,6 +209,9 @@ class _Sum:
         self.count += 1
         if fill.fee_asset:
             self._move(fill.fee_asset, -fill.fee)
+
+    def open_profit(self, ticks: int, outside: int) -> Fraction:
+        return (self.position + outside) * self._worth(ticks) - self._opened
 
     def _worth(self, ticks: int) -> Fraction:
         """Return what a lot is worth at a price: by so much more a long one has earned."""

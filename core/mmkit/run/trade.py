@@ -29,6 +29,7 @@ from mmkit.events import (
 from mmkit.instruments import Instrument
 from mmkit.interfaces import Context, DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
+from mmkit.kill_switches import MaxLossPerDay
 from mmkit.order_limits import CountLimit, MaxOpenOrders, MinNotional, ValueLimit
 from mmkit.quoter import Quoter
 from mmkit.recorder import Recorder
@@ -37,8 +38,16 @@ from mmkit.run.accounts import Account, accounts
 from mmkit.run.accounts import figures as figures_of_accounts
 from mmkit.run.advisors.live import LiveAdvice, hears_alerts, live_advice
 from mmkit.run.advisors.words import advice_line
-from mmkit.run.assembly import assemble, instruments_of, open_sources, section_of, services
+from mmkit.run.assembly import (
+    assemble,
+    instruments_of,
+    open_sources,
+    section_of,
+    services,
+    told_of,
+)
 from mmkit.run.backtest import files_of, write_run
+from mmkit.run.daily_loss import DailyLoss
 from mmkit.run.loop import LiveRun, Loop, Watcher, where
 from mmkit.run.messages import Messages, messages
 from mmkit.run.signals.live import Live, live_signals
@@ -202,6 +211,7 @@ class _Run:
         self._journal = Journal(folder, market=True)
         self._signals: Live | None = None
         self._advice: LiveAdvice | None = None
+        self._days: list[DailyLoss] = []
 
     async def to_its_end(
         self,
@@ -212,7 +222,7 @@ class _Run:
         """Run, and write down what came of it; return what `trade` does."""
         try:
             live = self._assembled()
-            loop = Loop(live, self._sources, self._journal, self._sent)
+            loop = Loop(live, self._sources, self._journal, self._sent, self._keep_days)
             if self._signals is not None:
                 self._signals.ready = loop.schedule
             if self._advice is not None:
@@ -268,7 +278,8 @@ class _Run:
             accounts={name: one.venue for name, one in opened.items()} if opened else None,
         )
         for name, account in (opened or {}).items():
-            _set_out(session.markets[name].engine, account)
+            with told_of(name):
+                self._days += _set_out(session.markets[name].engine, account)
         endpoint = ", ".join(dict.fromkeys(one.endpoint for one in (opened or {}).values()))
         return LiveRun(self._info, session, self._clock, self._start_ns, config.mode, endpoint)
 
@@ -303,13 +314,30 @@ class _Run:
             report = replace(report, live=await figures_of_accounts(self._opened, loop.left))
         return report
 
+    def _keep_days(self) -> None:
+        for one in self._days:
+            one.keep()
+
     def _tell(self, words: str) -> None:
         self._sent.say(self._clock.now_ns(), words)
 
 
-def _set_out(engine: Engine, account: Account) -> None:
-    """Give an engine what the account has, and what the venue asks of orders."""
+def _set_out(engine: Engine, account: Account) -> list[DailyLoss]:
+    """Give an engine what the account has, and what the venue asks of orders; return what counts the loss of the day.
+
+    Raises:
+        RunError: if the day has been stopped already.
+    """
+    books, instrument = account.venue.books, account.instrument
+    outside = instrument.lots(books.anchor.position) if books.anchor is not None else 0
+    days = [
+        DailyLoss(check, engine, books.ledger, account.store, account.path, outside)
+        for _, check in engine.risk.checks
+        if isinstance(check, MaxLossPerDay)
+    ]
     engine.begin_with(account.position, account.dust)
+    for one in days:
+        one.begin(account.position, account.dust)
     engine.funds = account.funds
     info, context = account.info, Context(account.instrument)
     if info.orders_per_10s is not None:
@@ -322,6 +350,7 @@ def _set_out(engine: Engine, account: Account) -> None:
         engine.risk.add(
             "venue_max_open_orders", MaxOpenOrders(CountLimit(limit=info.max_open_orders), context)
         )
+    return days
 
 
 def _of_what_is_left(report: Report) -> MmkitError | None:
