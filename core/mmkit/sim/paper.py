@@ -20,9 +20,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from mmkit.commands import AnyCommand, SubmitOrder, TimeInForce
+from mmkit.errors import ConfigError, Mistake
 from mmkit.events import (
     CancelRejected,
     FundingPaid,
@@ -30,9 +32,11 @@ from mmkit.events import (
     OrderCanceled,
     OrderFilled,
     OrderRejected,
+    Side,
     VenueEvent,
 )
 from mmkit.hookspecs import hookimpl
+from mmkit.instruments import ContractKind
 from mmkit.interfaces import Context, ExecutionVenue, PluginConfig, Provider
 from mmkit.settings import FillReports, SimSettings
 from mmkit.sim.exchange import Fill, SimExchange
@@ -62,6 +66,10 @@ class PaperVenue(ExecutionVenue):
         )
         self._latency = Latency(settings.latency)
         self._fees = Fees(settings.fees, context.instrument)
+        self._fees_in_base = settings.fees.in_base
+        if self._fees_in_base and context.instrument.kind is not ContractKind.SPOT:
+            found = f"a spot market was expected for fees in base currency; found {context.instrument.symbol}"
+            raise ConfigError([Mistake("", "sim.fees.in_base", found, "leave it out")])
         self._funding = Funding(context.instrument)
         self._clock = 0
         self._next_ns = NEVER
@@ -165,6 +173,9 @@ class PaperVenue(ExecutionVenue):
     def _report_fill(self, fill: Fill, at: int, now_ns: int) -> None:
         self._position += fill.side.sign * fill.quantity
         self._fees.traded(fill.price, fill.quantity)
+        in_base = Decimal(0)
+        if self._fees_in_base and fill.side is Side.BUY:
+            in_base = self._fees.in_base(fill.quantity, fill.liquidity)
         self._reports.append(
             OrderFilled(
                 order_id=fill.order_id,
@@ -173,6 +184,7 @@ class PaperVenue(ExecutionVenue):
                 remaining=fill.remaining,
                 liquidity=fill.liquidity,
                 fee=self._fees.of(fill.price, fill.quantity, fill.liquidity),
+                fee_in_base=in_base,
                 **self._times(at, now_ns),
             )
         )
