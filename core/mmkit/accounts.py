@@ -126,6 +126,22 @@ class FillRecord(msgspec.Struct, frozen=True, kw_only=True):
     ts_ns: int
 
 
+class FundingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One funding payment of a perpetual contract.
+
+    Attributes:
+        funding_id: The venue's number, as text; unique within the market.
+        amount: Received, in `asset`; negative is paid.
+        asset: Such as ``USDT``.
+        ts_ns: When.
+    """
+
+    funding_id: str
+    amount: Decimal
+    asset: str
+    ts_ns: int
+
+
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """What the account has of an asset.
 
@@ -327,6 +343,13 @@ class AccountClient(ABC):
     @abstractmethod
     async def fills(self, since_ns: int) -> Sequence[FillRecord]:
         """Return every trade of the account in this market since a time, oldest first, all pages."""
+
+    async def fundings(self, since_ns: int) -> Sequence[FundingRecord]:
+        """Return every funding payment in this market since a time, oldest first, all pages; none on spot.
+
+        What the user stream says of the wallet is only the hint to ask: it has no number that could tell one from another.
+        """
+        return ()
 
     @abstractmethod
     async def balances(self) -> Mapping[str, Balance]:

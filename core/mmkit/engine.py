@@ -109,8 +109,10 @@ class Engine:
         """Why nothing is on the book for now, or `None`."""
         self.venue_down: str | None = None
         """Why the venue can take nothing for now, or `None`."""
-        self._opening: int | None = None
-        """A position that the run begins with, in lots, until there is a price to value it at."""
+        self._opening: tuple[int, Decimal] | None = None
+        """A position that the run begins with, in lots, and by how much less is held, until there is a price to value it at."""
+        self.opened: Callable[[int], None] = lambda price: None
+        """Is told the price, in ticks, at which that was valued."""
         self._opened_for = Decimal(0)
         """What the portfolio has as cash because of it."""
         self.paused = False
@@ -165,6 +167,11 @@ class Engine:
         return self.portfolio.position
 
     @property
+    def held(self) -> Decimal:
+        """What the position is, to the last digit: fees in base currency are taken off that are no whole lot yet."""
+        return self.portfolio.held
+
+    @property
     def orders(self) -> Sequence[Order]:
         """Our orders that may still trade, in order of submission."""
         return self._orders.active
@@ -201,7 +208,7 @@ class Engine:
         own = {instrument.settle: self.equity}
         if instrument.kind is ContractKind.SPOT:
             own = {
-                instrument.base: instrument.quantity(self.position),
+                instrument.base: self.held,
                 instrument.quote: self.cash,
             }
         for asset, amount in own.items():
@@ -369,16 +376,21 @@ class Engine:
         self._mark_to_market()
         self._decide()
 
-    def begin_with(self, position: int) -> None:
-        """Begin with a position, in lots; nothing is quoted until there is a price to value it at."""
-        self._opening = position or None
+    def begin_with(self, position: int, dust: Decimal = Decimal(0)) -> None:
+        """Begin with a position, in lots, of which `dust` is not there: less than a lot, gone for fees.
+
+        Nothing is quoted until there is a price to value it at.
+        """
+        self._opening = (position, dust) if position or dust else None
 
     def _open(self) -> None:
         """Take over the position that the run begins with, if there is a price."""
         bid, ask = self.best_bid, self.best_ask
         if self._opening is not None and bid is not None and ask is not None:
-            self.portfolio.begin_with(self._opening, (bid + ask) // 2)
+            (position, dust), price = self._opening, (bid + ask) // 2
+            self.portfolio.begin_with(position, price, dust)
             self._opening, self._opened_for = None, self.portfolio.cash
+            self.opened(price)
 
     def pause(self, now_ns: int, *, paused: bool) -> None:
         """Pull every quote until further notice; or end that, which decides nothing yet."""

@@ -79,6 +79,7 @@ class OrderFilled(Event, frozen=True, kw_only=True, tag=True):
         remaining: What the order has left after it, in lots; 0 ends the order.
         liquidity: Maker or taker.
         fee: Charged by the venue, in the settlement currency; negative for a rebate.
+        fee_in_base: What was charged in base currency in place of it, as spot venues do of a buy; `fee` is its worth at `price`.
     """
 
     order_id: int
@@ -87,6 +88,7 @@ class OrderFilled(Event, frozen=True, kw_only=True, tag=True):
     remaining: int
     liquidity: Liquidity
     fee: Decimal
+    fee_in_base: Decimal = Decimal(0)
 
 
 class OrderCanceled(Event, frozen=True, kw_only=True, tag=True):
@@ -153,16 +155,16 @@ class FundingPaid(Event, frozen=True, kw_only=True, tag=True):
     """Longs and shorts of a perpetual contract have paid each other; at ``ts_exchange`` it was due.
 
     Attributes:
-        rate: Of the position's value; longs pay it if it is positive.
-        mark: The price the position was valued at, in quote currency.
-        position: Ours at the venue, in lots; negative is short.
         amount: Received, in the settlement currency; negative is paid.
+        rate: Of the position's value; longs pay it if it is positive. `None` if the venue tells the amount alone, as real ones do.
+        mark: The price the position was valued at, in quote currency; `None` likewise.
+        position: Ours at the venue, in lots; negative is short. `None` likewise.
     """
 
-    rate: Decimal
-    mark: Decimal
-    position: int
     amount: Decimal
+    rate: Decimal | None = None
+    mark: Decimal | None = None
+    position: int | None = None
 
 
 class FeedLost(Event, frozen=True, kw_only=True, tag=True):

@@ -845,6 +845,10 @@ class RiskView(Protocol):
         """In lots."""
 
     @property
+    def held(self) -> Decimal:
+        """What `position` is in base currency or contracts, less fees in base currency that are no whole lot yet."""
+
+    @property
     def exposure(self) -> tuple[int, int]:
         """Lots that open buys, and open sells, may still add, commands under way included."""
 

@@ -22,12 +22,26 @@ class LossLimit(PluginConfig):
 
 
 class MaxLossPerDay(RiskCheck):
-    """Stop for good once so much has been lost since midnight UTC, or since the run began if that was later."""
+    """Stop for good once so much has been lost since midnight UTC, or since the run began if that was later.
+
+    A live run goes on from what earlier ones have lost on the day: `begin`.
+    """
 
     def __init__(self, config: LossLimit, context: Context) -> None:
         self.limit = config.limit
         self._day = -1
         self._at_midnight = self._last = Decimal(0)
+        self.lost: Decimal | None = None
+        """With which loss it has stopped the run; `None` if it has not."""
+
+    @property
+    def today(self) -> tuple[int, Decimal]:
+        """The day that is being counted, days since 1970, or -1 for none yet; and the equity at its beginning."""
+        return self._day, self._at_midnight
+
+    def begin(self, day: int, equity: Decimal) -> None:
+        """Count a day from an equity that it began with, which may be of before this run."""
+        self._day, self._at_midnight = day, equity
 
     def halt(self, view: RiskView) -> str | None:
         """Halt at or beyond the limit."""
@@ -37,7 +51,10 @@ class MaxLossPerDay(RiskCheck):
             self._day, self._at_midnight = day, self._last
         self._last = equity
         loss = self._at_midnight - equity
-        return None if loss < self.limit else f"lost {loss:.8f} today, limit {self.limit:f}"
+        if loss < self.limit:
+            return None
+        self.lost = loss if self.lost is None else self.lost
+        return f"lost {loss:.8f} today, limit {self.limit:f}"
 
 
 class RejectLimit(PluginConfig):

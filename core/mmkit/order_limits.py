@@ -147,7 +147,7 @@ class FundsThere(RiskCheck):
         instrument = self._instrument
         if order.side is Side.SELL:
             there = self._there(self._config.base, instrument.base, view)
-            free = None if there is None else there + instrument.quantity(view.position)
+            free = None if there is None else there + view.held
             committed = instrument.quantity(view.exposure[1])
             return self._judged(
                 instrument.quantity(order.quantity), committed, free, instrument.base

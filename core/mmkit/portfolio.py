@@ -84,6 +84,8 @@ def _sum(values: Integers) -> int:
 class Portfolio:
     """What the fills so far have made of nothing: starts flat, with no cash.
 
+    A fee in base currency counts as so much sold at the price of its fill, and the fee paid with that.
+
     ``equity = cash + value of the position at mid - fees + funding``, and ``realized = cash + cost of the
     position``. For inverse contracts, where a long position loses base currency as the price falls, the
     signs of cash, value and cost turn over.
@@ -98,7 +100,9 @@ class Portfolio:
         )
         self._each = lot_per_tick(instrument)
         self.position = 0
-        """In lots; negative is short."""
+        """In lots; negative is short. Fees that were charged in base currency are taken off as soon as they come to a lot."""
+        self.dust = _ZERO
+        """Of such fees what has not come to a lot yet, in base currency: by so much less is held than `position`."""
         self.cash = _ZERO
         """Received for sales less paid for purchases, fees not counted."""
         self.fees = _ZERO
@@ -112,18 +116,22 @@ class Portfolio:
         self._cost = _ZERO
         """What the present position was opened for on average, signed like the position."""
 
-    def begin_with(self, position: int, price: int) -> None:
-        """Begin with `position` lots as if they had been bought, or sold, at `price` ticks: worth nothing yet.
+    def begin_with(self, position: int, price: int, dust: Decimal = _ZERO) -> None:
+        """Begin with `position` lots less `dust` as if they had been bought, or sold, at `price` ticks: worth nothing yet.
 
         Nothing has been traded for it: volume, turnover and fees are as they were.
         """
         volume, turnover = self.volume, self.turnover
         self.trade(Side.BUY if position > 0 else Side.SELL, price, abs(position), _ZERO)
         self.volume, self.turnover = volume, turnover
+        if dust:
+            self._sell_for_fee(dust, price)
 
     def apply(self, side: Side, fill: OrderFilled) -> None:
         """Take in a fill of an order on `side`."""
         self.trade(side, fill.price, fill.quantity, fill.fee)
+        if fill.fee_in_base:
+            self._sell_for_fee(fill.fee_in_base, fill.price)
 
     def trade(self, side: Side, price: int, quantity: int, fee: Decimal) -> None:
         """Take in that `quantity` lots were traded at `price` ticks for `fee`."""
@@ -135,6 +143,24 @@ class Portfolio:
         self.volume += quantity
         self.turnover = EXACT.add(self.turnover, value)
         self._carry(change, price)
+
+    def _sell_for_fee(self, amount: Decimal, price: int) -> None:
+        """Take `amount` of the base currency as sold at `price` ticks: with what that brings, the fee was paid.
+
+        So what is held and what was paid are exact, and fees have one currency.
+        """
+        instrument = self._instrument
+        self.cash = EXACT.add(self.cash, EXACT.multiply(amount, instrument.price(price)))
+        owed = EXACT.add(self.dust, amount)
+        lots = Fraction(owed) // Fraction(instrument.lot)
+        self.dust = EXACT.subtract(owed, instrument.quantity(lots))
+        if lots:
+            self._carry(-lots, price)
+
+    @property
+    def held(self) -> Decimal:
+        """What the position is, in base currency or contracts, to the last digit."""
+        return EXACT.subtract(self._instrument.quantity(self.position), self.dust)
 
     def fund(self, amount: Decimal) -> None:
         """Take in that `amount` was received as funding; negative is paid."""
@@ -231,7 +257,7 @@ class Portfolio:
         """
         position = self.position
         apart = EXACT.subtract(self.funding, self.fees)
-        if not position:
+        if not position and not self.dust:
             return EXACT.add(self.cash, apart)
         if best_bid is None or best_ask is None:
             return _DIVIDE.add(self.realized_pnl, apart)
@@ -243,4 +269,8 @@ class Portfolio:
         if self._inverse:
             return on_grid(-_inverse_units(self._each, 2 * position, twice_mid))
         # Halving last keeps it exact.
-        return EXACT.divide(EXACT.multiply(self._unit, position * twice_mid), Decimal(2))
+        twice = EXACT.multiply(self._unit, position * twice_mid)
+        if self.dust:
+            price = EXACT.multiply(self._instrument.tick, twice_mid)
+            twice = EXACT.subtract(twice, EXACT.multiply(self.dust, price))
+        return EXACT.divide(twice, Decimal(2))

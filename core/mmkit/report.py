@@ -320,7 +320,7 @@ def _report_of(
         fees=_plain(portfolio.fees),
         funding=_plain(portfolio.funding),
         fundings=counts["fundings"],
-        position=_plain(instrument.quantity(portfolio.position)),
+        position=_plain(portfolio.held),
         equity=_plain(equity),
         realized_pnl=_plain(portfolio.realized_pnl),
         unrealized_pnl=_plain(_DIGITS.subtract(gross, portfolio.realized_pnl)),

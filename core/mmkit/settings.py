@@ -223,6 +223,10 @@ class FeeSettings(_Section):
         description="Traded in the thirty days before the run, in quote currency; a thirtieth of it "
         "drops out each day.",
     )
+    in_base: bool = Field(
+        False,
+        description="Take the fee of a buy from what is bought, as Binance's spot does; spot only.",
+    )
 
     @field_validator("tiers")
     @classmethod

@@ -29,6 +29,7 @@ from mmkit.accounts import (
     BalanceUpdate,
     FateUnknown,
     FillRecord,
+    FundingRecord,
     Margin,
     OrderRecord,
     OrderUpdate,
@@ -49,7 +50,7 @@ from mmkit.venues.budget import Budget, Rank, used_of
 from mmkit_ccxt.client import Endpoint, let_go, make_client
 from mmkit_ccxt.guard import Said, guarded, guarded_binance, heard
 from mmkit_ccxt.listing import check_symbol, parse_market
-from mmkit_ccxt.records import fill_record, order_record
+from mmkit_ccxt.records import fill_record, funding_record, order_record
 from mmkit_ccxt.refusals import meaning_for_orders, said
 from mmkit_ccxt.ways import BinanceWays, Ways, position_of
 
@@ -66,6 +67,8 @@ _SETTLED_S = 1.0
 """After a connection, where ccxt does not say whether the venue has taken the subscription."""
 _KEPT_MS = 180 * 86_400_000
 """USD-M's trades are told for six months; before that there is nothing to be asked for, week by week."""
+_KEPT_INCOME_MS = 90 * 86_400_000
+"""Binance's payments of funding are told for three months."""
 _LOOK_S = 0.01
 _WAITS_S = (0.2, 30.0)
 _MS = 1_000_000
@@ -251,10 +254,11 @@ class CcxtAccount(AccountClient):
     async def fills(self, since_ns: int) -> Sequence[FillRecord]:
         """Ask for every trade since then, page by page.
 
-        Trades of one millisecond may lie on two pages, so a full page is followed by the numbers after its last
-        one where the venue counts (Binance), and else by its last time.
+        Trades of one millisecond may lie on two pages, so a full page is followed by the numbers from its last
+        one on where the venue counts (Binance), and else by its last time.
         """
-        found: dict[str, FillRecord] = {}
+        # Both sides of a trade with ourselves have its one number.
+        found: dict[tuple[str, str], FillRecord] = {}
         span, page = self._ways.span_ms, self._ways.page
         begin_ms = since_ns // _MS
         if span is not None:
@@ -263,15 +267,18 @@ class CcxtAccount(AccountClient):
         params: dict[str, Any] = {}
         while True:
             told = await self._trades_page(since_ms, page, params)
-            new = [one for one in map(self._fill, told) if one.trade_id not in found]
-            found |= {one.trade_id: one for one in new}
+            new = [
+                one for one in map(self._fill, told) if (one.trade_id, one.venue_id) not in found
+            ]
+            found |= {(one.trade_id, one.venue_id): one for one in new}
             if len(told) >= page:
                 if not new:
                     raise FateUnknown(
                         f"more than {page} trades of one time; the venue tells no more"
                     )
                 if self._binance:
-                    since_ms, params = None, {"fromId": int(new[-1].trade_id) + 1}
+                    # From the last one on: its other side may be on the next page.
+                    since_ms, params = None, {"fromId": int(new[-1].trade_id)}
                 else:
                     since_ms = new[-1].ts_ns // _MS
                 continue
@@ -280,8 +287,45 @@ class CcxtAccount(AccountClient):
             begin_ms, since_ms, params = begin_ms + span, begin_ms + span, {}
         return sorted(
             (one for one in found.values() if one.ts_ns >= since_ns // _MS * _MS),
-            key=lambda one: (one.ts_ns, len(one.trade_id), one.trade_id),
+            key=lambda one: (one.ts_ns, len(one.trade_id), one.trade_id, one.venue_id),
         )
+
+    async def fundings(self, since_ns: int) -> Sequence[FundingRecord]:
+        """Ask for every payment of funding since then, page by page; none where ccxt has no such question.
+
+        A full page is followed by what is of its last time, or after it.
+        """
+        client = self._client
+        if self._instrument.kind is ContractKind.SPOT or not client.has.get("fetchFundingHistory"):
+            return ()
+        page = self._ways.page
+        since_ms = since_ns // _MS
+        if self._binance:
+            since_ms = max(since_ms, self._venue_ms() - _KEPT_INCOME_MS)
+        found: dict[str, FundingRecord] = {}
+        while True:
+            told = await self._fundings_page(since_ms, page)
+            before = len(found)
+            records = [funding_record(one) for one in told]
+            found |= {one.funding_id: one for one in records}
+            if len(told) < page:
+                break
+            if len(found) == before:
+                raise FateUnknown(f"more than {page} payments of one time; the venue tells no more")
+            since_ms = max(one.ts_ns for one in records) // _MS
+        return sorted(
+            (one for one in found.values() if one.ts_ns >= since_ns // _MS * _MS),
+            key=lambda one: (one.ts_ns, one.funding_id),
+        )
+
+    async def _fundings_page(self, since_ms: int, page: int) -> list[Any]:
+        client, symbol = self._client, self._instrument.symbol
+        told: list[Any] = await self._ask(
+            "fetchFundingHistory",
+            lambda: client.fetch_funding_history(symbol, since_ms, page),
+            self._ways.weights.fundings,
+        )
+        return told
 
     async def balances(self) -> Mapping[str, Balance]:
         """Ask for what the account has."""

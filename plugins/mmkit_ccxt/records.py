@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from mmkit.accounts import FateUnknown, FillRecord, OrderRecord, OrderState
+from mmkit.accounts import FateUnknown, FillRecord, FundingRecord, OrderRecord, OrderState
 from mmkit.events import Liquidity, Side
 
 _MS = 1_000_000
@@ -83,6 +83,23 @@ def fill_record(trade: Mapping[str, Any], client_id: str = "") -> FillRecord:
         fee_asset=str(fee.get("currency") or "") if cost is not None else "",
         liquidity=Liquidity.MAKER if trade.get("takerOrMaker") == "maker" else Liquidity.TAKER,
         ts_ns=int(trade.get("timestamp") or 0) * _MS,
+    )
+
+
+def funding_record(payment: Mapping[str, Any]) -> FundingRecord:
+    """Return the record of a ccxt payment of funding ("Funding History Structure").
+
+    Raises:
+        FateUnknown: if it lacks a number, an amount, a currency or a time: then it could be counted twice, or not at all.
+    """
+    amount, number = _number(payment, "amount"), payment.get("id")
+    asset, time = payment.get("code"), payment.get("timestamp")
+    if amount is None or number is None or not asset or time is None:
+        raise FateUnknown(
+            f"a payment of funding with id, amount, code and timestamp was expected; found {sorted(payment)} of which one is empty"
+        )
+    return FundingRecord(
+        funding_id=str(number), amount=amount, asset=str(asset), ts_ns=int(time) * _MS
     )
 
 

@@ -44,9 +44,10 @@ class Weights(NamedTuple):
     account: int
     position: int
     countdown: int = 10
+    fundings: int = 30
 
 
-NONE = Weights(0, 0, 0, 0, 0, 0, 0, 0, 0)
+NONE = Weights(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 SPOT = Weights(1, 1, 1, 4, 6, 20, 20, 0)
 # An order itself weighs nothing there; it is counted as an order.
 FUTURES = Weights(0, 1, 1, 1, 1, 5, 5, 5)

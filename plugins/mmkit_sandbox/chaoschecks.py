@@ -352,9 +352,11 @@ def _run(chaos: Chaos) -> list[str]:
         found.append(f"the run failed: {type(trader.failure).__name__}: {trader.failure}")
     if engine.orders:
         found.append(f"open for the engine: {[one.order_id for one in engine.orders]}")
-    held = venue.books.ledger.position
-    if engine.position != held:
-        found.append(f"the engine's position is {engine.position} lots, by the journal {held}")
+    held, dust = venue.books.ledger.held
+    if (engine.position, engine.portfolio.dust) != (held, dust):
+        found.append(
+            f"the engine's position is {engine.position} lots less {engine.portfolio.dust}, by the journal {held} less {dust}"
+        )
     unsettled = [one for one in venue.handler.orders if not _cannot_be_proven(chaos, one)]
     if unsettled:
         found.append(f"not settled: {sorted(unsettled)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from mmkit.accounts import FundingRecord
 from mmkit.alarm import Alarm
 from mmkit.clock import Clock
 from mmkit.commands import AnyCommand, OrderType
@@ -23,8 +24,9 @@ from mmkit.interfaces import (
 from mmkit.live.anchor import Anchor
 from mmkit.live.handler import OrderHandler
 from mmkit.live.known import KnownFill, KnownOrder
+from mmkit.live.ledger import Sums
 from mmkit.live.memory import MemoryStore
-from mmkit.live.store import Found
+from mmkit.live.store import Found, Money
 from mmkit.live.venue import LiveVenue
 from mmkit.quoter import Quoter
 from mmkit.recorder import Recorder
@@ -69,8 +71,8 @@ class _Mortal:
     def found(self) -> Found:
         return self._kept.found()
 
-    def fills(self) -> list[KnownFill]:
-        return self._kept.fills()
+    def money(self) -> Money:
+        return self._kept.money()
 
     def begin(self, tag: str, start_ns: int) -> None:
         self._kept.begin(tag, start_ns)
@@ -79,6 +81,15 @@ class _Mortal:
         self._step()
         self._kept.write(orders, fills)
         self._step()
+
+    def write_fundings(self, fundings: Iterable[FundingRecord]) -> None:
+        self._step()
+        self._kept.write_fundings(fundings)
+        self._step()
+
+    def keep_sums(self, sums: Sums) -> None:
+        self._step()
+        self._kept.keep_sums(sums)
 
     def anchor(self) -> Anchor | None:
         return self._kept.anchor()
@@ -215,7 +226,7 @@ class Trader:
             engine.quoter = Quoter(info.orders_per_10s)
         if self._amends:
             engine.quoter.amends = self.venue.amends
-        engine.begin_with(self.venue.books.ledger.position)
+        engine.begin_with(*self.venue.books.ledger.held)
         self.session = Session(engine, self.venue, _Telling(self._trace))
         self.venue.ready = self.schedule
         self.schedule()

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import sim
 
-from mmkit.commands import SubmitOrder
+from mmkit.commands import SubmitOrder, TimeInForce
+from mmkit.errors import ConfigError
 from mmkit.events import Liquidity, OrderFilled, Side
 from mmkit.instruments import Instrument
 from mmkit.interfaces import Context
-from mmkit.settings import FeeSettings
+from mmkit.settings import FeeSettings, SimSettings
 from mmkit.sim.fees import DAY_NS, Fees
 from mmkit.sim.paper import PaperConfig, PaperVenue
 from mmkit.tape import NEVER
@@ -221,3 +222,37 @@ def test_a_row_that_comes_late_does_not_turn_the_venues_clock_back() -> None:
     [fill] = [e for e in paper.take(after + 99) if isinstance(e, OrderFilled)]
     assert fill.ts_exchange < MIDNIGHT + DAY_NS
     assert fill.fee == Decimal("60.0001") * Decimal("0.0002")
+
+
+def test_the_fee_of_a_buy_in_base_is_worth_what_it_would_be_in_quote() -> None:
+    spot = SPOT
+    fees = started(FeeSettings(in_base=True), spot)
+    for price, lots in ((600_000, 1), (599_999, 77), (1, 3)):
+        for liquidity in (MAKER, TAKER):
+            taken = fees.in_base(lots, liquidity)
+            assert taken * spot.price(price) == fees.of(price, lots, liquidity)
+
+
+def test_a_simulated_spot_venue_takes_the_fee_of_a_buy_from_what_is_bought_and_of_a_sale_from_money() -> (
+    None
+):
+    charged = SimSettings.model_validate({"fees": {"in_base": True, "taker": "0.001"}})
+    paper = PaperVenue(PaperConfig(), Context(SPOT, charged))
+    paper.open(0)
+    paper.market(snapshot_rows([(999, 50)], [(1001, 50)]), 0)
+    for number, side, price in ((1, Side.BUY, 1001), (2, Side.SELL, 999)):
+        paper.send(
+            SubmitOrder(
+                ts_local=0,
+                order_id=number,
+                side=side,
+                price=price,
+                quantity=40,
+                time_in_force=TimeInForce.IOC,
+            )
+        )
+    paper.market(snapshot_rows([(999, 50)], [(1001, 50)], 10**10, 10**10), 10**10)
+    fills = [one for one in paper.take(10**11) if isinstance(one, OrderFilled)]
+    assert [one.fee_in_base for one in fills] == [Decimal("0.0004"), Decimal(0)]
+    with pytest.raises(ConfigError, match="a spot market was expected for fees in base currency"):
+        PaperVenue(PaperConfig(), Context(BTCUSDT, charged))

@@ -60,6 +60,10 @@ class View:
     funds: Mapping[str, Decimal] = field(default_factory=dict)
 
     @property
+    def held(self) -> Decimal:
+        return self.instrument.quantity(self.position)
+
+    @property
     def exposure(self) -> tuple[int, int]:
         buys = sum(one.remaining for one in self.working if one.side is Side.BUY)
         return buys, sum(one.remaining for one in self.working) - buys

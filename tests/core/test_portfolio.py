@@ -8,6 +8,7 @@ import pytest
 from core_rows import BTCUSDT, INVERSE, SPOT, instrument_with
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mmkit.events import Liquidity, OrderFilled, Side
 from mmkit.instruments import Instrument
@@ -335,3 +336,44 @@ def test_a_rebate_is_a_negative_fee_and_adds_to_equity() -> None:
 )
 def test_the_value_of_ten_lots_at_600000_ticks(instrument: Instrument, value: str) -> None:
     assert value_of(instrument, 600_000, 10) == Decimal(value)
+
+
+@given(trades=trades, rate=st.decimals("-0.02", "0.02", places=5), bid=st.integers(1, 10**7))
+@pytest.mark.parametrize("instrument", [SPOT, FINE], ids=["spot", "fine"])
+def test_with_fees_in_base_what_is_held_and_what_was_paid_are_those_of_two_purses(
+    instrument: Instrument, trades: list[Trade], rate: Decimal, bid: int
+) -> None:
+    """The slow calculation: a purse of base and one of quote, from which is taken what leaves and into which what comes."""
+    portfolio = Portfolio(instrument)
+    base = quote = Fraction(0)
+    for side, price, lots, fee in trades:
+        quantity, at = instrument.quantity(lots), instrument.price(price)
+        base += side.sign * Fraction(quantity)
+        quote -= side.sign * Fraction(quantity) * Fraction(at)
+        filled = fill(price, lots, fee)
+        if side is Side.BUY:
+            taken = quantity * rate
+            base -= Fraction(taken)
+            filled = replace(filled, fee=taken * at, fee_in_base=taken)
+        else:
+            quote -= Fraction(fee)
+        portfolio.apply(side, filled)
+        assert Fraction(portfolio.held) == base
+        assert 0 <= portfolio.dust < instrument.lot
+        assert portfolio.position == -(-base // Fraction(instrument.lot))
+        assert Fraction(portfolio.cash - portfolio.fees) == quote
+        mid = Fraction(2 * bid + 1, 2) * Fraction(instrument.tick)
+        assert Fraction(portfolio.equity(bid, bid + 1)) == quote + base * mid
+    assert portfolio.volume == sum(lots for _, _, lots, _ in trades)
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(0, 999), st.integers(1, 10**6))
+def test_a_position_of_which_some_dust_is_gone_is_worth_nothing_at_the_price_it_is_begun_with(
+    position: int, part: int, price: int
+) -> None:
+    portfolio = Portfolio(SPOT)
+    dust = SPOT.lot * part / 1000
+    portfolio.begin_with(position, price, dust)
+    assert portfolio.equity(price, price) == 0
+    assert portfolio.held == SPOT.quantity(position) - dust
+    assert (portfolio.volume, portfolio.fees, portfolio.turnover) == (0, 0, 0)

@@ -47,6 +47,10 @@ class View:
     cash: Decimal = Decimal(0)
     funds: Mapping[str, Decimal] = field(default_factory=dict)
 
+    @property
+    def held(self) -> Decimal:
+        return self.instrument.quantity(self.position)
+
 
 def order(side: Side, quantity: int = 10, price: int = 600_000) -> SubmitOrder:
     return SubmitOrder(ts_local=0, order_id=1, side=side, price=price, quantity=quantity)

@@ -48,7 +48,8 @@ class CountsTwice(OrderHandler):
     """A trade that is told twice is counted twice."""
 
     def fill(self, fill: FillRecord, now_ns: int, client_id: str = "") -> None:
-        self._trade_ids.discard(fill.trade_id)
+        for known in self._trades.values():
+            known.discard(fill.trade_id)
         super().fill(fill, now_ns, client_id)
 
 
@@ -174,9 +175,9 @@ BROKEN = (
     NeverLooksAgain,
     BelievesAnOldRecord,
     LeavesTheLost,
-    CancelsWhatIsNotOurs,
-    DoesNotSeeOthers,
 )
+BROKEN_TO_OTHERS = (CancelsWhatIsNotOurs, DoesNotSeeOthers)
+"""What shows only where others trade on the account."""
 
 
 class BelievesAnAmendNotDone(OrderHandler):

@@ -17,8 +17,10 @@ from mmkit.accounts import (
     AccountInfo,
     Amendment,
     Balance,
+    BalanceUpdate,
     FateUnknown,
     FillRecord,
+    FundingRecord,
     OrderRecord,
     OrderUpdate,
     Placement,
@@ -48,6 +50,7 @@ class SmallAccount(AccountClient):
     ) -> None:
         self.venue, self.clock = venue, clock
         self.random, self.trouble = Random(seed), trouble
+        self.luck = Random(seed)
         self.info = INFO
         self.arrived: list[tuple[int, str]] = []
         """What has reached the venue, and when."""
@@ -57,6 +60,7 @@ class SmallAccount(AccountClient):
         self.is_up = False
         self._events: asyncio.Queue[AccountEvent | None] = asyncio.Queue()
         venue.tell = self._tell
+        venue.tell_wallet = self._tell_wallet
 
     async def open(self) -> AccountInfo:
         return self.info
@@ -83,6 +87,14 @@ class SmallAccount(AccountClient):
         return await self._ask(
             "fills", lambda now: [one for one in self.venue.fills if one.ts_ns >= since_ns]
         )
+
+    async def fundings(self, since_ns: int) -> Sequence[FundingRecord]:
+        # By luck of its own, so that what is asked of funding changes nothing of what else goes wrong.
+        await asyncio.sleep(self.luck.uniform(0.001, 0.2))
+        if self.luck.random() < self.trouble:
+            raise FateUnknown("connection lost")
+        self.arrived.append((self.clock.now_ns(), "fundings"))
+        return [one for one in self.venue.fundings if one.ts_ns >= since_ns]
 
     async def balances(self) -> Mapping[str, Balance]:
         return await self._ask("balances", lambda now: self.venue.balances())
@@ -155,6 +167,10 @@ class SmallAccount(AccountClient):
             asyncio.get_running_loop().call_later(
                 self._delay(), self._events.put_nowait, replace(update)
             )
+
+    def _tell_wallet(self, update: BalanceUpdate) -> None:
+        if self.is_up:
+            self._events.put_nowait(update)
 
 
 def too_fast(retry_s: float) -> Refused:

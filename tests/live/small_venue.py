@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from mmkit.accounts import (
     Amendment,
     Balance,
+    BalanceUpdate,
     FillRecord,
+    FundingRecord,
     OrderRecord,
     OrderState,
     OrderUpdate,
@@ -22,12 +24,23 @@ from mmkit.accounts import (
     Refused,
 )
 from mmkit.commands import AmendOrder, AnyCommand, CancelOrder, OrderType, SubmitOrder, TimeInForce
-from mmkit.events import Liquidity, Side
+from mmkit.events import FundingPaid, Liquidity, Side
 from mmkit.instruments import ContractKind, Instrument
+from mmkit.live.fundings import Fundings
 from mmkit.live.handler import OrderHandler, Taken
+from mmkit.live.ledger import Ledger
 from mmkit.live.memory import MemoryStore
 from mmkit.live.reconcile import Books, Reconciler
-from mmkit.live.requests import Amend, AskFills, AskOpen, AskOrder, Cancel, Place, Request
+from mmkit.live.requests import (
+    Amend,
+    AskFills,
+    AskFundings,
+    AskOpen,
+    AskOrder,
+    Cancel,
+    Place,
+    Request,
+)
 from mmkit.live.store import Store
 from mmkit.orders import Order, Orders
 from mmkit.testing import BTCUSDT
@@ -54,6 +67,7 @@ class SmallVenue:
         self.money = {"BTC": Decimal(50), "USDT": Decimal(5_000_000)}
         self.orders: dict[str, OrderRecord] = {}
         self.fills: list[FillRecord] = []
+        self.fundings: list[FundingRecord] = []
         self.placed: list[str] = []
         self.amended: list[str] = []
         self.hidden: dict[str, int] = {}
@@ -61,6 +75,7 @@ class SmallVenue:
         self.untold: set[str] = set()
         """Those of them of which the user stream and the list of trades do not tell either."""
         self.tell: Callable[[OrderUpdate], None] = lambda update: None
+        self.tell_wallet: Callable[[BalanceUpdate], None] = lambda update: None
 
     def place(self, placement: Placement, now: int) -> OrderRecord:
         if placement.client_id in self.orders:
@@ -131,6 +146,15 @@ class SmallVenue:
         executed = record.executed + quantity
         state = OrderState.FILLED if executed == record.quantity else OrderState.OPEN
         self._keep(replace(record, executed=executed, state=state, ts_ns=now), fill)
+
+    def fund(self, amount: Decimal, now: int) -> None:
+        """Pay funding, as a contract's venue does: the user stream tells the wallet, and no number."""
+        number = f"{8_000_000_000 + len(self.fundings)}"
+        self.fundings.append(
+            FundingRecord(funding_id=number, amount=amount, asset="USDT", ts_ns=now)
+        )
+        self.money["USDT"] += amount
+        self.tell_wallet(BalanceUpdate(balances={"USDT": self.balances()["USDT"]}, ts_ns=now))
 
     def _realised(self, signed: Decimal, price: Decimal) -> Decimal:
         """Move position and entry price; return the profit of what was closed, rounded as a venue does."""
@@ -227,6 +251,7 @@ class World:
         self.venue = SmallVenue(instrument)
         self._books_type = books
         self.venue.tell = self._stream
+        self.venue.tell_wallet = self._stream_wallet
         self.trace: list[str] = []
         self._open_store, self._handler, self._trouble = store, handler, trouble
         self._hide_ns, self._crashes = hide_ns, crashes
@@ -235,6 +260,8 @@ class World:
         self.life = 0
         """How many processes there have been."""
         self.lost = 0
+        self.funded: list[Decimal] = []
+        """What this and earlier lives have told their engines of funding."""
         self.problems: list[str] = []
         self.proven: list[str] = []
         """Orders that were proven to have come to nothing."""
@@ -243,7 +270,7 @@ class World:
     def _begin(self) -> None:
         self.life += 1
         self.store = self._open_store()
-        found = self.store.found()
+        found, money = self.store.found(), self.store.money()
         tag = f"mm{self.life}"
         self.store.begin(tag, self.now)
         self.handler = self._handler(
@@ -251,11 +278,13 @@ class World:
             tag,
             self.now,
             found.orders,
-            found.trade_ids,
+            found.trades,
             found.last_fill_ns or found.first_run_ns,
+            Fundings(self.instrument, self.now, found.first_run_ns, money.fundings),
         )
+        ledger = Ledger(self.instrument, money.fills, money.sums, money.fundings)
         self.books = self._books_type(
-            self.instrument, self.handler, self.store.fills(), self.store.anchor(), self.now
+            self.instrument, self.handler, ledger, self.store.anchor(), self.now
         )
         self.orders = Orders()
         self.next_id = 1
@@ -345,12 +374,16 @@ class World:
         if self._dies():
             return
         self.store.write(taken.orders, taken.fills)
-        self.books.changed(taken.fills)
+        self.store.write_fundings(taken.fundings)
+        self.books.changed(taken.fills, taken.fundings)
         if self._dies():
             return
         for event in taken.events:
             self.trace.append(f"{self.now} {event}")
             self.lost += type(event).__name__ == "OrderLost"
+            if isinstance(event, FundingPaid):
+                self.funded.append(event.amount)
+                continue
             self.orders.apply(event)  # type: ignore[arg-type]
         self.problems += taken.problems
         for request in taken.requests:
@@ -448,6 +481,8 @@ class World:
                     for fill in venue.fills
                     if fill.ts_ns >= since_ns and not venue.unheard(fill.venue_id, now)
                 ]
+            case AskFundings(since_ns):
+                return [one for one in venue.fundings if one.ts_ns >= since_ns]
             case AskOpen():
                 return venue.shown(now)
 
@@ -476,6 +511,8 @@ class World:
                 handler.order_told(client_id, answer, now)  # type: ignore[arg-type]
             case AskFills():
                 handler.fills_told(answer, now)  # type: ignore[arg-type]
+            case AskFundings():
+                handler.fundings_told(answer, now)  # type: ignore[arg-type]
             case AskOpen():
                 handler.open_told(answer, now)  # type: ignore[arg-type]
         self.pump()
@@ -495,6 +532,8 @@ class World:
                 handler.order_unanswered(client_id, now)
             case AskFills():
                 handler.fills_unanswered(now)
+            case AskFundings():
+                handler.fundings_unanswered(now)
             case AskOpen():
                 handler.open_unanswered(now)
         self.pump()
@@ -513,6 +552,20 @@ class World:
         if life == self.life:
             self.handler.update(update, self.now)
             self.pump()
+
+    def _stream_wallet(self, update: BalanceUpdate) -> None:
+        """Tell of the wallet, late, twice or not at all."""
+        life = self.life
+        if not self.stream_up:
+            return
+
+        def told() -> None:
+            if life == self.life:
+                self.books.heard(update, self.now)
+                self.pump()
+
+        for _ in range(self.random.randrange(3)):
+            self.at(self.random.randrange(1, 2000) * MS, told)
 
     def reconnect(self) -> None:
         """The user stream is lost, and a while later there again."""

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
-from broken_handlers import BROKEN, BROKEN_VENUES
+from broken_handlers import BROKEN, BROKEN_TO_OTHERS, BROKEN_VENUES
 from click.testing import CliRunner
 
 from mmkit.events import Side
@@ -116,7 +116,7 @@ def test_a_venue_that_is_broken_is_caught(broken: type[LiveVenue]) -> None:
     assert any(lived(seed, venue=broken).violations for seed in range(WITHIN))
 
 
-@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("broken", BROKEN + BROKEN_TO_OTHERS)
 def test_a_handler_that_is_broken_is_caught(broken: type[OrderHandler]) -> None:
     assert any(lived(seed, broken).violations for seed in range(WITHIN))
 

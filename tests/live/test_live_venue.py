@@ -14,7 +14,7 @@ from small_venue import SPOT, START, SmallVenue
 from mmkit.accounts import FateUnknown, OrderState, Placement, Refusal, Refused
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import RunError, VenueError
-from mmkit.events import OrderFilled, Side, VenueDown, VenueEvent, VenueUp
+from mmkit.events import FundingPaid, OrderFilled, Side, VenueDown, VenueEvent, VenueUp
 from mmkit.instruments import Instrument
 from mmkit.live.handler import OVERLAP_NS
 from mmkit.live.known import KnownFill, KnownOrder
@@ -51,7 +51,7 @@ class Desk:
     def hear(self) -> None:
         for event in self.venue.take(self.clock.now_ns()):
             self.heard.append(event)
-            if not isinstance(event, VenueDown | VenueUp):
+            if not isinstance(event, VenueDown | VenueUp | FundingPaid):
                 self.orders.apply(event)  # type: ignore[arg-type]
 
     def submit(self, price: int = PRICE, quantity: int = 5, side: Side = Side.BUY) -> str:

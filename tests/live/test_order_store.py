@@ -10,9 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
+from small_venue import SPOT
 
 import mmkit
 from mmkit.commands import TimeInForce
@@ -20,6 +26,7 @@ from mmkit.errors import RunError
 from mmkit.events import Side
 from mmkit.live.anchor import Anchor
 from mmkit.live.known import KnownFill, KnownOrder, Stage
+from mmkit.live.ledger import Ledger
 from mmkit.live.memory import MemoryStore
 from mmkit.live.store import VERSION, Store
 
@@ -50,10 +57,10 @@ def order(number: int, stage: Stage = Stage.INTENDED) -> KnownOrder:
     )
 
 
-def fill(number: int) -> KnownFill:
+def fill(number: int, client_id: str = "mm1-1") -> KnownFill:
     return KnownFill(
         trade_id=str(number),
-        client_id="mm1-1",
+        client_id=client_id,
         side=Side.SELL,
         price=650_000,
         quantity=1,
@@ -114,7 +121,9 @@ def test_a_journal_of_another_version_is_refused_and_left_as_it_is(tmp_path: Pat
         connection.execute(f"PRAGMA user_version={VERSION + 1}")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(RunError, match=f"version {VERSION} was expected; found version"):
+    with pytest.raises(
+        RunError, match=f"version {VERSION} was expected, or 1, of which one is made; found version"
+    ):
         Store(path)
     assert path.read_bytes() == before
 
@@ -196,8 +205,8 @@ def test_memory_keeps_what_the_disk_keeps(tmp_path: Path) -> None:
     disk.close()
     disk = Store(tmp_path / "orders.sqlite")
     found, kept = disk.found(), memory.found()
-    assert found._replace(trade_ids=[]) == kept._replace(trade_ids=[])
-    assert sorted(found.trade_ids) == sorted(kept.trade_ids)
+    assert found._replace(trades=[]) == kept._replace(trades=[])
+    assert sorted(found.trades) == sorted(kept.trades) == [("mm1-1", "12"), ("mm1-1", "2")]
     assert [one.client_id for one in found.orders] == ["mm1-1"]
     assert disk.fills() == memory.fills() == [fill(2), fill(12)]
     assert disk.anchor() == memory.anchor()
@@ -214,3 +223,118 @@ def test_a_commit_takes_less_time_than_a_quote_may_wait(tmp_path: Path) -> None:
         took.append(time.perf_counter() - began)
     store.close()
     assert sorted(took)[50] < 0.05
+
+
+OLD = """
+CREATE TABLE orders (client_id TEXT PRIMARY KEY, over INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX orders_not_over ON orders (over) WHERE over = 0;
+CREATE TABLE fills (trade_id TEXT PRIMARY KEY, ts_ns INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE anchors (number INTEGER PRIMARY KEY, entry BLOB NOT NULL);
+CREATE TABLE runs (tag TEXT PRIMARY KEY, start_ns INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA application_id=1835887409; PRAGMA user_version=1;
+"""
+
+
+def test_a_journal_of_version_1_becomes_one_of_this_version_with_all_that_was_in_it(
+    tmp_path: Path,
+) -> None:
+    path, encode = tmp_path / "orders.sqlite", msgspec.json.encode
+    fills = [fill(number, f"mm1-{number % 3}") for number in range(1, 50)]
+    connection = sqlite3.connect(path)
+    connection.executescript(OLD)
+    connection.executemany(
+        "INSERT INTO fills VALUES (?, ?, ?)",
+        [(one.trade_id, one.ts_ns, encode(one)) for one in fills],
+    )
+    connection.execute("INSERT INTO orders VALUES ('mm1-1', 0, ?)", (encode(order(1)),))
+    connection.execute("INSERT INTO runs VALUES ('mm1', 7)")
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        store = Store(path)
+        found = store.found()
+        assert [one.client_id for one in found.orders] == ["mm1-1"]
+        assert (found.last_fill_ns, found.first_run_ns) == (49, 7)
+        assert sorted(found.trades) == sorted(
+            ("mm1-1", one.trade_id) for one in fills if one.client_id == "mm1-1"
+        )
+        assert store.fills() == store.money().fills == fills
+        assert store.money().fundings == []
+        store.close()
+
+
+def test_the_fills_of_a_run_are_those_of_its_orders_and_of_no_other(tmp_path: Path) -> None:
+    store = Store(tmp_path / "orders.sqlite")
+    store.write([], [fill(1, "mm1-1"), fill(2, "mm12-1"), fill(3, "mm1-22"), fill(4, "mm0-1")])
+    assert [one.ts_ns for one in store.fills_of("mm1")] == [1, 3]
+    store.close()
+
+
+def test_two_orders_of_ours_that_trade_with_each_other_have_a_fill_each(tmp_path: Path) -> None:
+    for store in (Store(tmp_path / "orders.sqlite"), MemoryStore()):
+        both = [fill(1, "mm1-1"), fill(1, "mm1-2")]
+        store.write([], both)
+        store.write([], both)
+        assert store.fills() == both
+        store.close()
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_what_was_added_up_and_the_rest_come_to_what_all_fills_come_to(
+    times: list[int], luck: Random
+) -> None:
+    """In whatever order fills come, and wherever a run ends, with so short a tail that sums are often kept."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        patch.setattr("mmkit.live.ledger._TAIL", 3)
+        stores = Store(Path(folder) / "orders.sqlite"), MemoryStore()
+        ledgers = [Ledger(SPOT) for _ in stores]
+        for number, ts_ns in enumerate(sorted(times) if luck.random() < 0.5 else times):
+            one = replace(
+                fill(number, f"mm1-{number}"),
+                ts_ns=ts_ns,
+                price=luck.randrange(1, 99),
+                side=luck.choice(list(Side)),
+            )
+            for at, store in enumerate(stores):
+                store.write([], [one])
+                ledgers[at].apply(one)
+                if (sums := ledgers[at].settled) is not None:
+                    store.keep_sums(sums)
+                if luck.random() < 0.1:
+                    money = store.money()
+                    ledgers[at] = Ledger(SPOT, money.fills, money.sums)
+                everything = Ledger(SPOT, store.fills())
+                assert ledgers[at].moved == everything.moved
+                assert ledgers[at].position == everything.position
+                assert ledgers[at].count == everything.count == number + 1
+        stores[0].close()
+
+
+@pytest.mark.skipif("MMKIT_LONG" not in os.environ, reason="a minute: writes a million fills")
+def test_a_run_on_a_journal_of_a_million_fills_begins_within_a_second(tmp_path: Path) -> None:
+    store = Store(tmp_path / "orders.sqlite")
+    ledger = Ledger(SPOT)
+    for begin in range(0, 1_000_000, 1000):
+        done = [fill(number, f"mm1-{number // 3}") for number in range(begin + 1, begin + 1001)]
+        store.write([], done)
+        for one in done:
+            ledger.apply(one)
+        if ledger.settled is not None:
+            store.keep_sums(ledger.settled)
+    store.close()
+    began = time.perf_counter()
+    store = Store(tmp_path / "orders.sqlite")
+    found, money = store.found(), store.money()
+    again = Ledger(SPOT, money.fills, money.sums)
+    took = time.perf_counter() - began
+    assert again.moved == ledger.moved
+    assert again.count == 1_000_000
+    assert not found.trades
+    began = time.perf_counter()
+    everything = Ledger(SPOT, store.fills())
+    whole = time.perf_counter() - began
+    assert everything.moved == ledger.moved
+    store.close()
+    sys.stdout.write(f"{took:.3f} s, {len(money.fills)} fills read; all of them {whole:.1f} s\n")
+    assert took < 1

@@ -14,7 +14,7 @@ from small_venue import SPOT, S
 from test_live_venue import Desk, at_the_desk
 from test_order_handler import lived, wrong
 
-from mmkit.accounts import Balance, OrderState, Placement, PositionUpdate
+from mmkit.accounts import Balance, FundingRecord, OrderState, Placement, PositionUpdate
 from mmkit.events import Side, VenueDown, VenueUp
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.handler import OrderHandler
@@ -130,7 +130,7 @@ def test_money_that_goes_stops_quoting_after_two_looks_and_says_what_and_how_muc
 
 def test_what_is_heard_while_a_look_is_under_way_is_looked_at_after_it() -> None:
     handler = OrderHandler(BTCUSDT, "mm1", 0)
-    books = Reconciler(BTCUSDT, handler, [], None, 0)
+    books = Reconciler(BTCUSDT, handler, Ledger(BTCUSDT, []), None, 0)
 
     def look(now_ns: int, position: int) -> None:
         assert books.wants_look(now_ns)
@@ -255,7 +255,7 @@ class BelievesWhatIsNotFound(Reconciler):
     def _locks(self, books: Books, state: object) -> bool:
         return True
 
-    def _wallet(self, books: Books, state: object) -> bool:
+    def _wallet(self, balances: object, state: object) -> bool:
         return True
 
 
@@ -272,14 +272,14 @@ class ForgetsWhatWasTraded(Reconciler):
     def _difference(self, books: Books, state: object, *, exact: bool) -> list[str]:
         return []
 
-    def _wallet(self, books: Books, state: object) -> bool:
+    def _wallet(self, balances: object, state: object) -> bool:
         return True
 
 
 class ForgetsTheWallet(Reconciler):
     """What leaves the position as it is was never there."""
 
-    def _wallet(self, books: Books, state: object) -> bool:
+    def _wallet(self, balances: object, state: object) -> bool:
         return True
 
 
@@ -297,8 +297,8 @@ class DoesNotWaitUntilItCannotArrive(Reconciler):
 class CountsNothing(Reconciler):
     """Fills are not counted."""
 
-    def changed(self, fills: Iterable[KnownFill]) -> None:
-        super().changed(())
+    def changed(self, fills: Iterable[KnownFill], fundings: Iterable[FundingRecord] = ()) -> None:
+        super().changed((), fundings)
 
 
 WRONG = (
@@ -457,7 +457,7 @@ def test_a_run_that_died_with_an_order_on_its_way_quotes_again_within_half_a_min
 
 def test_what_others_lock_is_counted_only_from_a_look_in_which_their_orders_stayed() -> None:
     handler = OrderHandler(SPOT, "mm1", 0)
-    books = Reconciler(SPOT, handler, [], None, 0)
+    books = Reconciler(SPOT, handler, Ledger(SPOT, []), None, 0)
 
     def look(now_ns: int, locked: str, *, steady: bool) -> None:
         assert books.wants_look(now_ns)

@@ -304,3 +304,29 @@ def test_a_wrong_secret_is_told_without_being_shown(
     for mark in (KEY, SECRET, wrong, "signature="):
         assert mark not in ended.stdout + ended.stderr
         assert found_in(list(tmp_path.rglob("*")), mark) == []
+
+
+def test_a_run_after_the_kill_switch_has_stopped_the_day_is_refused_with_until_when(
+    tmp_path: Path, venue: Exchange
+) -> None:
+    risk = '{max_position: "0.05", max_order: "0.02", stale_after: 5s, max_loss_per_day: "0.05"}'
+    config = live_config(venue, "spot", plugin="binance", risk=risk)
+    userdir = write_config(tmp_path / "user_data", config)
+    words = ("trade", "-c", userdir / "config.yml", "--yes", "--json", "--duration")
+    process = start(*words, "60s", cwd=tmp_path)
+    run = until_quoting(userdir, process, venue, fills=1)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    first = Ended(process)
+    report = json.loads(first.stdout, parse_float=Decimal)
+    assert report["halted"].startswith("max_loss_per_day: lost "), first.stderr[-2000:]
+    live = report["live"]["main"]
+    assert live["differences"] == live["left"] == []
+    assert Decimal(str(live["position"])) == Decimal(str(report["position"]))
+    assert run.is_dir()
+
+    second = here(*words, "5s", cwd=tmp_path)
+    assert second.status not in (0, 130)
+    assert "'max_loss_per_day' has stopped this market today, with a loss of 0." in second.stderr
+    assert "00:00 UTC on, or today with a higher limit" in second.stderr
+    assert venue.open_orders() == []

@@ -32,6 +32,7 @@ from mmkit.accounts import (
     BalanceUpdate,
     FateUnknown,
     FillRecord,
+    FundingRecord,
     OrderRecord,
     OrderState,
     OrderUpdate,
@@ -576,6 +577,95 @@ def test_every_fill_is_found_however_many_pages_and_weeks_there_are(
         assert [one.trade_id for one in later] == ["1202", "1203"]
 
     on(kind, instrument, main)
+
+
+@both
+def test_both_sides_of_a_trade_with_ourselves_are_found_even_over_a_page(kind: str) -> None:
+    async def main(client: AccountClient, venue: ScriptedVenue) -> None:
+        start = venue.now_ms() - 60_000
+        trades = [trade(number + 1, start + number) for number in range(1500)]
+        for at in (5, 999):  # the second one's other side is the first of the second page
+            other = trades[at] | {"orderId": 4712, "isBuyer": False, "buyer": False}
+            trades.insert(at + 1, other)
+        venue.answers["GET /api/v3/myTrades"] = trades_of(trades, None)
+        fills = await client.fills(start * 1_000_000)
+        assert len(fills) == len(trades) == 1502
+        sides = [(one.trade_id, one.venue_id, one.side) for one in fills if one.trade_id == "6"]
+        assert sides == [("6", "4711", Side.BUY), ("6", "4712", Side.SELL)]
+        assert len({(one.trade_id, one.venue_id) for one in fills}) == 1502
+
+    on(kind, SPOT, main)
+
+
+FUNDED = [(kind, one) for kind, one in EACH if one is not SPOT]
+
+
+@pytest.mark.parametrize(
+    ("kind", "instrument"), FUNDED, ids=[f"{kind}-{one.market}" for kind, one in FUNDED]
+)
+def test_every_payment_of_funding_is_found_once_to_the_last_digit(
+    kind: str, instrument: Instrument
+) -> None:
+    async def main(client: AccountClient, venue: ScriptedVenue) -> None:
+        start = venue.now_ms() - 86_400_000
+        # Two at a time over the end of a page, so that it is asked from the time of the last one on.
+        payments = [
+            {
+                "symbol": instrument.native,
+                "incomeType": "FUNDING_FEE",
+                "income": f"-0.{number + 1:08}",
+                "asset": instrument.settle,
+                "info": "FUNDING_FEE",
+                "time": start + (number + 1) // 2 * 1000,
+                "tranId": 9_689_322_392_000_000_000 + number,
+                "tradeId": "",
+            }
+            for number in range(1003)
+        ]
+
+        def answer(sent: dict[str, str]) -> tuple[int, Any]:
+            assert sent["incomeType"] == "FUNDING_FEE"
+            assert sent["symbol"] == instrument.native
+            found = [one for one in payments if int(one["time"]) >= int(sent["startTime"])]
+            return 200, found[: int(sent["limit"])]
+
+        path = f"GET {ROOT[instrument.market]}/income"
+        venue.answers[path] = answer
+        found = await client.fundings(start * 1_000_000)
+        assert [one.funding_id for one in found] == [str(one["tranId"]) for one in payments]
+        assert found[999] == FundingRecord(
+            funding_id="9689322392000000999",
+            amount=Decimal("-0.00001000"),
+            asset=instrument.settle,
+            ts_ns=(start + 500_000) * 1_000_000,
+        )
+        assert len(venue.requests(path)) == 2
+        later = await client.fundings((start + 500_000) * 1_000_000)
+        assert [one.funding_id[-4:] for one in later] == ["0999", "1000", "1001", "1002"]
+
+    on(kind, instrument, main)
+
+
+@both
+def test_spot_has_no_funding_and_nothing_is_asked(kind: str) -> None:
+    async def main(client: AccountClient, venue: ScriptedVenue) -> None:
+        asked = len(venue.asked)
+        assert list(await client.fundings(0)) == []
+        assert len(venue.asked) == asked
+
+    on(kind, SPOT, main)
+
+
+@both
+def test_a_payment_without_a_number_is_none_that_can_be_counted(kind: str) -> None:
+    async def main(client: AccountClient, venue: ScriptedVenue) -> None:
+        now = venue.now_ms()
+        row = {"symbol": "BTCUSDT", "incomeType": "FUNDING_FEE", "income": "1", "asset": "USDT"}
+        venue.answers["GET /fapi/v1/income"] = (200, [row | {"time": now}])
+        with pytest.raises(FateUnknown, match="was expected; found"):
+            await client.fundings((now - 1000) * 1_000_000)
+
+    on(kind, LINEAR, main)
 
 
 @both

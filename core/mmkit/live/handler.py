@@ -29,6 +29,7 @@ from msgspec.structs import replace
 from mmkit.accounts import (
     Amendment,
     FillRecord,
+    FundingRecord,
     OrderRecord,
     OrderState,
     OrderUpdate,
@@ -51,9 +52,19 @@ from mmkit.events import (
     VenueEvent,
 )
 from mmkit.instruments import Instrument
-from mmkit.live.fees import in_settlement
+from mmkit.live.fees import in_base, in_settlement
+from mmkit.live.fundings import Fundings
 from mmkit.live.known import KnownFill, KnownOrder, Stage
-from mmkit.live.requests import Amend, AskFills, AskOpen, AskOrder, Cancel, Place, Request
+from mmkit.live.requests import (
+    Amend,
+    AskFills,
+    AskFundings,
+    AskOpen,
+    AskOrder,
+    Cancel,
+    Place,
+    Request,
+)
 from mmkit.tape import NEVER
 
 _MS = 1_000_000
@@ -87,6 +98,7 @@ class Taken(NamedTuple):
         requests: To be sent, once that is on the disk.
         events: To be told to the engine.
         problems: Why nothing may be quoted until somebody has looked at it.
+        fundings: To be written, as orders and fills are.
     """
 
     orders: list[KnownOrder]
@@ -94,6 +106,7 @@ class Taken(NamedTuple):
     requests: list[Request]
     events: list[VenueEvent]
     problems: list[str]
+    fundings: list[FundingRecord]
 
 
 class _Retry:
@@ -128,8 +141,10 @@ class OrderHandler:
         tag: Begins the client order ids of this run; no other run has it.
         start_ns: When the run begins, by its clock.
         known: The orders of earlier runs that were not over.
-        trade_ids: Of the fills that are known already.
+        trades: The fills of those that are known already, each by client order id and trade id: if two of our orders trade
+            with each other, both of their fills have the trade's one number.
         fills_since_ns: By the venue's clock: from here on fills may be missing.
+        fundings: Payments that are known already; none are asked for without.
     """
 
     def __init__(
@@ -138,8 +153,9 @@ class OrderHandler:
         tag: str,
         start_ns: int,
         known: Iterable[KnownOrder] = (),
-        trade_ids: Iterable[str] = (),
+        trades: Iterable[tuple[str, str]] = (),
         fills_since_ns: int = 0,
+        fundings: Fundings | None = None,
     ) -> None:
         self._instrument, self._tag = instrument, tag
         self._now = start_ns
@@ -149,7 +165,10 @@ class OrderHandler:
         """What is on the book and not ours, as it was last seen; it is left alone."""
         self._over: dict[str, KnownOrder] = {}
         self._venue_ids: dict[str, str] = {}
-        self._trade_ids = set(trade_ids)
+        self._trades: dict[str, set[str]] = {}
+        """The ids of the trades that are known, by client order id."""
+        for client_id, trade_id in trades:
+            self._trades.setdefault(client_id, set()).add(trade_id)
         self._fills_since_ns = fills_since_ns
         self._clocks_apart_ns = 0
         self._asks: dict[str, _Retry] = {}
@@ -159,6 +178,9 @@ class OrderHandler:
         self._asked_to_amend: set[str] = set()
         """Whose amend the engine has not had an answer to."""
         self._fills = _Retry(NEVER)
+        self.fundings = fundings
+        """Those of a contract."""
+        self._new_fundings: list[FundingRecord] = []
         self._check = _Retry(NEVER)
         self._accepted: set[str] = set()
         self._asked_to_cancel: set[str] = set()
@@ -193,8 +215,10 @@ class OrderHandler:
             self._requests,
             self._events,
             self._problems,
+            self._new_fundings,
         )
         self._dirty, self._new_fills, self._requests = {}, [], []
+        self._new_fundings = []
         self._events, self._problems = [], []
         return taken
 
@@ -629,13 +653,14 @@ class OrderHandler:
     def fill(self, fill: FillRecord, now_ns: int, client_id: str = "") -> None:
         """Take in one trade, from wherever it is heard of."""
         self._now = now_ns
-        if fill.trade_id in self._trade_ids:
-            return
         client_id = fill.client_id or client_id or self._venue_ids.get(fill.venue_id, "")
         order = self.orders.get(client_id) or self._over.get(client_id)
         if order is None:
             return
-        self._trade_ids.add(fill.trade_id)
+        known_trades = self._trades.setdefault(order.client_id, set())
+        if fill.trade_id in known_trades:
+            return
+        known_trades.add(fill.trade_id)
         self._fills_since_ns = max(self._fills_since_ns, fill.ts_ns)
         lots = self._instrument.lots(fill.quantity)
         known = KnownFill(
@@ -672,6 +697,7 @@ class OrderHandler:
                     remaining=max(order.remaining, 0),
                     liquidity=fill.liquidity,
                     fee=in_settlement(fill, self._instrument),
+                    fee_in_base=in_base(fill, self._instrument),
                 )
             )
         self._settle(order)
@@ -688,6 +714,24 @@ class OrderHandler:
         """Take in that `AskFills` was refused or not answered."""
         self._now = now_ns
         self._fills.again(now_ns)
+
+    # --- funding ---
+
+    def fundings_told(self, records: Sequence[FundingRecord], now_ns: int) -> None:
+        """Take in the answer to `AskFundings`."""
+        self._now = now_ns
+        if self.fundings is not None:
+            for one in self.fundings.told(records, now_ns):
+                self._new_fundings.append(one)
+                event = self.fundings.event(one, now_ns)
+                if event is not None:
+                    self._events.append(event)
+
+    def fundings_unanswered(self, now_ns: int, *, refused: bool = False) -> None:
+        """Take in that `AskFundings` was not answered, or refused."""
+        self._now = now_ns
+        if self.fundings is not None:
+            self.fundings.unanswered(now_ns, refused=refused)
 
     def _want_missing_fills(self) -> None:
         if any(order.filled < order.executed for order in self.orders.values()):
@@ -747,6 +791,7 @@ class OrderHandler:
         if len(self._over) > MOST_OVER:
             first = self._over.pop(next(iter(self._over)))
             self._venue_ids.pop(first.venue_id, None)
+            self._trades.pop(first.client_id, None)
         self._asks.pop(order.client_id, None)
         self._cancels.pop(order.client_id, None)
         if order.order_id:
@@ -801,6 +846,8 @@ class OrderHandler:
         self._now = now_ns
         self._check.due_ns = now_ns
         self._ask_fills(now_ns)
+        if self.fundings is not None:
+            self.fundings.want(now_ns)
         for order in self.orders.values():
             if order.stage is not Stage.INTENDED:
                 self._ask(order)
@@ -827,6 +874,8 @@ class OrderHandler:
     def next_ns(self) -> int:
         """Return when `wake` has something to ask; `NEVER` for not by time alone."""
         soonest = self._fills.due_ns
+        if self.fundings is not None:
+            soonest = min(soonest, self.fundings.due_ns)
         if not self._check.under_way:
             soonest = min(soonest, self._check.due_ns)
         for retries in (self._asks, self._cancels):
@@ -854,6 +903,9 @@ class OrderHandler:
         if self._fills.due_ns <= now_ns:
             self._fills.asked(now_ns)
             self._requests.append(AskFills(self._fills_wanted_since()))
+        if self.fundings is not None and self.fundings.due_ns <= now_ns:
+            self.fundings.asked(now_ns)
+            self._requests.append(AskFundings(self.fundings.since_ns))
         if self._check.due_ns <= now_ns and not self._check.under_way:
             self._check.asked(now_ns)
             self._requests.append(AskOpen())

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from decimal import Context, Decimal
 from fractions import Fraction
 
+import msgspec
+
+from mmkit.accounts import FundingRecord
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.known import KnownFill
 
@@ -18,26 +21,62 @@ _TAIL = 1000
 """So many of the last fills may be told in another order than they happened in."""
 
 
+class Sums(msgspec.Struct, frozen=True, kw_only=True):
+    """What every fill up to a time comes to, so that not all have to be added up when a run begins.
+
+    Attributes:
+        until_ns: Of the last of them, by the venue's clock; no other fill has this time.
+        count: How many there are.
+        position: In lots; negative is short.
+        opened: Worth of the position when it was opened, in the settlement currency: a fraction, in hexadecimal digits.
+        moved: What has come in, by asset.
+    """
+
+    until_ns: int
+    count: int
+    position: int
+    opened: str
+    moved: dict[str, Decimal]
+
+
 class Ledger:
-    """Adds fills up, in the order in which they happened, in whatever order they are told.
+    """Adds fills up, in the order in which they happened, in whatever order they are told; and funding.
 
     Of a contract, what is traded moves the wallet once it is closed again: by the difference to the average price at which
     it was opened, as Binance does it. The position is taken to have been 0 before the first fill.
 
     Args:
         instrument: Of the fills.
-        fills: Those that there are.
+        fills: Those that there are, after those in `sums`.
+        sums: What earlier ones come to.
+        fundings: Every payment that there was.
     """
 
-    def __init__(self, instrument: Instrument, fills: Iterable[KnownFill] = ()) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        fills: Iterable[KnownFill] = (),
+        sums: Sums | None = None,
+        fundings: Iterable[FundingRecord] = (),
+    ) -> None:
+        self._instrument = instrument
         self._before = _Sum(instrument)
         """What the fills before the last few come to."""
+        self._until_ns = -1
+        if sums is not None:
+            self._before.begin_with(sums)
+            self._until_ns = sums.until_ns
         self._tail: list[KnownFill] = []
-        self._sum = _Sum(instrument)
+        self._sum = self._before.copy()
+        self._funded: dict[str, Decimal] = {}
+        self.settled = sums
+        """What may be written down, as no fill is expected any more that belongs before its end; `None` for nothing."""
         self.in_order = True
         """Whether none was told too late to be counted in its place."""
         for fill in sorted(fills, key=_when):
             self.apply(fill)
+        for one in fundings:
+            self.fund(one)
 
     @property
     def position(self) -> int:
@@ -46,8 +85,42 @@ class Ledger:
 
     @property
     def moved(self) -> dict[str, Decimal]:
-        """What has come in, by asset, negative for gone: what was traded on spot, realised profit otherwise, and fees."""
-        return self._sum.moved
+        """What has come in, by asset, negative for gone: what was traded on spot, realised profit otherwise; fees; funding."""
+        moved = dict(self._sum.moved)
+        for asset, amount in self._funded.items():
+            moved[asset] = _PRECISE.add(moved.get(asset, Decimal(0)), amount)
+        return moved
+
+    @property
+    def held(self) -> tuple[int, Decimal]:
+        """The position in whole lots, and by how much less is held, in base currency: fees that were taken from it on spot."""
+        instrument = self._instrument
+        if instrument.kind is not ContractKind.SPOT:
+            return self.position, Decimal(0)
+        held = self._sum.moved.get(instrument.base, Decimal(0))
+        lots = -(Fraction(-held) // Fraction(instrument.lot))
+        return lots, _PRECISE.subtract(instrument.quantity(lots), held)
+
+    def worth(self, price: int, outside: int = 0) -> Decimal:
+        """Return what all has come to in the settlement currency, with the position valued at a price.
+
+        It goes on from run to run, so that a difference between two times is what was earned between them. Fees and funding in
+        other assets do not count.
+
+        Args:
+            price: In ticks.
+            outside: A position of a contract that no fill of ours has made, in lots.
+        """
+        instrument, moved = self._instrument, self.moved
+        settled = moved.get(instrument.settle, Decimal(0))
+        if instrument.kind is ContractKind.SPOT:
+            held = moved.get(instrument.base, Decimal(0))
+            return _PRECISE.add(settled, _PRECISE.multiply(held, instrument.price(price)))
+        open_profit = self._sum.open_profit(price, outside)
+        return _PRECISE.add(
+            settled,
+            _PRECISE.divide(Decimal(open_profit.numerator), Decimal(open_profit.denominator)),
+        )
 
     @property
     def count(self) -> int:
@@ -56,24 +129,41 @@ class Ledger:
 
     def apply(self, fill: KnownFill) -> None:
         """Take in one fill; the caller hands in each once."""
-        if not self._tail or _when(self._tail[-1]) <= _when(fill):
+        late = fill.ts_ns <= self._until_ns
+        if not late and (not self._tail or _when(self._tail[-1]) <= _when(fill)):
             self._tail.append(fill)
             self._sum.apply(fill)
             if len(self._tail) > 2 * _TAIL:
-                for one in self._tail[:_TAIL]:
-                    self._before.apply(one)
-                del self._tail[:_TAIL]
+                self._settle()
             return
-        if self._before.count and _when(fill) < _when(self._tail[0]):
-            self.in_order = False
+        if late:
+            self.in_order, self.settled = False, None
         insort(self._tail, fill, key=_when)
         self._sum = self._before.copy()
         for one in self._tail:
             self._sum.apply(one)
 
+    def fund(self, one: FundingRecord) -> None:
+        """Take in one payment of funding; the caller hands in each once."""
+        self._funded[one.asset] = _PRECISE.add(self._funded.get(one.asset, Decimal(0)), one.amount)
 
-def _when(fill: KnownFill) -> tuple[int, int, str]:
-    return fill.ts_ns, len(fill.trade_id), fill.trade_id
+    def _settle(self) -> None:
+        """Add up the older half of the last few, but for those of the very time of a newer one."""
+        tail, cut = self._tail, _TAIL
+        while cut and tail[cut - 1].ts_ns == tail[cut].ts_ns:
+            cut -= 1
+        if not cut:
+            return
+        for one in tail[:cut]:
+            self._before.apply(one)
+        self._until_ns = tail[cut - 1].ts_ns
+        del tail[:cut]
+        # What came too late has its place in the sum, but perhaps not the right one: the next run adds all up anew.
+        self.settled = self._before.sums(self._until_ns) if self.in_order else None
+
+
+def _when(fill: KnownFill) -> tuple[int, int, str, str]:
+    return fill.ts_ns, len(fill.trade_id), fill.trade_id, fill.client_id
 
 
 class _Sum:
@@ -92,6 +182,20 @@ class _Sum:
         other.moved = dict(self.moved)
         return other
 
+    def begin_with(self, sums: Sums) -> None:
+        self._opened = Fraction(*(int(one, 16) for one in sums.opened.split("/")))
+        self.count, self.position, self.moved = sums.count, sums.position, dict(sums.moved)
+
+    def sums(self, until_ns: int) -> Sums:
+        return Sums(
+            until_ns=until_ns,
+            count=self.count,
+            position=self.position,
+            # Python writes no decimals of more than 4300 digits, which the worth of many inverse contracts may have.
+            opened=f"{self._opened.numerator:x}/{self._opened.denominator:x}",
+            moved=dict(self.moved),
+        )
+
     def apply(self, fill: KnownFill) -> None:
         instrument = self._instrument
         lots = fill.side.sign * fill.quantity
@@ -105,6 +209,9 @@ class _Sum:
         self.count += 1
         if fill.fee_asset:
             self._move(fill.fee_asset, -fill.fee)
+
+    def open_profit(self, ticks: int, outside: int) -> Fraction:
+        return (self.position + outside) * self._worth(ticks) - self._opened
 
     def _worth(self, ticks: int) -> Fraction:
         """Return what a lot is worth at a price: by so much more a long one has earned."""

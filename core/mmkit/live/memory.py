@@ -6,10 +6,13 @@ from collections.abc import Iterable
 
 import msgspec
 
+from mmkit.accounts import FundingRecord
 from mmkit.errors import RunError
 from mmkit.live.anchor import Anchor
+from mmkit.live.days import Day
 from mmkit.live.known import KnownFill, KnownOrder, Stage
-from mmkit.live.store import LEAST_ROOM, Found
+from mmkit.live.ledger import Sums
+from mmkit.live.store import LEAST_ROOM, Found, Money
 
 
 class MemoryStore:
@@ -21,7 +24,10 @@ class MemoryStore:
     def __init__(self) -> None:
         self._open: dict[str, bytes] = {}
         self._over: dict[str, bytes] = {}
-        self._fills: dict[str, bytes] = {}
+        self._fills: dict[tuple[str, str], bytes] = {}
+        self._fundings: dict[str, bytes] = {}
+        self._sums: bytes | None = None
+        self._days: dict[int, bytes] = {}
         self._runs: dict[str, int] = {}
         self._anchor: bytes | None = None
 
@@ -30,7 +36,7 @@ class MemoryStore:
         fills = self.fills()
         return Found(
             [msgspec.json.decode(one, type=KnownOrder) for _, one in sorted(self._open.items())],
-            list(self._fills),
+            [one for one in self._fills if one[0] in self._open],
             max((one.ts_ns for one in fills), default=0),
             min(self._runs.values(), default=0),
         )
@@ -38,7 +44,20 @@ class MemoryStore:
     def fills(self) -> list[KnownFill]:
         """Return every fill, in order of time."""
         fills = [msgspec.json.decode(one, type=KnownFill) for one in self._fills.values()]
-        return sorted(fills, key=lambda one: (one.ts_ns, len(one.trade_id), one.trade_id))
+        return sorted(
+            fills, key=lambda one: (one.ts_ns, len(one.trade_id), one.trade_id, one.client_id)
+        )
+
+    def money(self) -> Money:
+        """Return what has moved money; fills that have been added up are in the sums alone."""
+        sums = msgspec.json.decode(self._sums, type=Sums) if self._sums else None
+        until_ns = sums.until_ns if sums is not None else -1
+        fundings = [msgspec.json.decode(one, type=FundingRecord) for one in self._fundings.values()]
+        return Money(
+            sums,
+            [one for one in self.fills() if one.ts_ns > until_ns],
+            sorted(fundings, key=lambda one: (one.ts_ns, one.funding_id)),
+        )
 
     def begin(self, tag: str, start_ns: int) -> None:
         """Note a run before its first order."""
@@ -53,7 +72,27 @@ class MemoryStore:
             kept = self._over if order.stage is Stage.DONE else self._open
             kept[order.client_id] = msgspec.json.encode(order)
         for fill in fills:
-            self._fills.setdefault(fill.trade_id, msgspec.json.encode(fill))
+            self._fills.setdefault((fill.client_id, fill.trade_id), msgspec.json.encode(fill))
+            if self._sums and fill.ts_ns <= msgspec.json.decode(self._sums, type=Sums).until_ns:
+                self._sums = None
+
+    def write_fundings(self, fundings: Iterable[FundingRecord]) -> None:
+        """Keep payments of funding."""
+        for one in fundings:
+            self._fundings.setdefault(one.funding_id, msgspec.json.encode(one))
+
+    def keep_sums(self, sums: Sums) -> None:
+        """Keep what all fills up to a time come to."""
+        self._sums = msgspec.json.encode(sums)
+
+    def day(self, number: int) -> Day | None:
+        """Return what was kept of a day."""
+        kept = self._days.get(number)
+        return msgspec.json.decode(kept, type=Day) if kept else None
+
+    def keep_day(self, day: Day) -> None:
+        """Keep a day."""
+        self._days[day.day] = msgspec.json.encode(day)
 
     def anchor(self) -> Anchor | None:
         """Return the last one that was kept."""

@@ -4,7 +4,9 @@ No I/O, no clock: whoever drives it looks at the account when `wants_look` says 
 
 A look is not of one moment. While it is under way, and for `SETTLE_NS` after, what our fills and orders come to is kept
 at every change, and the venue is right if it agrees with any of these states. A difference that stays over two looks
-is a difference. Of a contract the position is compared; its wallet is not, as funding moves it, of which nobody tells.
+is a difference. Of a contract the position is compared. Its wallet, which other markets and transfers move too, is no reason
+to stop: if it is not what fills and funding come to, funding is asked for, and what is still not explained then is counted
+from anew.
 
 **The proof that an order came to nothing**: it never arrived, or it is gone again and nothing of it was traded. That the
 venue does not find it proves nothing: what answers queries may be behind what matches orders, and Binance has shown an
@@ -22,8 +24,8 @@ has moved something:
 
 This holds only once the order cannot arrive any more, `VALID_NS` after it was written down, and is believed when two
 looks, `APART_NS` apart and both begun after that, agree. If the wallet cannot be counted, because there was a position of
-unknown price before, or funding has moved it, it takes looks that agree over `LATE_NS`. Whatever cannot be proven stays
-counted as exposure.
+unknown price before, or others have moved it since, it takes looks that agree over `LATE_NS`. Whatever cannot be proven
+stays counted as exposure.
 """
 
 from __future__ import annotations
@@ -34,7 +36,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from mmkit.accounts import AccountEvent, Balance, BalanceUpdate, OrderRecord, PositionUpdate
+from mmkit.accounts import (
+    AccountEvent,
+    Balance,
+    BalanceUpdate,
+    FundingRecord,
+    OrderRecord,
+    PositionUpdate,
+)
 from mmkit.commands import OrderType
 from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
@@ -111,13 +120,13 @@ class Reconciler:
         self,
         instrument: Instrument,
         handler: OrderHandler,
-        fills: Iterable[KnownFill],
+        ledger: Ledger,
         anchor: Anchor | None,
         start_ns: int,
     ) -> None:
         self._instrument, self._handler = instrument, handler
         self._spot = instrument.kind is ContractKind.SPOT
-        self.ledger = Ledger(instrument, fills)
+        self.ledger = ledger
         self.anchor = anchor
         self.known = False
         """Whether the account has been looked at, and was as it should be."""
@@ -125,6 +134,8 @@ class Reconciler:
         """What has differed in two looks, in words."""
         self.last = ""
         """What differed in the last look, if anything."""
+        self._odd_ns = NEVER
+        """When the look began in which a contract's wallet was not what fills and funding come to."""
         self._kept = anchor
         self._price = Decimal(0)
         self._last_ns = 0
@@ -178,6 +189,13 @@ class Reconciler:
                 ours = self._total(asset, state)
                 if ours is not None and balance.free + balance.locked != ours:
                     self.soon(now_ns)
+        elif (
+            isinstance(event, BalanceUpdate)
+            and not self.anchor.position
+            and self._instrument.settle in event.balances
+            and not self._wallet(event.balances, state)
+        ):
+            self._want_fundings(now_ns)
 
     # --- a look ---
 
@@ -188,6 +206,10 @@ class Reconciler:
         self._began_ns, self._judge_ns, self._books = now_ns, NEVER, None
         self._states = [self._state()]
         self._quiet = not self._handler.orders
+        fundings = self._handler.fundings
+        if fundings is not None and (not self.known or self._odd_ns != NEVER):
+            # What is counted from has to hold all that was paid before, and nothing else.
+            fundings.want_now(now_ns)
         return True
 
     @property
@@ -195,8 +217,14 @@ class Reconciler:
         """Whether what others' orders lock may be told from this look, so that open orders are wanted before balances, too."""
         return self._spot and self._quiet
 
-    def changed(self, fills: Iterable[KnownFill]) -> None:
-        """Take in new fills, and that orders may have changed."""
+    def _want_fundings(self, now_ns: int) -> None:
+        if self._handler.fundings is not None:
+            self._handler.fundings.want(now_ns)
+
+    def changed(self, fills: Iterable[KnownFill], fundings: Iterable[FundingRecord] = ()) -> None:
+        """Take in new fills and payments of funding, and that orders may have changed."""
+        for one in fundings:
+            self.ledger.fund(one)
         for fill in fills:
             self.ledger.apply(fill)
             self._price = self._instrument.price(fill.price)
@@ -220,9 +248,9 @@ class Reconciler:
         if books is None or began is None or now_ns < self._judge_ns:
             return None
         self._take_in_assets(books)
-        moved = [] if self.known else self._first(books)
+        moved = [] if self.known else self._first(books, now_ns)
         if self.known:
-            self._next(books)
+            self._next(books, now_ns)
         absent = self._came_to_nothing(books, began)
         if absent and self._handler.orders.keys() <= absent.keys():
             # All that was missing is proven, and the proof is that the books agree.
@@ -230,7 +258,7 @@ class Reconciler:
         again = bool(self.last) or not self.known
         if again:
             self._handler.want_fills(now_ns)
-        self._end(now_ns, APART_NS if again else EVERY_NS)
+        self._end(now_ns, APART_NS if again or self._odd_ns != NEVER else EVERY_NS)
         if not self.known and not self._handler.orders:
             # It only waits for the last answers.
             self._due_ns = now_ns
@@ -245,7 +273,7 @@ class Reconciler:
         self._asked_ns = NEVER
         self._began_ns, self._judge_ns, self._books, self._states = None, NEVER, None, []
 
-    def _first(self, books: Books) -> list[str]:
+    def _first(self, books: Books, now_ns: int) -> list[str]:
         """Find out from where to count: before the first order of a run, what differs is not its doing.
 
         Returns:
@@ -253,27 +281,44 @@ class Reconciler:
         """
         differences = self._differences(books, exact=True) if self.anchor is not None else []
         self.last = "; ".join(differences)
+        fundings = self._handler.fundings
         if not self._quiet or not self._handler.sure or len(self._states) > 1:
             return []
         if self._spot and not books.steady:
+            return []
+        if fundings is not None and not fundings.settled(self._began_ns or 0, now_ns):
             return []
         self.known, self.last = True, ""
         self.anchor = self._counted_from(books)
         return differences
 
-    def _next(self, books: Books) -> None:
+    def _next(self, books: Books, now_ns: int) -> None:
         differences = self._differences(books, exact=False)
         self.differs = differences if self.last and differences else []
         self.last = "; ".join(differences)
         if self.anchor is None or differences or len(self._states) > 1:
             return
         if not self._spot:
-            if self._unknown == 0 and not self._wallet(books, self._states[0]):
-                # Funding, or what others do with the money.
-                self.anchor = replace(self.anchor, rest=self._counted_from(books).rest)
+            self._mind_the_wallet(books, now_ns)
         elif self._quiet and books.steady:
             # Orders in other markets come and go, and what they lock is of no concern.
             self.anchor = replace(self.anchor, locked=self._counted_from(books).locked)
+
+    def _mind_the_wallet(self, books: Books, now_ns: int) -> None:
+        """Count a contract's wallet from anew, once it is known that no funding of ours explains what it has."""
+        assert self.anchor is not None  # the caller has looked
+        fundings, began = self._handler.fundings, self._began_ns
+        if self._unknown or began is None:
+            return
+        if self._wallet(books.balances, self._states[0]):
+            self._odd_ns = NEVER
+        elif fundings is not None and self._odd_ns == NEVER:
+            self._odd_ns = began
+            self._want_fundings(now_ns)
+        elif fundings is None or fundings.settled(began, now_ns):
+            # What others do with the money: transfers, other markets.
+            self.anchor = replace(self.anchor, rest=self._counted_from(books).rest)
+            self._odd_ns = NEVER
 
     @property
     def _unknown(self) -> int:
@@ -401,7 +446,9 @@ class Reconciler:
         agrees, counts = False, False
         for state in self._states:
             if not self._difference(books, state, exact=True):
-                counted = self._locks(books, state) if self._spot else self._wallet(books, state)
+                counted = (
+                    self._locks(books, state) if self._spot else self._wallet(books.balances, state)
+                )
                 agrees, counts = agrees or not self._spot, counts or counted
         before, self._agreed = self._agreed, {}
         before_counted, self._counted = self._counted, {}
@@ -423,13 +470,13 @@ class Reconciler:
                 )
         return absent
 
-    def _wallet(self, books: Books, state: _State) -> bool:
-        """Return whether a contract's wallet is what fills come to."""
+    def _wallet(self, balances: Mapping[str, Balance], state: _State) -> bool:
+        """Return whether a contract's wallet is what fills and funding come to."""
         asset = self._instrument.settle
         ours = self._total(asset, state)
         if self.anchor is None or self.anchor.position or ours is None or not self.ledger.in_order:
             return False
-        balance = books.balances.get(asset, _NOTHING)
+        balance = balances.get(asset, _NOTHING)
         # Venues round each fill's profit to so many digits.
         return abs(balance.free + balance.locked - ours) <= _DIGIT * (1 + self.ledger.count)
 

@@ -39,8 +39,14 @@ class AskFills(msgspec.Struct, frozen=True):
     since_ns: int
 
 
+class AskFundings(msgspec.Struct, frozen=True):
+    """Which funding payments have there been since a time, by the venue's clock?"""
+
+    since_ns: int
+
+
 class AskOpen(msgspec.Struct, frozen=True):
     """Which orders are on the book?"""
 
 
-Request: TypeAlias = Place | Amend | Cancel | AskOrder | AskFills | AskOpen
+Request: TypeAlias = Place | Amend | Cancel | AskOrder | AskFills | AskFundings | AskOpen

@@ -19,6 +19,7 @@ from mmkit.accounts import (
     AccountInfo,
     BalanceUpdate,
     FateUnknown,
+    FundingRecord,
     OrderRecord,
     OrderUpdate,
     PositionUpdate,
@@ -35,13 +36,24 @@ from mmkit.events import VenueDown, VenueEvent, VenueUp
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import ExecutionVenue
 from mmkit.live.anchor import Anchor
+from mmkit.live.fundings import Fundings
 from mmkit.live.handler import OrderHandler, Taken
 from mmkit.live.known import KnownFill, KnownOrder, Stage
+from mmkit.live.ledger import Ledger, Sums
 from mmkit.live.opening import CLOCKS_APART_NS, explained, place_of, refuse_unfit
 from mmkit.live.pace import Pace
 from mmkit.live.reconcile import Books, Reconciler
-from mmkit.live.requests import Amend, AskFills, AskOpen, AskOrder, Cancel, Place, Request
-from mmkit.live.store import LEAST_ROOM, Found
+from mmkit.live.requests import (
+    Amend,
+    AskFills,
+    AskFundings,
+    AskOpen,
+    AskOrder,
+    Cancel,
+    Place,
+    Request,
+)
+from mmkit.live.store import LEAST_ROOM, Found, Money
 from mmkit.tape import NEVER
 
 _log = logging.getLogger("mmkit.live")
@@ -54,6 +66,8 @@ COUNTDOWN_MS = 60_000
 """After so long without a word from us the venue is to cancel every order, where it can; said anew four times as often."""
 _FOR_GOOD = frozenset({Refusal.KEY, Refusal.PERMISSION, Refusal.SYMBOL, Refusal.MODE})
 
+_FOR_NOW = frozenset({Refusal.RATE, Refusal.BUSY, Refusal.CLOCK})
+
 
 class OrderStore(Protocol):
     """Where orders and fills are written down: `mmkit.live.store.Store`, or one in memory."""
@@ -61,14 +75,20 @@ class OrderStore(Protocol):
     def found(self) -> Found:
         """Return what is in it."""
 
-    def fills(self) -> list[KnownFill]:
-        """Return every fill, in order of time."""
+    def money(self) -> Money:
+        """Return what has moved money."""
 
     def begin(self, tag: str, start_ns: int) -> None:
         """Note a run before its first order."""
 
     def write(self, orders: Iterable[KnownOrder], fills: Iterable[KnownFill]) -> None:
         """Put orders and fills on the disk; return when they are there."""
+
+    def write_fundings(self, fundings: Iterable[FundingRecord]) -> None:
+        """Put payments of funding on the disk, each once."""
+
+    def keep_sums(self, sums: Sums) -> None:
+        """Put on the disk what all fills up to a time come to."""
 
     def anchor(self) -> Anchor | None:
         """Return the last one that was kept."""
@@ -128,18 +148,23 @@ class LiveVenue(ExecutionVenue):
         now = clock.now_ns()
         found = store.found()
         store.begin(tag, now)
+        money = store.money()
+        self._fundings = Fundings(instrument, now, found.first_run_ns or now, money.fundings)
         self.handler = handler(
             instrument,
             tag,
             now,
             found.orders,
-            found.trade_ids,
+            found.trades,
             found.last_fill_ns or found.first_run_ns or now,
+            self._fundings,
         )
         self.ready: Wanted = lambda: None
         """Called when there is something to take."""
-        self.books = Reconciler(instrument, self.handler, store.fills(), store.anchor(), now)
+        ledger = Ledger(instrument, money.fills, money.sums, money.fundings)
+        self.books = Reconciler(instrument, self.handler, ledger, store.anchor(), now)
         """What the account has, beside what it should have."""
+        self._kept_sums = money.sums
         self._pace = Pace()
         self._events: deque[VenueEvent] = deque()
         self._down = {"stream": "not connected yet"}
@@ -368,6 +393,8 @@ class LiveVenue(ExecutionVenue):
             self._down.pop("recovery", None)
         self._tell_foreign()
         self._tell_state()
+        self._tell_missed()
+        self._keep_sums()
         self._schedule(now)
         self._changed.set()
         if self._events:
@@ -376,7 +403,7 @@ class LiveVenue(ExecutionVenue):
     def _hand_on(self) -> None:
         while any(taken := self.handler.take()):
             self._write(taken)
-            self.books.changed(taken.fills)
+            self.books.changed(taken.fills, taken.fundings)
             for request in taken.requests:
                 self._leave(request)
             self._events.extend(taken.events)
@@ -401,6 +428,26 @@ class LiveVenue(ExecutionVenue):
             self._hand_on()
         if not self._pace.silent(now) and self.books.wants_look(now):
             self._spawn(self._look(), "look")
+
+    def _keep_sums(self) -> None:
+        sums = self.books.ledger.settled
+        if sums is None or sums is self._kept_sums or self._journal_broken:
+            return
+        try:
+            self._store.keep_sums(sums)
+        except RunError as error:
+            self._journal_broken = True
+            self._say_down("journal", str(error))
+        self._kept_sums = sums
+
+    def _tell_missed(self) -> None:
+        for one in self._fundings.missed:
+            _log.warning(
+                "funding_missed amount=%s asset=%s ts_ns=%d; it was paid while no run was there: it is in the books, and not "
+                "in the profit of this run",
+                *(f"{one.amount:f}", one.asset, one.ts_ns),
+            )
+        self._fundings.missed.clear()
 
     def _keep(self, anchor: Anchor) -> None:
         try:
@@ -447,6 +494,8 @@ class LiveVenue(ExecutionVenue):
             return
         try:
             self._store.write(taken.orders, taken.fills)
+            if taken.fundings:
+                self._store.write_fundings(taken.fundings)
             self._mind_room()
         except RunError as error:
             self._journal_broken = True
@@ -574,6 +623,8 @@ class LiveVenue(ExecutionVenue):
                     return await client.order(client_id)
                 case AskFills(since_ns):
                     return await client.fills(since_ns)
+                case AskFundings(since_ns):
+                    return await client.fundings(since_ns)
                 case AskOpen():
                     return await client.open_orders()
 
@@ -590,6 +641,8 @@ class LiveVenue(ExecutionVenue):
                 self.handler.order_told(client_id, answer, now)
             case AskFills():
                 self.handler.fills_told(answer, now)
+            case AskFundings():
+                self.handler.fundings_told(answer, now)
             case AskOpen():
                 self.handler.open_told(answer, now)
 
@@ -605,6 +658,9 @@ class LiveVenue(ExecutionVenue):
                 self.handler.cancel_refused(client_id, refused, now)
             case AskOrder(client_id) if refused.refusal is Refusal.NO_SUCH_ORDER:
                 self.handler.order_told(client_id, None, now)
+            case AskFundings() if refused.refusal not in _FOR_NOW:
+                _log.warning("funding_unknown reason='%s'; the venue does not tell it", refused)
+                self.handler.fundings_unanswered(now, refused=True)
             case _:
                 self._unanswered(request, str(refused))
 
@@ -631,6 +687,9 @@ class LiveVenue(ExecutionVenue):
                 self.handler.order_unanswered(client_id, now)
             case AskFills():
                 self.handler.fills_unanswered(now)
+            case AskFundings():
+                _log.warning("funding_unknown reason='%s'; it is asked again", why)
+                self.handler.fundings_unanswered(now)
             case AskOpen():
                 self.handler.open_unanswered(now)
 

@@ -36,6 +36,7 @@ ORDERS = "orders"
 """Folder of the journals of orders, in the user's."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _ZERO = Decimal(0)
+_DIGIT = Decimal("1e-8")
 
 
 @dataclass
@@ -49,7 +50,9 @@ class Account:
         info: What the venue says of key and account.
         endpoint: Where it is.
         tag: Begins the client order ids of this run.
-        position: At the start, in lots.
+        position: At the start, in lots; on spot rounded up.
+        dust: By so much less was held, as fees were taken from it: less than a lot.
+        moved: What fills and funding had come to at the start, in the settlement currency.
         balances: At the start, by asset, of everything.
         funds: What orders can be paid with, by asset, less what the position at the start holds.
         path: The journal of orders.
@@ -64,13 +67,20 @@ class Account:
     tag: str
     path: Path
     position: int = 0
+    dust: Decimal = _ZERO
+    moved: Decimal = _ZERO
     balances: Mapping[str, Balance] = field(default_factory=dict)
     funds: dict[str, Decimal] = field(default_factory=dict)
 
     @property
+    def opening(self) -> Decimal:
+        """Position at the start, to the last digit."""
+        return self.instrument.quantity(self.position) - self.dust
+
+    @property
     def fills(self) -> list[KnownFill]:
         """Those of this run."""
-        return [one for one in self.store.fills() if one.client_id.startswith(f"{self.tag}-")]
+        return self.store.fills_of(self.tag)
 
 
 @contextlib.asynccontextmanager
@@ -159,9 +169,10 @@ async def _take_stock(account: Account) -> None:
     """See what there is: of a contract by the venue, on spot what our own trades have come to."""
     instrument, books = account.instrument, account.venue.books
     spot = instrument.kind is ContractKind.SPOT
-    account.position = books.ledger.position
+    account.position, account.dust = books.ledger.held
     if not spot and books.anchor is not None:
         account.position += instrument.lots(books.anchor.position)
+    account.moved = books.ledger.moved.get(instrument.settle, _ZERO)
     account.balances = await account.client.balances()
     account.funds = {
         asset: one.free if spot else _whole(one) for asset, one in account.balances.items()
@@ -169,7 +180,7 @@ async def _take_stock(account: Account) -> None:
     if spot:
         for asset in (instrument.base, instrument.quote):
             account.funds.setdefault(asset, _ZERO)
-        account.funds[instrument.base] -= instrument.quantity(account.position)
+        account.funds[instrument.base] -= account.opening
 
 
 def _whole(balance: Balance | None) -> Decimal:
@@ -193,7 +204,11 @@ async def figures(
     """Return what became of each account, compared with what the venue says now."""
     told: dict[str, LiveFigures] = {}
     for name, account in opened.items():
-        position, fees = totals(account.fills)
+        fills = account.fills
+        position, fees = totals(fills)
+        held = account.opening + account.instrument.quantity(position)
+        if account.instrument.kind is ContractKind.SPOT:
+            held -= fees.get(account.instrument.base, _ZERO)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 differences = await _differences(account, opened)
@@ -202,8 +217,8 @@ async def figures(
         told[name] = LiveFigures(
             endpoint=account.endpoint,
             journal=str(account.path),
-            opening=account.instrument.quantity(account.position),
-            position=account.instrument.quantity(account.position + position),
+            opening=account.opening,
+            position=held,
             fees=fees,
             left=[f"{one.client_id}: {one.stage}" for one in left.get(name, ())],
             foreign=sorted(account.venue.handler.foreign),
@@ -219,7 +234,16 @@ async def _differences(account: Account, opened: Mapping[str, Account]) -> list[
     told = await account.client.position()
     if told is not None:
         held = instrument.quantity(account.position + totals(account.fills)[0])
-        return [] if told == held else [f"position {held} was expected, the venue says {told}"]
+        shared = any(
+            other is not account
+            and (other.endpoint, other.instrument.market, other.instrument.settle)
+            == (account.endpoint, instrument.market, instrument.settle)
+            for other in opened.values()
+        )
+        wallet = _wallet_differs(account, await account.client.balances(), shared)
+        if told == held:
+            return wallet
+        return [f"position {held} was expected, the venue says {told}", *wallet]
     # Markets of one account change the same balances.
     changes: dict[str, Decimal] = {}
     for other in opened.values():
@@ -228,12 +252,30 @@ async def _differences(account: Account, opened: Mapping[str, Account]) -> list[
                 changes[asset] = changes.get(asset, _ZERO) + amount
     now = await account.client.balances()
     found = []
-    for asset in (instrument.base, instrument.quote):
+    for asset in sorted(changes):
         expected = _whole(account.balances.get(asset)) + changes.get(asset, _ZERO)
         there = _whole(now.get(asset))
         if there != expected:
             found.append(f"{expected.normalize():f} {asset} expected, the venue says {there:f}")
     return found
+
+
+def _wallet_differs(account: Account, balances: Mapping[str, Balance], shared: bool) -> list[str]:
+    """Return what a contract's wallet has otherwise than fills and funding come to, if that can be counted."""
+    books, settle = account.venue.books, account.instrument.settle
+    anchor = books.anchor
+    if shared or anchor is None or anchor.position or not books.ledger.in_order:
+        return []
+    came = books.ledger.moved.get(settle, _ZERO) - account.moved
+    expected = _whole(account.balances.get(settle)) + came
+    there = _whole(balances.get(settle))
+    # Venues round the profit of each fill to so many digits.
+    if abs(there - expected) <= _DIGIT * (1 + len(account.fills)):
+        return []
+    return [
+        f"a wallet of {expected.normalize():f} {settle} was expected by fills and funding, the venue says {there:f}; "
+        "transfers and other markets move it, too"
+    ]
 
 
 def balance_changes(instrument: Instrument, fills: list[KnownFill]) -> dict[str, Decimal]:

@@ -101,6 +101,8 @@ def why_not(session: Session, tapes: Tapes) -> str:
         return "only 'paper' with 'fill_reports: plain' is compiled"
     if engine.quoter.amends is not Amends.NOTHING:
         return "amending orders is not compiled"
+    if venue.settings.fees.in_base:
+        return "fees in base currency are not compiled"
     known = (MaxPosition, MaxOrder, PriceBand, MaxDrawdown, StaleAfter)
     if len(engine.risk.checks) > k.MOST_CHECKS or any(
         type(check) not in known for _, check in engine.risk.checks

@@ -142,7 +142,10 @@ class Loop:
         sources: Mapping[str, DataSource],
         journal: Journal,
         sent: Messages,
+        keep: Callable[[], None] = lambda: None,
     ) -> None:
+        self._keep = keep
+        """Writes down besides what a later run needs."""
         self._live, self._session, self._journal = live, live.session, journal
         self._sources, self._sent = sources, sent
         self._going = {name: one.engine for name, one in live.session.markets.items()}
@@ -314,6 +317,7 @@ class Loop:
         while True:
             await asyncio.sleep(1)
             self._journal.flush()
+            self._keep()
 
     # --- the end ---
 
@@ -335,6 +339,7 @@ class Loop:
             self.end_ns = self._clock.now_ns()
             self._session.advance(self.end_ns)
             self._tell_halts()
+            self._keep()
         except MmkitError as error:
             return error
         finally:

@@ -30,6 +30,7 @@ from mmkit.events import (
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import Context, DataSource, RunInfo
 from mmkit.journal import Journal, RunRecord, new_run_folder
+from mmkit.kill_switches import MaxLossPerDay
 from mmkit.order_limits import (
     CountLimit,
     Funds,
@@ -45,8 +46,16 @@ from mmkit.run.accounts import Account, accounts
 from mmkit.run.accounts import figures as figures_of_accounts
 from mmkit.run.advisors.live import LiveAdvice, hears_alerts, live_advice
 from mmkit.run.advisors.words import advice_line
-from mmkit.run.assembly import assemble, instruments_of, open_sources, section_of, services, told_of
+from mmkit.run.assembly import (
+    assemble,
+    instruments_of,
+    open_sources,
+    section_of,
+    services,
+    told_of,
+)
 from mmkit.run.backtest import files_of, write_run
+from mmkit.run.daily_loss import DailyLoss
 from mmkit.run.loop import LiveRun, Loop, Watcher, where
 from mmkit.run.messages import Messages, messages
 from mmkit.run.signals.live import Live, live_signals
@@ -106,10 +115,11 @@ class _Notes(Recorder):
             case OrderRejected():
                 return f"rejected order={entry.order_id} reason='{entry.reason}'"
             case FundingPaid():
-                return (
-                    f"funding amount={entry.amount:f} rate={entry.rate:f} mark={entry.mark:f} "
-                    f"position={instrument.quantity(entry.position)}"
-                )
+                said = f"funding amount={entry.amount:f}"
+                if entry.rate is None or entry.mark is None or entry.position is None:
+                    return said
+                held = instrument.quantity(entry.position)
+                return f"{said} rate={entry.rate:f} mark={entry.mark:f} position={held}"
             case Advice():
                 return advice_line(entry)
             case FeedLost():
@@ -209,6 +219,7 @@ class _Run:
         self._journal = Journal(folder, market=True)
         self._signals: Live | None = None
         self._advice: LiveAdvice | None = None
+        self._days: list[DailyLoss] = []
 
     async def to_its_end(
         self,
@@ -219,7 +230,7 @@ class _Run:
         """Run, and write down what came of it; return what `trade` does."""
         try:
             live = self._assembled()
-            loop = Loop(live, self._sources, self._journal, self._sent)
+            loop = Loop(live, self._sources, self._journal, self._sent, self._keep_days)
             if self._signals is not None:
                 self._signals.ready = loop.schedule
             if self._advice is not None:
@@ -276,7 +287,7 @@ class _Run:
         )
         for name, account in (opened or {}).items():
             with told_of(name):
-                _set_out(session.markets[name].engine, account)
+                self._days += _set_out(session.markets[name].engine, account)
         endpoint = ", ".join(dict.fromkeys(one.endpoint for one in (opened or {}).values()))
         return LiveRun(self._info, session, self._clock, self._start_ns, config.mode, endpoint)
 
@@ -311,13 +322,30 @@ class _Run:
             report = replace(report, live=await figures_of_accounts(self._opened, loop.left))
         return report
 
+    def _keep_days(self) -> None:
+        for one in self._days:
+            one.keep()
+
     def _tell(self, words: str) -> None:
         self._sent.say(self._clock.now_ns(), words)
 
 
-def _set_out(engine: Engine, account: Account) -> None:
-    """Give an engine what the account has, and what the venue asks of orders."""
-    engine.begin_with(account.position)
+def _set_out(engine: Engine, account: Account) -> list[DailyLoss]:
+    """Give an engine what the account has, and what the venue asks of orders; return what counts the loss of the day.
+
+    Raises:
+        RunError: if the day has been stopped already.
+    """
+    books, instrument = account.venue.books, account.instrument
+    outside = instrument.lots(books.anchor.position) if books.anchor is not None else 0
+    days = [
+        DailyLoss(check, engine, books.ledger, account.store, account.path, outside)
+        for _, check in engine.risk.checks
+        if isinstance(check, MaxLossPerDay)
+    ]
+    engine.begin_with(account.position, account.dust)
+    for one in days:
+        one.begin(account.position, account.dust)
     engine.funds = account.funds
     info, context = account.info, Context(account.instrument)
     if info.orders_per_10s is not None:
@@ -338,6 +366,7 @@ def _set_out(engine: Engine, account: Account) -> None:
         funds.leverage = info.leverage
         if account.instrument.kind is ContractKind.SPOT or info.leverage is not None:
             engine.risk.add("venue_balance", funds)
+    return days
 
 
 def _agree_on_leverage(engine: Engine, info: AccountInfo) -> None:

@@ -90,8 +90,10 @@ class Trail(Recorder):
             value["taker"] = entry.liquidity is Liquidity.TAKER
             amount = float(entry.fee)
         elif isinstance(entry, FundingPaid):
-            value["quantity"], amount = entry.position, float(entry.amount)
-            value["price"], value["remaining"] = int(entry.mark * SCALE), int(entry.rate * SCALE)
+            # A real venue tells the amount alone; the rest is 0 then.
+            value["quantity"], amount = entry.position or 0, float(entry.amount)
+            value["price"] = int((entry.mark or 0) * SCALE)
+            value["remaining"] = int((entry.rate or 0) * SCALE)
         elif isinstance(entry, FeedLost):
             value["price"] = GapReason[entry.reason.upper()]
         self._lines[entry.market].append((*value.values(), amount))

@@ -67,6 +67,11 @@ class Fees:
         # Without trailing zeros: the same number is the same text, whichever engine made it.
         return fee_of(self._instrument, price, quantity, rate).normalize(EXACT)
 
+    def in_base(self, quantity: int, liquidity: Liquidity) -> Decimal:
+        """Return the fee for `quantity` lots of what is bought, in base currency: of the worth that `of` returns."""
+        rate = self.tier.maker if liquidity is Liquidity.MAKER else self.tier.taker
+        return EXACT.multiply(self._instrument.quantity(quantity), rate).normalize(EXACT)
+
 
 def tiers_of(settings: FeeSettings) -> tuple[FeeTier, ...]:
     """Return the tiers, or the one that always holds."""

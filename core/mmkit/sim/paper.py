@@ -20,9 +20,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from mmkit.commands import AmendOrder, Amends, AnyCommand, OrderType, SubmitOrder, TimeInForce
+from mmkit.errors import ConfigError, Mistake
 from mmkit.events import (
     AmendRejected,
     CancelRejected,
@@ -32,6 +34,7 @@ from mmkit.events import (
     OrderCanceled,
     OrderFilled,
     OrderRejected,
+    Side,
     VenueEvent,
 )
 from mmkit.hookspecs import hookimpl
@@ -65,6 +68,10 @@ class PaperVenue(ExecutionVenue):
         )
         self._latency = Latency(settings.latency)
         self._fees = Fees(settings.fees, context.instrument)
+        self._fees_in_base = settings.fees.in_base
+        if self._fees_in_base and context.instrument.kind is not ContractKind.SPOT:
+            found = f"a spot market was expected for fees in base currency; found {context.instrument.symbol}"
+            raise ConfigError([Mistake("", "sim.fees.in_base", found, "leave it out")])
         self._funding = Funding(context.instrument)
         # As Binance has it: a contract's order can have another price, one on spot only be made smaller.
         spot = context.instrument.kind is ContractKind.SPOT
@@ -197,6 +204,9 @@ class PaperVenue(ExecutionVenue):
 
     def _report_fill(self, fill: Fill, at: int, now_ns: int) -> None:
         self._fees.traded(fill.price, fill.quantity)
+        in_base = Decimal(0)
+        if self._fees_in_base and fill.side is Side.BUY:
+            in_base = self._fees.in_base(fill.quantity, fill.liquidity)
         self._reports.append(
             OrderFilled(
                 order_id=fill.order_id,
@@ -205,6 +215,7 @@ class PaperVenue(ExecutionVenue):
                 remaining=fill.remaining,
                 liquidity=fill.liquidity,
                 fee=self._fees.of(fill.price, fill.quantity, fill.liquidity),
+                fee_in_base=in_base,
                 **self._times(at, now_ns),
             )
         )

@@ -24,6 +24,7 @@ from mmkit.accounts import (
     Balance,
     FateUnknown,
     FillRecord,
+    FundingRecord,
     Margin,
     OrderRecord,
     Placement,
@@ -68,6 +69,9 @@ _RECEIVE_WINDOW = "5000"
 """Binance's own default, ms: a request that is on its way for longer is refused there, and does no harm late."""
 _TIME_SAMPLES = 3
 _TRADES = 1000
+_INCOMES = 1000
+_KEPT_INCOME_MS = 90 * 86_400_000
+"""Payments are told for three months."""
 _SUBSCRIBE_WEIGHT = 2
 _KEPT_MS = 180 * 86_400_000
 """USD-M's trades are told for six months; before that there is nothing to be asked for, week by week."""
@@ -224,8 +228,9 @@ class BinanceAccount(AccountClient):
         return [order_record(one) for one in decode(told.ORDERS, answer.body)]
 
     async def fills(self, since_ns: int) -> Sequence[FillRecord]:
-        """Ask for every trade since then; a full page is followed by the numbers after its last one."""
-        found: dict[int, Trade] = {}
+        """Ask for every trade since then; a full page is followed by the numbers from its last one on."""
+        # Both sides of a trade with ourselves have its one number.
+        found: dict[tuple[int, int], Trade] = {}
         begin_ms, span_ms = since_ns // _MS, self._traits.span_ms
         if span_ms is not None:
             begin_ms = max(begin_ms, self._venue_ms() - _KEPT_MS)
@@ -233,16 +238,54 @@ class BinanceAccount(AccountClient):
         while True:
             asked = self._symbol() | params | {"limit": str(_TRADES)}
             page = decode(told.TRADES, (await self._rested(self._traits.trades, asked)).body)
-            found |= {one.id: one for one in page}
+            before = len(found)
+            found |= {(one.id, one.order_id): one for one in page}
             if len(page) >= _TRADES:
-                params = {"fromId": str(max(one.id for one in page) + 1)}
+                if len(found) == before:
+                    raise FateUnknown(
+                        f"more than {_TRADES} trades of one number; Binance tells no more"
+                    )
+                # From the last one on: its other side may be on the next page.
+                params = {"fromId": str(max(one.id for one in page))}
                 continue
             if span_ms is None or begin_ms + span_ms >= self._venue_ms():
                 break
             begin_ms += span_ms
             params = {"startTime": str(begin_ms)}
-        trades = sorted(found.values(), key=lambda one: (one.time, one.id))
+        trades = sorted(found.values(), key=lambda one: (one.time, one.id, one.order_id))
         return [fill_record(one) for one in trades if one.time >= since_ns // _MS]
+
+    async def fundings(self, since_ns: int) -> Sequence[FundingRecord]:
+        """Ask for every payment of funding since then; a full page is followed by what is of its last time, or after it."""
+        if self._spot:
+            return ()
+        begin_ms = max(since_ns // _MS, self._venue_ms() - _KEPT_INCOME_MS)
+        found: dict[int, FundingRecord] = {}
+        while True:
+            asked = self._symbol() | {
+                "incomeType": "FUNDING_FEE",
+                "startTime": str(begin_ms),
+                "limit": str(_INCOMES),
+            }
+            page = decode(told.INCOMES, (await self._rested(traits.INCOME, asked)).body)
+            before = len(found)
+            found |= {
+                one.tran_id: FundingRecord(
+                    funding_id=str(one.tran_id),
+                    amount=one.income,
+                    asset=one.asset,
+                    ts_ns=one.time * _MS,
+                )
+                for one in page
+                if one.symbol == self._instrument.native and one.income_type == "FUNDING_FEE"
+            }
+            if len(page) < _INCOMES:
+                return sorted(found.values(), key=lambda one: (one.ts_ns, one.funding_id))
+            if len(found) == before:
+                raise FateUnknown(
+                    f"more than {_INCOMES} payments of one time; Binance tells no more"
+                )
+            begin_ms = max(one.time for one in page)
 
     async def balances(self) -> Mapping[str, Balance]:
         """Ask for what the account has; of contracts, `free` and `locked` add up to the wallet's balance."""

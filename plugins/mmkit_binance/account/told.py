@@ -139,6 +139,17 @@ class Brackets(msgspec.Struct):
     brackets: list[_Bracket]
 
 
+class Income(msgspec.Struct, rename="camel"):
+    """One of ``income``: money that came in, negative for gone; ``tranId`` is unique for its kind."""
+
+    symbol: str
+    income_type: str
+    income: Decimal
+    asset: str
+    time: int
+    tran_id: int
+
+
 class Rights(msgspec.Struct, rename="camel"):
     """``apiRestrictions``."""
 
@@ -165,5 +176,6 @@ POSITIONS = msgspec.json.Decoder(list[Position])
 TOP = msgspec.json.Decoder(Top)
 SYMBOL_CONFIGS = msgspec.json.Decoder(list[SymbolConfig])
 BRACKETS = msgspec.json.Decoder(list[Brackets])
+INCOMES = msgspec.json.Decoder(list[Income], strict=False)
 RIGHTS = msgspec.json.Decoder(Rights)
 LISTEN_KEY = msgspec.json.Decoder(ListenKey)
