@@ -58,6 +58,7 @@ class _Building:
             NotifySection,
             PluginsSection,
             LoggingSection,
+            QuotingSection,
             LearningSections,
             TrainingSection,
             SignalSection,
