@@ -48,9 +48,9 @@ _GONE_AFTER_S = 5
 """It rests after so long once the run is being stopped: what is traded by then is traded."""
 _SYMBOLS = {SPOT: "BTC/USDT", USDM: "BTC/USDT:USDT", COINM: "BTC/USD:BTC"}
 _KINDS = {SPOT: ContractKind.SPOT, USDM: ContractKind.LINEAR, COINM: ContractKind.INVERSE}
-SEEN_WITHIN_S = 25.0
-"""After so long at the latest a run has stopped quoting because of what others have traded: it hears of it at once, but a
-look at the account may have to be asked for again, and two of them, 5 s apart, have to differ."""
+SEEN_WITHIN_S = 75.0
+"""After so long at the latest a run has stopped quoting because of what others have traded: it hears of it at once unless the
+user stream loses that; the account is looked at every 60 s all the same, and two looks, 5 s apart, have to differ."""
 
 
 class Outcome(NamedTuple):
@@ -189,7 +189,7 @@ class Chaos:
             if self.clock.now_ns() > began + BACK_WITHIN_S * _S:
                 if self.others.traded_ns:
                     # What others trade is not ours: whoever has to look at it first does not quote.
-                    break
+                    return
                 why = "the run has not started"
                 if self.trader is not None and self.trader.session is not None:
                     why = self.trader.venue.down or "nothing is quoted"

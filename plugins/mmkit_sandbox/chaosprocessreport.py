@@ -80,7 +80,7 @@ def text_of_processes(tally: ProcessTally) -> str:
             f"went wrong: {faults or 'nothing'}",
             f"quotes were back after {tally.slowest_back_ns / _S:.1f} s at the most",
             f"{tally.wall_s:.1f} s",
-            f"{len(tally.violations)} violations in {seeds} schedules",
+            f"{len(tally.violations)} violations" + (f" in {seeds} schedules" if seeds else ""),
         )
     )
 
