@@ -72,6 +72,11 @@ class Fundings:
         """From when on payments may be missing, by the venue's clock."""
         return max(self._first_run_ns, self._last_ns - _OVERLAP_NS)
 
+    @property
+    def failing(self) -> bool:
+        """Whether it was not answered, or refused, when it was last asked."""
+        return self._refused or self._failing_ns != NEVER
+
     def want(self, now_ns: int) -> None:
         """Ask before long: the wallet is not what we know of."""
         if self._there_are and not self._under_way:

@@ -64,6 +64,8 @@ RECOVER_WITHIN_S = 60.0
 """How long the start waits for the fate of what earlier runs left."""
 COUNTDOWN_MS = 60_000
 """After so long without a word from us the venue is to cancel every order, where it can; said anew four times as often."""
+_LAST_FUNDING_S = 3.0
+"""How long the end of a run waits to hear of funding; what is not heard of then, the next run finds."""
 _FOR_GOOD = frozenset({Refusal.KEY, Refusal.PERMISSION, Refusal.SYMBOL, Refusal.MODE})
 
 _FOR_NOW = frozenset({Refusal.RATE, Refusal.BUSY, Refusal.CLOCK})
@@ -325,7 +327,25 @@ class LiveVenue(ExecutionVenue):
             )
         if not self.handler.orders:
             await self._end_countdown()
+            await self._hear_of_fundings()
         return list(self.handler.orders.values())
+
+    async def _hear_of_fundings(self) -> None:
+        """Ask once more what funding was paid, so that the last is not missing where the run ends soon after it."""
+        fundings, since_ns = self._fundings, self._clock.now_ns()
+        try:
+            async with asyncio.timeout(_LAST_FUNDING_S):
+                while self._has_been_up and not fundings.failing:
+                    now = self._clock.now_ns()
+                    if fundings.settled(since_ns, now):
+                        return
+                    fundings.want_now(now)
+                    self.handler.wake(now)
+                    self._pump()
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            _log.warning("funding_not_asked reason='no answer'; what was paid last may be missing")
 
     async def _end_countdown(self) -> None:
         if self._renewing is None:
