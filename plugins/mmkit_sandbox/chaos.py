@@ -106,13 +106,21 @@ class Chaos:
         listing = Listing.of(_SYMBOLS[self.plan.market])
         self.instrument = instrument_of(listing)
         self.venue = ChaosVenue(
-            listing, seed, self.clock, self.plan.planned(), self._trace, self.plan.allowed
+            listing,
+            seed,
+            self.clock,
+            self.plan.planned(),
+            self._trace,
+            self.plan.allowed,
+            self.plan.funded_ms,
         )
         self.others = Others(self.venue, seed)
         self.started_ns = 0
         """When the process that goes on was started."""
         self.began_ns = 0
         """When the run that goes on had found out what there was, and began to quote."""
+        self.ended_ns = 0
+        """When the run that had begun last was asked to end."""
         self.kept = Kept()
         self.trader: Trader | None = None
         self.lives = 0
@@ -148,6 +156,7 @@ class Chaos:
         await self._see_others()
         self._ended = True
         if self.trader is not None and self.trader.session is not None:
+            self.ended_ns = self.clock.now_ns()
             loop.call_later(_GONE_AFTER_S, self._rest)
             await self.trader.stop()
             await self._see_books(self.trader)

@@ -21,6 +21,7 @@ from mmkit.accounts import (
     BalanceUpdate,
     FateUnknown,
     FillRecord,
+    FundingRecord,
     OrderRecord,
     OrderState,
     OrderUpdate,
@@ -164,14 +165,35 @@ class ChaosAccount(AccountClient):
         """Return every trade since a time."""
         path = f"{self._root}/{'myTrades' if self._spot else 'userTrades'}"
         params = {"symbol": self._symbol, "limit": str(_PAGE)}
-        fills: list[FillRecord] = []
+        fills: dict[tuple[str, str], FillRecord] = {}
         page = {"startTime": str(since_ns // _MS)}
         while True:
             found = await self._ask("GET", path, params | page)
-            fills += [_fill(one) for one in found]
+            # From the last one on, as a trade with oneself has two rows of one number.
+            fills |= {(one.trade_id, one.venue_id): one for one in map(_fill, found)}
             if len(found) < _PAGE:
-                return fills
-            page = {"fromId": str(found[-1]["id"] + 1)}
+                return list(fills.values())
+            page = {"fromId": str(found[-1]["id"])}
+
+    async def fundings(self, since_ns: int) -> Sequence[FundingRecord]:
+        """Return every payment of funding since a time."""
+        if self._spot:
+            return ()
+        params = {
+            "symbol": self._symbol,
+            "incomeType": "FUNDING_FEE",
+            "startTime": str(since_ns // _MS),
+            "limit": str(_PAGE),
+        }
+        return [
+            FundingRecord(
+                funding_id=str(one["tranId"]),
+                amount=Decimal(one["income"]),
+                asset=one["asset"],
+                ts_ns=one["time"] * _MS,
+            )
+            for one in await self._ask("GET", f"{self._root}/income", params)
+        ]
 
     async def balances(self) -> Mapping[str, Balance]:
         """Return what there is."""
@@ -305,10 +327,17 @@ def told(event: Mapping[str, Any], symbol: str) -> list[AccountEvent]:
             }
             return [BalanceUpdate(balances=balances, ts_ns=event["u"] * _MS)]
         case "ACCOUNT_UPDATE":
+            zero = Decimal(0)
+            wallets = {
+                one["a"]: Balance(free=Decimal(one["wb"]), locked=zero) for one in event["a"]["B"]
+            }
             return [
-                PositionUpdate(quantity=Decimal(one["pa"]), ts_ns=event["T"] * _MS)
-                for one in event["a"]["P"]
-                if one["s"] == symbol
+                BalanceUpdate(balances=wallets, ts_ns=event["T"] * _MS),
+                *(
+                    PositionUpdate(quantity=Decimal(one["pa"]), ts_ns=event["T"] * _MS)
+                    for one in event["a"]["P"]
+                    if one["s"] == symbol
+                ),
             ]
     return []
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
+from mmkit.accounts import FundingRecord
 from mmkit.events import Side
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.known import KnownFill, KnownOrder, Stage
 from mmkit_sandbox.account import Account
 from mmkit_sandbox.accountorder import AccountOrder, Status
 from mmkit_sandbox.chaosvenue import is_ours
-from mmkit_sandbox.ledger import ZERO, EntryKind
+from mmkit_sandbox.ledger import ZERO, Entry, EntryKind
 from mmkit_sandbox.listing import USDM, Listing
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Kept(Protocol):
     def fills(self) -> list[KnownFill]:
         """Return every fill, in order of time."""
 
+    def fundings(self) -> Sequence[FundingRecord]:
+        """Return every payment of funding, in order of time."""
+
 
 class Traded(Protocol):
     """Both sides of what has been traded, in virtual time or by a real process."""
@@ -60,6 +64,10 @@ class Traded(Protocol):
     @property
     def kept(self) -> Kept:
         """Ours."""
+
+    @property
+    def ended_ns(self) -> int:
+        """When the last run was asked to end; 0 if none had begun."""
 
 
 def wrong(chaos: Chaos) -> list[str]:
@@ -77,7 +85,7 @@ def wrong_books(
         chaos: Both.
         unproven: Whether an order, by its client order id, may be of unknown fate for ever.
     """
-    return [*_orders(chaos, unproven), *_fills(chaos), *_money(chaos)]
+    return [*_orders(chaos, unproven), *_fills(chaos), *_fundings(chaos), *_money(chaos)]
 
 
 def _orders(chaos: Traded, unproven: Callable[[str], bool]) -> list[str]:
@@ -144,16 +152,18 @@ def _refused(end: object, there: AccountOrder) -> bool:
 
 
 def _fills(chaos: Traded) -> list[str]:
-    ours = {one.trade_id: one for one in chaos.kept.fills()}
+    # Of a trade with oneself there are two halves of one number.
+    ours = {(one.trade_id, one.client_id): one for one in chaos.kept.fills()}
     theirs = {
-        str(one.trade.trade_id): one
+        (str(one.trade.trade_id), one.order.client_id): one
         for one in chaos.venue.account.trades
         if is_ours(one.order.client_id)
     }
-    found = [f"trade {one} is not in our journal" for one in sorted(theirs.keys() - ours.keys())]
-    found += [f"trade {one} is only in our journal" for one in sorted(ours.keys() - theirs.keys())]
-    for trade_id in sorted(ours.keys() & theirs.keys()):
-        one, (order, trade) = ours[trade_id], theirs[trade_id]
+    missing, more = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
+    found = [f"trade {number} of {order} is not in our journal" for number, order in missing]
+    found += [f"trade {number} of {order} is only in our journal" for number, order in more]
+    for key in sorted(ours.keys() & theirs.keys()):
+        one, (order, trade) = ours[key], theirs[key]
         booked = (
             order.client_id,
             order.asked.side,
@@ -172,8 +182,27 @@ def _fills(chaos: Traded) -> list[str]:
             one.fee_asset,
         )
         if booked != known:
-            found.append(f"trade {trade_id} is {booked}, by our journal {known}")
+            found.append(f"trade {one.trade_id} is {booked}, by our journal {known}")
     return found
+
+
+def _fundings(chaos: Traded) -> list[str]:
+    """Look at every payment: there is one of a time at most, and what was paid after the last question is not known yet."""
+    paid = {one.ts_ns: one.amount for one in _paid(chaos)}
+    known = [(one.ts_ns, one.amount) for one in chaos.kept.fundings()]
+    found = [
+        f"funding of {amount} at {ts_ns} is in our journal, the exchange has {paid.get(ts_ns, ZERO)}"
+        for ts_ns, amount in known
+        if paid.get(ts_ns) != amount
+    ]
+    if len(known) > len(dict(known)):
+        found.append("funding of one time is twice in our journal")
+    missing = [one for one in paid if one not in dict(known) and one < chaos.ended_ns]
+    return found + [f"funding of {paid[one]} at {one} is not in our journal" for one in missing]
+
+
+def _paid(chaos: Traded) -> list[Entry]:
+    return [one for one in chaos.venue.account.entries if one.kind is EntryKind.FUNDING]
 
 
 def _money(chaos: Traded) -> list[str]:
@@ -205,7 +234,9 @@ def _money(chaos: Traded) -> list[str]:
         theirs["position"] = position.quantity
         # What the position was entered for is not in the wallet yet.
         cost = position.cost * listing.contract.sign
-        ours[listing.settle] = ours.get(listing.settle, ZERO) + cost
+        # Payments have been compared one by one.
+        funding = sum((one.amount for one in _paid(chaos)), ZERO)
+        ours[listing.settle] = ours.get(listing.settle, ZERO) + cost + funding
         wrong_locks = []
     booked = {
         asset: sum(

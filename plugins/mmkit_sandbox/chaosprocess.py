@@ -99,7 +99,7 @@ class ProcessChaos:
         self.faults: Counter[str] = Counter()
         self.violations: list[str] = []
         self.kills = self.starts = 0
-        self.back_ns = 0
+        self.back_ns = self.ended_ns = 0
         self._began_ns = time.time_ns()
         self._last_fault_ns = self._began_ns
         self._happened: list[tuple[int, str]] = []
@@ -287,6 +287,7 @@ class ProcessChaos:
     async def _end(self, living: asyncio.Task[None]) -> None:
         """End the run as a user does."""
         self._ending = True
+        self.ended_ns = time.time_ns()
         trader = self._trader
         assert trader is not None  # it has been started
         self._trace(f"asked to end: {self.plan.ending}")

@@ -8,12 +8,14 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mmkit.accounts import FundingRecord
 from mmkit.instruments import Instrument
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.store import Store
@@ -38,12 +40,17 @@ class Kept:
         try:
             self.orders: dict[str, KnownOrder] = {one.client_id: one for one in store.orders()}
             self._fills = store.fills()
+            self._fundings = store.money().fundings
         finally:
             store.close()
 
     def fills(self) -> list[KnownFill]:
         """Return every fill, in order of time."""
         return self._fills
+
+    def fundings(self) -> Sequence[FundingRecord]:
+        """Return every payment of funding, in order of time."""
+        return self._fundings
 
 
 class Userdir:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mmkit.accounts import FundingRecord
 from mmkit.alarm import Alarm
@@ -60,6 +60,10 @@ class Kept(MemoryStore):
         orders = list(orders)
         self.orders |= {one.client_id: one for one in orders}
         super().write(orders, fills)
+
+    def fundings(self) -> Sequence[FundingRecord]:
+        """Return every payment of funding, in order of time."""
+        return self.money().fundings
 
 
 class _Mortal:

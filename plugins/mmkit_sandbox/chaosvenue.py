@@ -32,6 +32,8 @@ LIVELINESS = 0.08
 """How many times as many orders come as usual: enough for an order of ours to be filled every few seconds."""
 PATIENCE, BAN_S = 10, 20
 """After so many requests too many the address is banned, for so long."""
+_RATE = Decimal("0.0003")
+"""Of funding."""
 OTHERS = "theirs-"
 """How the client order ids begin of those who trade on the same account."""
 _HOUR_NS = 3600 * 1_000_000_000
@@ -68,6 +70,7 @@ class ChaosVenue:
         faults: What goes wrong, in order of time.
         trace: Is told what happens.
         allowed: Of requests and orders.
+        funded_ms: How long from one payment of funding to the next; 0 for none.
     """
 
     def __init__(
@@ -78,13 +81,14 @@ class ChaosVenue:
         faults: Iterator[Fault],
         trace: Callable[[str, object], None],
         allowed: Allowed = Allowed(),  # noqa: B008 - it cannot be changed
+        funded_ms: int = 0,
     ) -> None:
         self.listing, self._clock, self._trace = listing, clock, trace
         self.market = listing.market
         self.random = Random(f"line {seed}")  # noqa: S311  # not for secrets
-        # Funding is not in what a trader's fills come to.
+        funding = FundingTerms(funded_ms, _RATE) if funded_ms else FundingTerms(rate=ZERO)
         exchange = SimulatedExchange(
-            [listing], seed, START_NS, liveliness=LIVELINESS, funding=FundingTerms(rate=ZERO)
+            [listing], seed, START_NS, liveliness=LIVELINESS, funding=funding
         )
         config = AccountConfig(
             key=KEY,

@@ -23,8 +23,8 @@ _SHARED = 0.25
 """Share of schedules in which others trade on the same account."""
 _LIMITED = 0.3
 """Share of those in which the venue allows little."""
-_LEAST_WEIGHT = {SPOT: 700, USDM: 300, COINM: 700}
-"""What it takes in a minute to find out what has happened, and to look at the account every 5 s."""
+_LEAST_WEIGHT = {SPOT: 700, USDM: 500, COINM: 900}
+"""What it takes in a minute to find out what has happened, and to look at the account every 5 s and at funding now and then."""
 UNITS = {SPOT: 20, USDM: 1, COINM: 1}
 """What is a small order in lots of contracts is one of so many times as many lots on spot."""
 
@@ -68,6 +68,7 @@ class Schedule(NamedTuple):
         allowed: What the venue allows.
         amends: Whether orders are amended where the exchange can.
         takes: Whether the position is closed now and then, by a market order, of contracts a reduce-only one.
+        funded_ms: How long from one payment of funding to the next; 0 for none.
     """
 
     market: str
@@ -80,6 +81,7 @@ class Schedule(NamedTuple):
     allowed: Allowed
     amends: bool = False
     takes: bool = False
+    funded_ms: int = 0
 
     def planned(self) -> Iterator[Fault]:
         """Yield the faults in order of time."""
@@ -115,6 +117,7 @@ def schedule(seed: int) -> Schedule:
         allowed=allowed,
         amends=orders.random() < 0.5,
         takes=orders.random() < 0.5,
+        funded_ms=0 if market == SPOT else orders.choice((0, 45_000, 70_000)),
     )
 
 
