@@ -83,9 +83,9 @@ class Backtest:
     def orders(self, market: str = MAIN) -> pd.DataFrame:
         """Return every order with what became of it, a row each; the index ``time`` is when it was sent, UTC.
 
-        Columns: ``order_id`` (int64), the categories ``side`` (buy, sell) and ``time_in_force`` (post_only, ioc),
-        ``price``, ``quantity`` and ``filled`` (float64), the category ``status`` (open, filled, canceled, rejected), and
-        ``accepted`` and ``ended`` (UTC; NaT if never): when we learned of it.
+        Columns: ``order_id`` (int64), the categories ``side`` (buy, sell) and ``time_in_force`` (post_only, ioc; a
+        market order's is market), ``price``, ``quantity`` and ``filled`` (float64), the category ``status`` (open, filled,
+        canceled, rejected), and ``accepted`` and ``ended`` (UTC; NaT if never): when we learned of it.
 
         Raises:
             UsageError: if there is no such market.

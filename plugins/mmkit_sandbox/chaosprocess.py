@@ -13,7 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -353,17 +353,19 @@ def _wrong_report(chaos: ProcessChaos, report: dict[str, Any] | None) -> list[st
     found += [f"the report has a difference: {one}" for one in live["differences"]]
     found += [f"the report has a foreign order: {one}" for one in live["foreign"]]
     if chaos.instrument.kind is ContractKind.SPOT:
-        held = sum(
-            (one.trade.quantity * one.order.asked.side.sign for one in account.trades), Decimal(0)
-        )
+        base = chaos.instrument.base
+        held = account.spot.balances[base]
+        exact = held.free + held.locked - account.config.balances[base]
     else:
-        held = account.position(chaos.venue.listing).quantity
-    for what, told in (
-        ("position", report["position"]),
-        ("position of the account", live["position"]),
+        exact = account.position(chaos.venue.listing).quantity
+    lot = chaos.instrument.lot
+    for what, told, there in (
+        # Less than a lot of fees in base currency is still in the position.
+        ("position", report["position"], (exact / lot).to_integral_value(ROUND_CEILING) * lot),
+        ("position of the account", live["position"], exact),
     ):
-        if Decimal(told) != held:
-            found.append(f"the report has the {what} {told}, the exchange {held}")
+        if Decimal(told) != there:
+            found.append(f"the report has the {what} {told}, the exchange {there}")
     orders = list(account.all_orders())
     tag = orders[-1].client_id.partition("-")[0] if orders else ""
     fees: dict[str, Decimal] = {}

@@ -79,7 +79,7 @@ def with_handler(name: str) -> str:
     return (
         f"import sys\n\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         f"from broken_handlers import {name}\n\nfrom mmkit.live.venue import LiveVenue\n\n"
-        f"LiveVenue.__init__.__defaults__ = ({name},)\n"
+        f"LiveVenue.__init__.__defaults__ = ({name}, '')\n"
     )
 
 

@@ -21,7 +21,7 @@ from processes import Ended as EndedProcess
 from processes import start, write_config
 
 from mmkit.events import Side
-from mmkit.live.store import LEAST_ROOM, Store
+from mmkit.live.store import LEAST_ROOM, VERSION, Store
 from mmkit_sandbox.accountorder import OrderKind, Placing
 
 MARKETS, PLUGINS = ("usdm", "spot"), ("ccxt", "binance")
@@ -347,7 +347,14 @@ def test_a_journal_of_another_version_is_refused_and_left_as_it_is(
 
     ended = typed(tmp_path, venue, "usdm", "binance")
 
-    told(ended, 1, str(path.name), "version 1 was expected; found version 7", "move it away")
+    told(
+        ended,
+        1,
+        str(path.name),
+        f"version {VERSION} was expected, or 1",
+        "found version 7",
+        "move it away",
+    )
     assert path.read_bytes() == before
     assert venue.open_orders() == []
 

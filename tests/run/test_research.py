@@ -180,7 +180,7 @@ def test_the_frames_have_the_columns_types_and_index_that_are_documented(
     categories = {
         "side": ["buy", "sell"],
         "liquidity": ["maker", "taker"],
-        "time_in_force": ["post_only", "ioc"],
+        "time_in_force": ["post_only", "ioc", "market"],
         "status": ["open", "filled", "canceled", "rejected"],
     }
 

@@ -60,7 +60,15 @@ def latency(run: Path, folder: Path | None, market: str, userdir: Path | None, j
         return
     lines = [*_latency_table(found, recorded, market), "", _under(market), "latency:"]
     for way, text in settings.items():
-        lines += wrap(f"{way}: {text}", 100, initial_indent="  ", subsequent_indent="    ")
+        # YAML folds at spaces: a path that was broken elsewhere would be another one.
+        lines += wrap(
+            f"{way}: {text}",
+            100,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
     click.echo("\n".join([*lines, *in_time]))
 
 
