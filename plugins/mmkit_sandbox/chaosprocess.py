@@ -13,7 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -358,14 +358,12 @@ def _wrong_report(chaos: ProcessChaos, report: dict[str, Any] | None) -> list[st
         exact = held.free + held.locked - account.config.balances[base]
     else:
         exact = account.position(chaos.venue.listing).quantity
-    lot = chaos.instrument.lot
-    for what, told, there in (
-        # Less than a lot of fees in base currency is still in the position.
-        ("position", report["position"], (exact / lot).to_integral_value(ROUND_CEILING) * lot),
-        ("position of the account", live["position"], exact),
+    for what, told in (
+        ("position", report["position"]),
+        ("position of the account", live["position"]),
     ):
-        if Decimal(told) != there:
-            found.append(f"the report has the {what} {told}, the exchange {there}")
+        if Decimal(told) != exact:
+            found.append(f"the report has the {what} {told}, the exchange {exact}")
     orders = list(account.all_orders())
     tag = orders[-1].client_id.partition("-")[0] if orders else ""
     fees: dict[str, Decimal] = {}
