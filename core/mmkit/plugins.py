@@ -372,6 +372,9 @@ class Plugins:
 
     def _unknown(self, kind: Kind, name: str) -> str:
         names, broken = self.names(kind), self.broken
+        if kind == "execution venue":
+            # The same key names either: orders go to a simulation, or to an account.
+            names = sorted({*names, *self.names("account")})
         for plugin in self._plugins:
             if plugin.name == name and (plugin.error or plugin.disabled):
                 why = f"failed to load: {plugin.error}" if plugin.error else "is disabled"

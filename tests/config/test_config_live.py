@@ -134,16 +134,25 @@ def test_without_a_terminal_and_yes_nothing_is_sent(
     import yaml
 
     path = tmp_path / "config.yml"
-    path.write_text(yaml.safe_dump(LIVE, sort_keys=False))
+    balance = {"balance": {"settle": "5000", "leverage": 3}}
+    path.write_text(yaml.safe_dump({**LIVE, "risk": LIVE["risk"] | balance}, sort_keys=False))
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     assert main(["trade", "-c", str(path), "--userdir", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert "LIVE: real orders are about to be sent" in told
     assert "BTC/USDT:USDT at binance usdm, orders by 'ccxt', endpoint sandbox" in told
     assert "max_position 0.05, max_order 0.02" in told
+    assert "balance (settle 5000, leverage 3)" in told
     assert "add '--yes'" in told
     assert "aSecret" not in told
     assert not (tmp_path / "results").exists()
+
+
+def test_a_venue_that_is_misspelt_is_taken_for_the_account_that_it_is_near_to(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'ccxt'\? available: binance, ccxt, paper"):
+        config(tmp_path, venue={**LIVE["venue"], "plugin": "cxxt"})
 
 
 # --- the keyring ---

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mmkit.accounts import AccountClient, AccountContext, AccountInfo, Balance
 from mmkit.clock import Clock
@@ -302,7 +302,17 @@ def words_before(config: Config) -> list[str]:
         )
         risk = config.resolved if name == MAIN else config.resolved["markets"][name]
         limits = dict(config.resolved["risk"]) | dict(risk.get("risk", {}))
-        said = ", ".join(f"{key} {value}" for key, value in limits.items() if value is not None)
+        said = ", ".join(
+            f"{key} {_in_words(value)}" for key, value in limits.items() if value is not None
+        )
         lines.append(f"  limits: {said}")
     lines.append(f"  strategy: {config.strategy.name}")
     return lines
+
+
+def _in_words(value: Any) -> str:
+    """Return the value of a limit, which may have several parts."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    parts = [f"{key} {part}" for key, part in value.items() if part is not None]
+    return f"({', '.join(parts)})" if parts else "on"
