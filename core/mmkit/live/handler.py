@@ -65,6 +65,7 @@ from mmkit.live.requests import (
     Place,
     Request,
 )
+from mmkit.live.retry import FIRST_WAIT_NS, Retry
 from mmkit.tape import NEVER
 
 _MS = 1_000_000
@@ -83,8 +84,6 @@ OVERLAP_NS = 60 * _S
 """How far back before the last known fill is asked, as clocks differ and trades are listed late."""
 MOST_OVER = 10_000
 """So many of the orders that are over are remembered, for what is still told of them."""
-_FIRST_WAIT_NS = 250 * _MS
-_LONGEST_WAIT_NS = 15 * _S
 _PROOF_WAIT_NS = 2 * _S
 """How soon what had no answer is asked again, when its answer is part of a proof."""
 
@@ -107,30 +106,6 @@ class Taken(NamedTuple):
     events: list[VenueEvent]
     problems: list[str]
     fundings: list[FundingRecord]
-
-
-class _Retry:
-    """When something is asked for again: at once, then less and less often."""
-
-    __slots__ = ("asked_ns", "denied_ns", "due_ns", "under_way", "wait_ns")
-
-    def __init__(self, due_ns: int) -> None:
-        self.due_ns, self.wait_ns, self.under_way = due_ns, _FIRST_WAIT_NS, False
-        self.asked_ns = 0
-        self.denied_ns = NEVER
-
-    def asked(self, now_ns: int) -> None:
-        self.under_way, self.due_ns, self.asked_ns = True, NEVER, now_ns
-
-    def denied(self, now_ns: int, valid_ns: int) -> None:
-        """The venue has said that there is no such order; that counts if it was asked after the order could arrive."""
-        if self.asked_ns >= valid_ns:
-            self.denied_ns = min(self.denied_ns, now_ns)
-
-    def again(self, now_ns: int, least_ns: int = 0) -> None:
-        self.under_way = False
-        self.due_ns = now_ns + max(self.wait_ns, least_ns)
-        self.wait_ns = min(2 * self.wait_ns, _LONGEST_WAIT_NS)
 
 
 class OrderHandler:
@@ -171,17 +146,17 @@ class OrderHandler:
             self._trades.setdefault(client_id, set()).add(trade_id)
         self._fills_since_ns = fills_since_ns
         self._clocks_apart_ns = 0
-        self._asks: dict[str, _Retry] = {}
-        self._cancels: dict[str, _Retry] = {}
+        self._asks: dict[str, Retry] = {}
+        self._cancels: dict[str, Retry] = {}
         self._amends: dict[str, int] = {}
         """When an order whose amend is still of unknown fate is canceled."""
         self._asked_to_amend: set[str] = set()
         """Whose amend the engine has not had an answer to."""
-        self._fills = _Retry(NEVER)
+        self._fills = Retry(NEVER)
         self.fundings = fundings
         """Those of a contract."""
         self._new_fundings: list[FundingRecord] = []
-        self._check = _Retry(NEVER)
+        self._check = Retry(NEVER)
         self._accepted: set[str] = set()
         self._asked_to_cancel: set[str] = set()
         """Whose cancel the engine has not had an answer to."""
@@ -401,7 +376,7 @@ class OrderHandler:
             self._amend_settled(order, "the order is over")
         order.terms_ns = max(order.terms_ns, record.ts_ns)
 
-    def _still_amending(self, order: KnownOrder, retry: _Retry) -> None:
+    def _still_amending(self, order: KnownOrder, retry: Retry) -> None:
         """See what it proves that a record which was asked for tells of the order as it was."""
         valid_ns = order.amended_ns + VALID_NS
         if retry.asked_ns >= valid_ns:
@@ -447,10 +422,10 @@ class OrderHandler:
             order.cancel_wanted = True
             self._dirty[order.client_id] = order
         if order.end is None and order.client_id not in self._cancels:
-            retry = self._cancels[order.client_id] = _Retry(NEVER)
+            retry = self._cancels[order.client_id] = Retry(NEVER)
             self._send_cancel(order.client_id, retry)
 
-    def _send_cancel(self, client_id: str, retry: _Retry) -> None:
+    def _send_cancel(self, client_id: str, retry: Retry) -> None:
         retry.asked(self._now)
         self._requests.append(Cancel(client_id))
 
@@ -559,7 +534,7 @@ class OrderHandler:
             retry.again(self._now)
             self._in_time(client_id, retry)
 
-    def _in_time(self, client_id: str, retry: _Retry) -> None:
+    def _in_time(self, client_id: str, retry: Retry) -> None:
         """Ask as soon as the answer can prove something."""
         order = self.orders.get(client_id)
         if order is None:
@@ -629,7 +604,7 @@ class OrderHandler:
                 self._trade_after_the_end(over)
             elif self._should_not_be(over, record):
                 # It may be a word of before; what it is now is asked for.
-                self._asks.setdefault(over.client_id, _Retry(self._now))
+                self._asks.setdefault(over.client_id, Retry(self._now))
             return
         if record.state is OrderState.OPEN:
             self.foreign[record.client_id] = record
@@ -705,7 +680,7 @@ class OrderHandler:
     def fills_told(self, fills: Sequence[FillRecord], now_ns: int) -> None:
         """Take in the answer to `AskFills`."""
         self._now = now_ns
-        self._fills = _Retry(NEVER)
+        self._fills = Retry(NEVER)
         for fill in fills:
             self.fill(fill, now_ns)
         self._want_missing_fills()
@@ -857,7 +832,7 @@ class OrderHandler:
         self._now = now_ns
         # Asked for while the answer was on its way: that is of a time before.
         anew = self._check.due_ns != NEVER
-        self._check = _Retry(now_ns if anew else now_ns + CHECK_NS)
+        self._check = Retry(now_ns if anew else now_ns + CHECK_NS)
         there = {record.client_id for record in records}
         self.foreign = {}
         for record in records:
@@ -913,9 +888,9 @@ class OrderHandler:
     def _ask(self, order: KnownOrder) -> None:
         retry = self._asks.get(order.client_id)
         if retry is None:
-            self._asks[order.client_id] = _Retry(self._now)
+            self._asks[order.client_id] = Retry(self._now)
         elif not retry.under_way:
-            retry.due_ns = min(retry.due_ns, self._now + _FIRST_WAIT_NS)
+            retry.due_ns = min(retry.due_ns, self._now + FIRST_WAIT_NS)
 
     def _recover(self, order: KnownOrder) -> None:
         """Go on with an order of an earlier run: whatever its stage was, its fate has to be asked for."""
@@ -927,8 +902,8 @@ class OrderHandler:
         if order.venue_id:
             self._venue_ids[order.venue_id] = order.client_id
         self._dirty[order.client_id] = order
-        self._asks[order.client_id] = _Retry(self._now)
-        self._cancels[order.client_id] = _Retry(self._now)
+        self._asks[order.client_id] = Retry(self._now)
+        self._cancels[order.client_id] = Retry(self._now)
 
     def _lots(self, record: OrderRecord) -> int:
         return self._instrument.lots(record.executed)

@@ -18,7 +18,6 @@ from mmkit.accounts import (
     AccountEvent,
     AccountInfo,
     BalanceUpdate,
-    FateUnknown,
     FundingRecord,
     OrderRecord,
     OrderUpdate,
@@ -36,6 +35,7 @@ from mmkit.events import VenueDown, VenueEvent, VenueUp
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import ExecutionVenue
 from mmkit.live.anchor import Anchor
+from mmkit.live.asking import ANSWER_WITHIN_S, Asking
 from mmkit.live.fundings import Fundings
 from mmkit.live.handler import OrderHandler, Taken
 from mmkit.live.known import KnownFill, KnownOrder, Stage
@@ -45,10 +45,6 @@ from mmkit.live.pace import Pace
 from mmkit.live.reconcile import Books, Reconciler
 from mmkit.live.requests import (
     Amend,
-    AskFills,
-    AskFundings,
-    AskOpen,
-    AskOrder,
     Cancel,
     Place,
     Request,
@@ -58,8 +54,6 @@ from mmkit.tape import NEVER
 
 _log = logging.getLogger("mmkit.live")
 
-ANSWER_WITHIN_S = 10.0
-"""Longer than a venue takes to say that it has timed out itself."""
 RECOVER_WITHIN_S = 60.0
 """How long the start waits for the fate of what earlier runs left."""
 COUNTDOWN_MS = 60_000
@@ -67,8 +61,6 @@ COUNTDOWN_MS = 60_000
 _LAST_FUNDING_S = 3.0
 """How long the end of a run waits to hear of funding; what is not heard of then, the next run finds."""
 _FOR_GOOD = frozenset({Refusal.KEY, Refusal.PERMISSION, Refusal.SYMBOL, Refusal.MODE})
-
-_FOR_NOW = frozenset({Refusal.RATE, Refusal.BUSY, Refusal.CLOCK})
 
 
 class OrderStore(Protocol):
@@ -161,6 +153,7 @@ class LiveVenue(ExecutionVenue):
             found.last_fill_ns or found.first_run_ns or now,
             self._fundings,
         )
+        self._asking = Asking(client, self.handler, clock)
         self.ready: Wanted = lambda: None
         """Called when there is something to take."""
         ledger = Ledger(instrument, money.fills, money.sums, money.fundings)
@@ -609,80 +602,10 @@ class LiveVenue(ExecutionVenue):
             self._fail(error)
 
     async def _do(self, request: Request) -> None:
-        try:
-            answer = await self._asked(request)
-        except Refused as refused:
-            self._refused(request, refused)
-        except FateUnknown as error:
-            self._unanswered(request, str(error))
-        except TimeoutError:
-            self._unanswered(request, f"no answer within {ANSWER_WITHIN_S:.0f} s")
-        except MmkitError as error:
-            _log.error("request_failed request=%s %s", type(request).__name__, error)
-            self._unanswered(request, str(error))
-        except Exception as error:  # noqa: BLE001 - a client's own failure: nobody knows what the venue did
-            # Its words may hold an address with key and signature, so that they are told to nobody.
-            kind = type(error).__name__
-            _log.error("request_failed request=%s error=%s", type(request).__name__, kind)
-            self._unanswered(request, f"the client failed: {kind}")
-        else:
-            self._answered(request, answer)
+        refused = await self._asking.do(request)
+        if refused is not None:
+            self._told_no(refused, an_order=isinstance(request, Place | Amend))
         self._pump()
-
-    async def _asked(self, request: Request) -> Any:
-        client = self._client
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            match request:
-                case Place(placement):
-                    return await client.place(placement)
-                case Amend(amendment):
-                    return await client.amend(amendment)
-                case Cancel(client_id):
-                    return await client.cancel(client_id)
-                case AskOrder(client_id):
-                    return await client.order(client_id)
-                case AskFills(since_ns):
-                    return await client.fills(since_ns)
-                case AskFundings(since_ns):
-                    return await client.fundings(since_ns)
-                case AskOpen():
-                    return await client.open_orders()
-
-    def _answered(self, request: Request, answer: Any) -> None:
-        now = self._clock.now_ns()
-        match request:
-            case Place():
-                self.handler.placed(answer, now)
-            case Amend(amendment):
-                self.handler.amended(amendment.client_id, answer, now)
-            case Cancel(client_id):
-                self.handler.canceled(client_id, answer, now)
-            case AskOrder(client_id):
-                self.handler.order_told(client_id, answer, now)
-            case AskFills():
-                self.handler.fills_told(answer, now)
-            case AskFundings():
-                self.handler.fundings_told(answer, now)
-            case AskOpen():
-                self.handler.open_told(answer, now)
-
-    def _refused(self, request: Request, refused: Refused) -> None:
-        self._told_no(refused, an_order=isinstance(request, Place | Amend))
-        now = self._clock.now_ns()
-        match request:
-            case Place(placement):
-                self.handler.place_refused(placement.client_id, refused, now)
-            case Amend(amendment):
-                self.handler.amend_refused(amendment.client_id, refused, now)
-            case Cancel(client_id):
-                self.handler.cancel_refused(client_id, refused, now)
-            case AskOrder(client_id) if refused.refusal is Refusal.NO_SUCH_ORDER:
-                self.handler.order_told(client_id, None, now)
-            case AskFundings() if refused.refusal not in _FOR_NOW:
-                _log.warning("funding_unknown reason='%s'; the venue does not tell it", refused)
-                self.handler.fundings_unanswered(now, refused=True)
-            case _:
-                self._unanswered(request, str(refused))
 
     def _told_no(self, refused: Refused, *, an_order: bool) -> None:
         now = self._clock.now_ns()
@@ -693,25 +616,6 @@ class LiveVenue(ExecutionVenue):
             # Nothing can be quoted any more until somebody has done something: the run ends, and says so.
             self._say_down(refused.refusal, f"the venue refuses: {refused}")
             self._failure = self._failure or explained(refused, self._where)
-
-    def _unanswered(self, request: Request, why: str) -> None:
-        now = self._clock.now_ns()
-        match request:
-            case Place(placement):
-                self.handler.place_unanswered(placement.client_id, why, now)
-            case Amend(amendment):
-                self.handler.amend_unanswered(amendment.client_id, now)
-            case Cancel(client_id):
-                self.handler.cancel_unanswered(client_id, now)
-            case AskOrder(client_id):
-                self.handler.order_unanswered(client_id, now)
-            case AskFills():
-                self.handler.fills_unanswered(now)
-            case AskFundings():
-                _log.warning("funding_unknown reason='%s'; it is asked again", why)
-                self.handler.fundings_unanswered(now)
-            case AskOpen():
-                self.handler.open_unanswered(now)
 
     async def _renew(self) -> None:
         """Tell the venue again and again that we are there."""

@@ -18,10 +18,11 @@ from mmkit.errors import VenueError
 from mmkit.events import MAIN
 from mmkit.instruments import ContractKind, Instrument
 from mmkit.interfaces import AccountConfig
+from mmkit.live.asking import ANSWER_WITHIN_S
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.opening import place_of
 from mmkit.live.store import Store, totals
-from mmkit.live.venue import ANSWER_WITHIN_S, LiveVenue
+from mmkit.live.venue import LiveVenue
 from mmkit.report import LiveFigures
 from mmkit.run.account_setup import set_up
 from mmkit.run.assembly import told_of
