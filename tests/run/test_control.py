@@ -72,6 +72,7 @@ def test_a_run_is_paused_resumed_and_stopped_from_elsewhere_and_its_replay_is_eq
     assert stopped.stdout == f"{run.name}: ended\n"
     ended = Ended(process)
     assert ended.status == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
     assert not (run / SOCKET).exists()
     assert open_orders(run) == set()
     sent = [one["ts_local"] for one in journal(run) if one["type"] == "SubmitOrder"]

@@ -83,6 +83,9 @@ async def controlled(folder: Path, run: Controlled) -> AsyncIterator[None]:
                         standing = msgspec.structs.replace(run.wish("state"), error=str(error))
                     writer.write(msgspec.json.encode(standing) + b"\n")
                     await writer.drain()
+        except asyncio.CancelledError:
+            # The loop ends, and with it this. Python 3.11 logs a connection that ends canceled as an error, with a traceback.
+            return
         finally:
             # With the run, not with the process, which may have to wait for a terminal to take its last words.
             writer.close()
