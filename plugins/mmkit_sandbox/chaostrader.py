@@ -221,7 +221,9 @@ class Trader:
         """Find out what earlier lives left, and then quote."""
         info = await self.venue.start()
         now = self._clock.now_ns()
-        strategy = ChaosQuoter(StrategyConfig(on=("best", "fill")), Context(self._instrument))
+        # By time, too: what it wants changes, and what was held back may be sent, in a market that stands still as well.
+        config = StrategyConfig.model_validate({"every": "1s", "on": ("best", "fill")})
+        strategy = ChaosQuoter(config, Context(self._instrument))
         strategy.size, strategy.levels = self._size, self._levels
         strategy.amends = self._amends
         strategy.takes = self._takes  # type: ignore[method-assign]

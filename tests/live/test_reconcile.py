@@ -14,13 +14,24 @@ from small_venue import SPOT, S
 from test_live_venue import Desk, at_the_desk
 from test_order_handler import lived, wrong
 
-from mmkit.accounts import Balance, FundingRecord, OrderState, Placement, PositionUpdate
+from mmkit.accounts import (
+    Balance,
+    FundingRecord,
+    OrderRecord,
+    OrderState,
+    Placement,
+    PositionUpdate,
+    Refusal,
+    Refused,
+)
+from mmkit.commands import SubmitOrder
 from mmkit.events import Side, VenueDown, VenueUp
 from mmkit.instruments import ContractKind, Instrument
-from mmkit.live.handler import OrderHandler
+from mmkit.live.handler import LOST_AFTER_NS, VALID_NS, OrderHandler
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.ledger import Ledger
 from mmkit.live.reconcile import APART_NS, EVERY_NS, SETTLE_NS, Books, Reconciler
+from mmkit.live.requests import Place
 from mmkit.testing import BTCUSDT
 from mmkit.virtual_time import run
 
@@ -255,6 +266,9 @@ class BelievesWhatIsNotFound(Reconciler):
     def _locks(self, books: Books, state: object) -> bool:
         return True
 
+    def _may_be_there(self, books: Books, lost: KnownOrder) -> bool:
+        return False
+
     def _wallet(self, balances: object, state: object) -> bool:
         return True
 
@@ -476,3 +490,78 @@ def test_what_others_lock_is_counted_only_from_a_look_in_which_their_orders_stay
     assert books.known
     assert books.anchor is not None
     assert books.anchor.locked["USDT"] == 0
+
+
+def test_a_lost_order_is_not_proven_gone_while_another_of_ours_may_lock_what_it_would() -> None:
+    handler = OrderHandler(SPOT, "mm1", 0)
+    books = Reconciler(SPOT, handler, Ledger(SPOT, []), None, 0)
+    handler.wake(0)
+    handler.open_told([], 0)
+    assert books.wants_look(0)
+    free = Balance(free=Decimal(1000), locked=Decimal(0))
+    books.looked(Books({"USDT": free, "BTC": free}, None, (), steady=True), 0)
+    books.judge(SETTLE_NS)
+    assert books.known
+
+    def submit(order_id: int, now_ns: int, price: int = 5_000_000) -> Placement:
+        handler.command(
+            SubmitOrder(
+                ts_local=now_ns, order_id=order_id, side=Side.BUY, price=price, quantity=20
+            ),
+            now_ns,
+        )
+        (place,) = (one for one in handler.take().requests if isinstance(one, Place))
+        return place.placement
+
+    def opened(placement: Placement, now_ns: int) -> OrderRecord:
+        return OrderRecord(
+            client_id=placement.client_id,
+            venue_id=placement.client_id[-1],
+            side=placement.side,
+            price=placement.price or Decimal(0),
+            quantity=placement.quantity,
+            executed=Decimal(0),
+            state=OrderState.OPEN,
+            ts_ns=now_ns,
+        )
+
+    # The venue has the order, and says to everything that it does not.
+    lost = submit(1, SETTLE_NS)
+    handler.place_unanswered("mm1-1", "no answer", 2 * SETTLE_NS)
+    handler.order_told("mm1-1", None, LOST_AFTER_NS + 2 * S)
+    now = SETTLE_NS + VALID_NS
+    handler.wake(now)
+    handler.order_told("mm1-1", None, now)
+    handler.cancel_refused("mm1-1", Refused(Refusal.NO_SUCH_ORDER, "unknown"), now)
+    handler.wake(now + 3 * S)
+    handler.order_told("mm1-1", None, now + 3 * S)
+    handler.cancel_refused("mm1-1", Refused(Refusal.NO_SUCH_ORDER, "unknown"), now + 3 * S)
+    value = (lost.price or Decimal(0)) * lost.quantity
+    held = Balance(free=1000 - value, locked=value)
+    now += 10 * S
+    for number in range(2, 8):
+        # One at the same price comes after the balances were read, during the look.
+        now = max(now, books.next_ns())
+        assert books.wants_look(now)
+        books.changed([])
+        placement = submit(number, now)
+        books.changed([])
+        books.looked(Books({"USDT": held, "BTC": free}, None, (), steady=True), now)
+        handler.placed(opened(placement, now), now)
+        books.changed([])
+        verdict = books.judge(now + SETTLE_NS)
+        assert verdict is not None
+        assert verdict.absent == {}
+        gone = replace(opened(placement, now), state=OrderState.CANCELED)
+        handler.record(gone, now + SETTLE_NS)
+        handler.take()
+        now += 6 * S
+    # Once nothing of ours comes or goes, and nothing is locked, it is.
+    for _ in range(2):
+        now = max(now, books.next_ns())
+        assert books.wants_look(now)
+        books.looked(Books({"USDT": free, "BTC": free}, None, (), steady=True), now)
+        verdict = books.judge(now + SETTLE_NS)
+        assert verdict is not None
+        now += 6 * S
+    assert list(verdict.absent) == ["mm1-1"]

@@ -14,7 +14,8 @@ order half an hour late. Money is not behind. An order that is on the book holds
 has moved something:
 
 - On spot every order locks what it would give. If what is free and what is locked, of every asset and to the last digit,
-  is what it is without the order, then the order is not on the book, and none of it was traded.
+  is what it is without the order, then the order is not on the book, and none of it was traded. While other orders of ours
+  come and go, one of them may lock as much as it would: nothing is proven by a look that could also be explained with it.
 - Of a contract the position shows what was traded, unless two that we do not know of have traded against each other's
   direction; then the wallet shows their fees and what they earned. What an open order holds back is margin, which moves
   with the price and cannot be told apart. So here its cancel has to be refused as well, by which the book itself says that
@@ -65,6 +66,8 @@ LATE_NS = 3600 * _S
 """How long position and venue have to agree where the wallet cannot be counted: twice the longest that an order was hidden."""
 SETTLE_NS = 1 * _S
 """How long what has happened before the end of a look may take to reach us."""
+_MOST_SUMS = 4096
+"""In so many ways can orders add up, and a look proves nothing."""
 
 
 class Books(NamedTuple):
@@ -74,7 +77,7 @@ class Books(NamedTuple):
         balances: By asset.
         position: Of a contract; `None` on spot.
         open_orders: Of the account in this market, seen after the balances.
-        steady: Whether they were the same before the balances, as far as is known.
+        steady: Whether those of others were the same before the balances, as far as is known.
     """
 
     balances: Mapping[str, Balance]
@@ -146,6 +149,8 @@ class Reconciler:
         self._judge_ns = NEVER
         self._books: Books | None = None
         self._states: list[_State] = []
+        self._locks_of: dict[str, tuple[str, set[Decimal]]] = {}
+        """On spot: asset, and what it may have locked of it at any time of a look, by order."""
         self._quiet = False
         """Whether there has been no order since the look began: one may lock something before we know that it is there."""
         self._agreed: dict[str, int] = {}
@@ -204,7 +209,8 @@ class Reconciler:
         if self._began_ns is not None or now_ns < self._due():
             return False
         self._began_ns, self._judge_ns, self._books = now_ns, NEVER, None
-        self._states = [self._state()]
+        self._states, self._locks_of = [self._state()], {}
+        self._take_in_locks(begun=False)
         self._quiet = not self._handler.orders
         fundings = self._handler.fundings
         if fundings is not None and (not self.known or self._odd_ns != NEVER):
@@ -214,8 +220,8 @@ class Reconciler:
 
     @property
     def counts_locks(self) -> bool:
-        """Whether what others' orders lock may be told from this look, so that open orders are wanted before balances, too."""
-        return self._spot and self._quiet
+        """Whether what others' orders lock matters to this look, so that open orders are wanted before balances, too."""
+        return self._spot and (self._quiet or bool(self._lost()))
 
     def _want_fundings(self, now_ns: int) -> None:
         if self._handler.fundings is not None:
@@ -230,6 +236,7 @@ class Reconciler:
             self._price = self._instrument.price(fill.price)
         if self._began_ns is not None:
             self._quiet = self._quiet and not self._handler.orders
+            self._take_in_locks(begun=True)
             state = self._state()
             if state != self._states[-1]:
                 self._states.append(state)
@@ -456,6 +463,8 @@ class Reconciler:
         for client_id, order in lost.items():
             if client_id in there or began_ns < order.intended_ns + VALID_NS:
                 continue
+            if self._spot and (not books.steady or self._may_be_there(books, order)):
+                continue
             since = counted_since = began_ns
             if agrees:
                 since = self._agreed[client_id] = before.get(client_id, began_ns)
@@ -469,6 +478,56 @@ class Reconciler:
                     f"the venue's books are without it, in looks over {seconds:.0f} s"
                 )
         return absent
+
+    def _may_be_there(self, books: Books, lost: KnownOrder) -> bool:
+        """Return whether what is locked can be explained with an order, as others of ours came or went meanwhile."""
+        if self.anchor is None:
+            return True
+        zero = Decimal(0)
+        asset, amounts = self._lockable(lost)
+        if not max(amounts):
+            return False  # it cannot rest
+        left = (
+            books.balances.get(asset, _NOTHING).locked
+            - self.anchor.locked.get(asset, zero)
+            - self._foreign(books).get(asset, zero)
+            - max(amounts)
+        )
+        sums = {zero}
+        for client_id, (of, possible) in self._locks_of.items():
+            if of == asset and client_id != lost.client_id:
+                sums = {one + more for one in sums for more in possible if one + more <= left}
+                if len(sums) > _MOST_SUMS:
+                    return True
+        return left in sums
+
+    def _take_in_locks(self, *, begun: bool) -> None:
+        """Take in what our orders may lock now; one that comes or goes while a look has begun may lock nothing, too."""
+        if not self._spot:
+            return
+        orders, zero = self._handler.orders, Decimal(0)
+        for client_id, (_, possible) in self._locks_of.items():
+            if client_id not in orders:
+                possible.add(zero)
+        for client_id, order in orders.items():
+            asset, amounts = self._lockable(order)
+            if client_id not in self._locks_of:
+                self._locks_of[client_id] = (asset, {zero} if begun else set())
+            self._locks_of[client_id][1].update(amounts)
+
+    def _lockable(self, order: KnownOrder) -> tuple[str, set[Decimal]]:
+        """Return the asset that an order locks, and how much it may be."""
+        instrument, buys = self._instrument, order.side is Side.BUY
+        asset = instrument.quote if buys else instrument.base
+        if order.order_type is not OrderType.LIMIT or order.end is not None:
+            return asset, {Decimal(0)}
+        price = instrument.price(order.price) if buys else Decimal(1)
+        done = max(order.executed, order.filled)
+        quantities = {order.quantity, order.amend_quantity or order.quantity}
+        amounts = {instrument.quantity(max(one - done, 0)) * price for one in quantities}
+        if order.stage is not Stage.OPEN or order.cancel_wanted:
+            amounts.add(Decimal(0))
+        return asset, amounts
 
     def _wallet(self, balances: Mapping[str, Balance], state: _State) -> bool:
         """Return whether a contract's wallet is what fills and funding come to."""

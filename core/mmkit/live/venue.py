@@ -320,7 +320,7 @@ class LiveVenue(ExecutionVenue):
             )
         if not self.handler.orders:
             await self._end_countdown()
-            await self._hear_of_fundings()
+        await self._hear_of_fundings()
         return list(self.handler.orders.values())
 
     async def _hear_of_fundings(self) -> None:
@@ -478,7 +478,7 @@ class LiveVenue(ExecutionVenue):
                     await client.balances(),
                     None if self._spot else await client.position(),
                     after := await client.open_orders(),
-                    steady=before is not None and _rests(before) == _rests(after),
+                    steady=before is not None and self._others(before) == self._others(after),
                 )
         except Refused as refused:
             self._told_no(refused, an_order=False)
@@ -492,6 +492,15 @@ class LiveVenue(ExecutionVenue):
         else:
             self.books.looked(books, self._clock.now_ns())
         self._pump()
+
+    def _others(self, orders: Sequence[OrderRecord]) -> set[tuple[str, Decimal]]:
+        """Return what rests on the book and is not ours, by client order id."""
+        is_ours = self.handler.is_ours
+        return {
+            (one.client_id, one.quantity - one.executed)
+            for one in orders
+            if not is_ours(one.client_id)
+        }
 
     def _go_on(self, now: int) -> None:
         """See whether what was held may leave, cancels first."""
@@ -690,8 +699,3 @@ class LiveVenue(ExecutionVenue):
             self._events.append(VenueDown(ts_exchange=now, ts_local=now, reason=reason))
         else:
             self._events.append(VenueUp(ts_exchange=now, ts_local=now))
-
-
-def _rests(orders: Sequence[OrderRecord]) -> set[tuple[str, Decimal]]:
-    """Return what rests on the book, by client order id."""
-    return {(one.client_id, one.quantity - one.executed) for one in orders}
