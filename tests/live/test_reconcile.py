@@ -279,6 +279,9 @@ class ForgetsWhatIsLocked(Reconciler):
     def _locks(self, books: Books, state: object) -> bool:
         return True
 
+    def _may_be_there(self, books: Books, lost: KnownOrder) -> bool:
+        return False
+
 
 class ForgetsWhatWasTraded(Reconciler):
     """What locks nothing was never there."""
