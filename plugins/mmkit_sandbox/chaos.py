@@ -48,6 +48,7 @@ _GONE_AFTER_S = 5
 """It rests after so long once the run is being stopped: what is traded by then is traded."""
 _SYMBOLS = {SPOT: "BTC/USDT", USDM: "BTC/USDT:USDT", COINM: "BTC/USD:BTC"}
 _KINDS = {SPOT: ContractKind.SPOT, USDM: ContractKind.LINEAR, COINM: ContractKind.INVERSE}
+_BANNED_ON_S = 300
 SEEN_WITHIN_S = 75.0
 """After so long at the latest a run has stopped quoting because of what others have traded: it hears of it at once unless the
 user stream loses that; the account is looked at every 60 s all the same, and two looks, 5 s apart, have to differ."""
@@ -195,7 +196,9 @@ class Chaos:
         began = self.venue.last_fault_ns
         while not self._quoting():
             await asyncio.sleep(0.25)
-            if self.clock.now_ns() > began + BACK_WITHIN_S * _S:
+            # Processes that are started again and again while the address is banned, and know nothing of it, are banned on.
+            allowed_ns = min(self.venue.banned_until_ns, began + _BANNED_ON_S * _S)
+            if self.clock.now_ns() > max(began, allowed_ns) + BACK_WITHIN_S * _S:
                 if self.others.traded_ns:
                     # What others trade is not ours: whoever has to look at it first does not quote.
                     return
@@ -254,7 +257,9 @@ class Chaos:
             and trader.quoting
             and any(
                 one.client_id.startswith(f"{trader.tag}-")
-                for one in self.venue.account.open_orders(self.venue.listing)
+                # One that has come and gone was a quote, too.
+                and (one.open or one.created_ns > self.venue.last_fault_ns)
+                for one in self.venue.account.all_orders()
             )
         )
 

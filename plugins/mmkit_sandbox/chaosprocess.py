@@ -280,9 +280,7 @@ class ProcessChaos:
 
     def _quoting(self) -> bool:
         account = self.venue.account
-        return any(
-            one.created_ns > self._last_fault_ns for one in account.open_orders(self.venue.listing)
-        )
+        return any(one.created_ns > self._last_fault_ns for one in account.all_orders())
 
     async def _end(self, living: asyncio.Task[None]) -> None:
         """End the run as a user does."""

@@ -123,6 +123,7 @@ class ChaosVenue:
         self._late = 0.01
         self.allowed_ns = START_NS
         """When what is allowed in a minute, or ten seconds, begins anew, or a ban is over."""
+        self.banned_until_ns = START_NS
         self._arrived_ns = START_NS
         self._counted = 0
         self._ears: Ears | None = None
@@ -214,6 +215,8 @@ class ChaosVenue:
         """Take note that somebody was refused for the venue's own limits."""
         self.note(kind, words)
         self._not_before(wait_s * 1_000_000_000)
+        if kind == "limit_1003_banned":
+            self.banned_until_ns = self._clock.now_ns() + wait_s * 1_000_000_000
 
     def _not_before(self, wait_ns: int) -> None:
         self.allowed_ns = max(self.allowed_ns, self._clock.now_ns() + wait_ns)

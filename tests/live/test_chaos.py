@@ -31,7 +31,7 @@ HAPPENS = {
     *(act.value for act in Act if act is not Act.ASK_ON),
 }
 """What happens in each hundred schedules; the rest is rarer, and has tests of its own."""
-WITHIN = 60
+WITHIN = 200
 """So many schedules may be needed to find a broken handler out."""
 
 

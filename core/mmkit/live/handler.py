@@ -680,10 +680,13 @@ class OrderHandler:
     def fills_told(self, fills: Sequence[FillRecord], now_ns: int) -> None:
         """Take in the answer to `AskFills`."""
         self._now = now_ns
-        self._fills = Retry(NEVER)
         for fill in fills:
             self.fill(fill, now_ns)
-        self._want_missing_fills()
+        if self._fills_missing():
+            # A trade may be listed hours late, and asking all the time would use up what may be asked.
+            self._fills.again(now_ns, FILL_GRACE_NS)
+        else:
+            self._fills = Retry(NEVER)
 
     def fills_unanswered(self, now_ns: int) -> None:
         """Take in that `AskFills` was refused or not answered."""
@@ -708,9 +711,8 @@ class OrderHandler:
         if self.fundings is not None:
             self.fundings.unanswered(now_ns, refused=refused)
 
-    def _want_missing_fills(self) -> None:
-        if any(order.filled < order.executed for order in self.orders.values()):
-            self._ask_fills(self._now + FILL_GRACE_NS)
+    def _fills_missing(self) -> bool:
+        return any(order.filled < order.executed for order in self.orders.values())
 
     def _fills_wanted_since(self) -> int:
         """Return from when on fills may be missing, by the venue's clock as far as ours goes with it."""
