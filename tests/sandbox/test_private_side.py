@@ -300,13 +300,14 @@ def test_the_private_stream_of_usdm_goes_by_listen_key() -> None:
                 sold = await socket.ask("order.place", **order, newOrderRespType="RESULT")
                 assert sold["result"]["status"] == "FILLED"
                 assert "avgPrice" not in sold["result"]
-                told = [(await stream.receive_json(timeout=5)) for _ in range(3)]
-                assert [one["e"] for one in told] == [
-                    "ORDER_TRADE_UPDATE",
-                    "ACCOUNT_UPDATE",
-                    "ORDER_TRADE_UPDATE",
-                ]
-                assert told[1]["a"]["P"][0]["pa"] == "-0.010"
+                told = [await stream.receive_json(timeout=5)]
+                while told[-1].get("o", {}).get("X") != "FILLED":
+                    told.append(await stream.receive_json(timeout=5))
+                # As many trades as it takes.
+                trades = ["ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE"] * (len(told) // 2)
+                assert [one["e"] for one in told] == ["ORDER_TRADE_UPDATE", *trades]
+                assert len(told) > 1
+                assert told[-2]["a"]["P"][0]["pa"] == "-0.010"
                 desk = trader.client.sandbox.desk
                 assert desk is not None
                 async with session.delete(url, headers=key) as response:
