@@ -23,7 +23,7 @@ _SHARED = 0.25
 """Share of schedules in which others trade on the same account."""
 _LIMITED = 0.3
 """Share of those in which the venue allows little."""
-_LEAST_WEIGHT = {SPOT: 700, USDM: 500, COINM: 900}
+_LEAST_WEIGHT = {SPOT: 700, USDM: 900, COINM: 900}
 """What it takes in a minute to find out what has happened, and to look at the account every 5 s and at funding now and then."""
 UNITS = {SPOT: 20, USDM: 1, COINM: 1}
 """What is a small order in lots of contracts is one of so many times as many lots on spot."""

@@ -58,6 +58,7 @@ RECOVER_WITHIN_S = 60.0
 """How long the start waits for the fate of what earlier runs left."""
 COUNTDOWN_MS = 60_000
 """After so long without a word from us the venue is to cancel every order, where it can; said anew four times as often."""
+_AGAIN_S = 0.25
 _LAST_FUNDING_S = 3.0
 """How long the end of a run waits to hear of funding; what is not heard of then, the next run finds."""
 _FOR_GOOD = frozenset({Refusal.KEY, Refusal.PERMISSION, Refusal.SYMBOL, Refusal.MODE})
@@ -328,10 +329,12 @@ class LiveVenue(ExecutionVenue):
         fundings, since_ns = self._fundings, self._clock.now_ns()
         try:
             async with asyncio.timeout(_LAST_FUNDING_S):
-                while self._has_been_up and not fundings.failing:
+                while self._has_been_up:
                     now = self._clock.now_ns()
                     if fundings.settled(since_ns, now):
                         return
+                    if fundings.failing:
+                        await asyncio.sleep(_AGAIN_S)
                     fundings.want_now(now)
                     self.handler.wake(now)
                     self._pump()
