@@ -222,7 +222,7 @@ class Trader:
         info = await self.venue.start()
         now = self._clock.now_ns()
         # By time, too: what it wants changes, and what was held back may be sent, in a market that stands still as well.
-        config = StrategyConfig.model_validate({"every": "1s", "on": ("best", "fill")})
+        config = StrategyConfig.model_validate({"every": "5s", "on": ("best", "fill")})
         strategy = ChaosQuoter(config, Context(self._instrument))
         strategy.size, strategy.levels = self._size, self._levels
         strategy.amends = self._amends
