@@ -152,14 +152,15 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     load = [os.getloadavg()[0]]
     rounds: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in SPANS}
-    with (
-        exchange(asked.levels, asked.rate) as addresses,
-        tempfile.TemporaryDirectory(dir=asked.journal) as name,
-    ):
-        for _ in range(asked.rounds):
+    with tempfile.TemporaryDirectory(dir=asked.journal) as name:
+        for number in range(asked.rounds):
             for route in ROUTES:
-                for span, times in measured(route, addresses, Path(name), asked.seconds).items():
-                    rounds[span].append(times)
+                # Another exchange each time, as what one run has asked for counts for the minute of the next.
+                folder = Path(name) / f"{number}-{route}"
+                folder.mkdir()
+                with exchange(asked.levels, asked.rate) as addresses:
+                    for span, times in measured(route, addresses, folder, asked.seconds).items():
+                        rounds[span].append(times)
             load.append(os.getloadavg()[0])
     print(
         f"{asked.rate:g} messages of {asked.levels} levels a second, load {' '.join(f'{one:.1f}' for one in load)}"
