@@ -49,7 +49,8 @@ class Quoter:
     def __init__(self, orders_per_10s: int = ORDERS_PER_10S) -> None:
         self.amends = Amends.NOTHING
         """What may be done by amending."""
-        self._limit = orders_per_10s
+        self.orders_per_10s = orders_per_10s
+        """The venue's rate limit of new orders and amends."""
         self._sent: deque[int] = deque()
         self._next_id = 1
         self.held_back = 0
@@ -223,7 +224,7 @@ class Quoter:
         sent = self._sent
         while sent and sent[0] <= now - _WINDOW_NS:
             sent.popleft()
-        if len(sent) < self._limit:
+        if len(sent) < self.orders_per_10s:
             return True
         self.held_back += 1
         return False

@@ -28,7 +28,6 @@ from mmkit.live.ledger import Sums
 from mmkit.live.memory import MemoryStore
 from mmkit.live.store import Found, Money
 from mmkit.live.venue import LiveVenue
-from mmkit.quoter import Quoter
 from mmkit.recorder import Recorder
 from mmkit.risk import RiskGate
 from mmkit.run.session import Session
@@ -229,7 +228,7 @@ class Trader:
         strategy.takes = self._takes  # type: ignore[method-assign]
         engine = Engine(self._instrument, strategy, RiskGate(), now)
         if info.orders_per_10s is not None:
-            engine.quoter = Quoter(info.orders_per_10s)
+            engine.quoter.orders_per_10s = info.orders_per_10s
         if self._amends:
             engine.quoter.amends = self.venue.amends
         engine.begin_with(*self.venue.books.ledger.held)

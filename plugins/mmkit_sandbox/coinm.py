@@ -40,7 +40,10 @@ def _position_risk(call: Call) -> Any:
         rows.append(
             _position(call, listing)
             | {name: row[name] for name in told}
-            | {"marginType": "cross", "isAutoAddMargin": "false"}
+            | {
+                "marginType": call.account.position(listing).margin,
+                "isAutoAddMargin": "false",
+            }
         )
     return rows
 
@@ -53,7 +56,10 @@ def _account(call: Call) -> Any:
         positions.append(
             _position(call, listing)
             | {name: row[name] for name in told}
-            | {"unrealizedProfit": row["unRealizedProfit"], "isolated": False}
+            | {
+                "unrealizedProfit": row["unRealizedProfit"],
+                "isolated": call.account.position(listing).isolated,
+            }
         )
     may = rights(call)
     names = ("canDeposit", "canTrade", "canWithdraw", "feeTier", "updateTime")

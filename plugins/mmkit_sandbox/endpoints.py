@@ -461,7 +461,7 @@ def _positions_v2(call: Call) -> Any:
         | {
             "leverage": str(call.account.position(listing).leverage),
             "maxNotionalValue": "1000000000",
-            "marginType": "isolated" if call.account.position(listing).isolated else "cross",
+            "marginType": call.account.position(listing).margin,
             "isAutoAddMargin": "false",
         }
         for listing in call.listings()

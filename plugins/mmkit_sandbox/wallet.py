@@ -56,6 +56,11 @@ class Position:
         self.leverage, self.isolated, self.updated_ns = leverage, False, 0
 
     @property
+    def margin(self) -> str:
+        """What Binance calls how its margin is kept, in ``positionRisk``."""
+        return "isolated" if self.isolated else "cross"
+
+    @property
     def entry(self) -> Decimal:
         """Mean entry price, 0 without a position."""
         return self.contract.mean(self.cost, self.quantity)

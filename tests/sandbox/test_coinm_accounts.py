@@ -225,6 +225,10 @@ def test_orders_are_listed_amended_counted_down_and_canceled_as_on_usdm() -> Non
     assert told == {"symbol": "BTCUSD_PERP", "leverage": 7, "maxQty": "1000"}
     fees = world.ask("GET", "/dapi/v1/commissionRate", **symbol)[1]
     assert (fees["makerCommissionRate"], fees["takerCommissionRate"]) == ("0.0001", "0.0005")
+    assert world.ask("POST", "/dapi/v1/marginType", **symbol, marginType="ISOLATED")[0] == 200
+    (risk,) = world.ask("GET", "/dapi/v1/positionRisk", pair="BTCUSD")[1]
+    assert risk["marginType"] == "isolated"
+    assert world.ask("GET", "/dapi/v1/account")[1]["positions"][0]["isolated"] is True
     (brackets,) = world.ask("GET", "/dapi/v2/leverageBracket")[1]
     assert (brackets["symbol"], brackets["brackets"][0]["initialLeverage"]) == ("BTCUSD_PERP", 125)
     unknown = world.ask("GET", "/dapi/v1/openOrders", symbol="BTCUSDT")

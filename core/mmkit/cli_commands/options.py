@@ -36,13 +36,8 @@ def config_options(command: F) -> F:
 
 def file_options(command: F) -> F:
     """Add ``-c``, ``--set`` and ``--userdir``."""
-    config = click.option(
-        "-c",
-        "--config",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Configuration; repeated, later files win. Default: user_data/config.yml.",
+    config = _config_option(
+        "Configuration; repeated, later files win. Default: user_data/config.yml."
     )
     overrides = click.option(
         "--set",
@@ -66,15 +61,21 @@ def userdir_option(command: F) -> F:
 
 def home_options(command: F) -> F:
     """Add ``-c`` and ``--userdir``, for what only has to find the user's folder: `home_of` says which it is."""
-    config = click.option(
+    config = _config_option(
+        "Configuration that the run was started with: it says which folder is the user's."
+    )
+    return config(userdir_option(command))
+
+
+def _config_option(text: str) -> Callable[[F], F]:
+    return click.option(
         "-c",
         "--config",
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Configuration that the run was started with: it says which folder is the user's.",
+        help=text,
     )
-    return config(userdir_option(command))
 
 
 def home_of(config: Sequence[Path], userdir: Path | None) -> Path:

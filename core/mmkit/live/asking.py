@@ -10,6 +10,7 @@ from mmkit.accounts import AccountClient, FateUnknown, Refusal, Refused
 from mmkit.clock import Clock
 from mmkit.errors import MmkitError
 from mmkit.live.handler import OrderHandler
+from mmkit.live.pace import FOR_NOW
 from mmkit.live.requests import (
     Amend,
     AskFills,
@@ -25,7 +26,6 @@ _log = logging.getLogger("mmkit.live")
 
 ANSWER_WITHIN_S = 10.0
 """Longer than a venue takes to say that it has timed out itself."""
-_FOR_NOW = frozenset({Refusal.RATE, Refusal.BUSY, Refusal.CLOCK})
 
 
 class Asking:
@@ -45,7 +45,7 @@ class Asking:
         try:
             answer = await self._asked(request)
         except Refused as refused:
-            self._refused(request, refused)
+            self.refused(request, refused)
             return refused
         except FateUnknown as error:
             self._unanswered(request, str(error))
@@ -100,7 +100,8 @@ class Asking:
             case AskOpen():
                 self._handler.open_told(answer, now)
 
-    def _refused(self, request: Request, refused: Refused) -> None:
+    def refused(self, request: Request, refused: Refused) -> None:
+        """Hand on that a request was refused, by the venue or before it left."""
         now = self._clock.now_ns()
         match request:
             case Place(placement):
@@ -111,7 +112,7 @@ class Asking:
                 self._handler.cancel_refused(client_id, refused, now)
             case AskOrder(client_id) if refused.refusal is Refusal.NO_SUCH_ORDER:
                 self._handler.order_told(client_id, None, now)
-            case AskFundings() if refused.refusal not in _FOR_NOW:
+            case AskFundings() if refused.refusal not in FOR_NOW:
                 _log.warning("funding_unknown reason='%s'; the venue does not tell it", refused)
                 self._handler.fundings_unanswered(now, refused=True)
             case _:

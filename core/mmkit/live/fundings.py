@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from mmkit.accounts import FundingRecord
 from mmkit.events import FundingPaid
 from mmkit.instruments import ContractKind, Instrument
+from mmkit.live.retry import Retry
 from mmkit.tape import NEVER
 
 _S = 1_000_000_000
@@ -33,7 +34,7 @@ class Fundings:
     """What is known of the funding payments of one market.
 
     Args:
-        instrument: What is traded; on spot there is no funding, and nothing is asked.
+        instrument: What is traded; on spot there is no funding, and nothing is asked. Nor is it of `None`.
         start_ns: When the run begins, by its clock: what was paid before is in the books, and not in this run's profit.
         first_run_ns: When the first run began that the journal knows: what was paid before is not ours.
         known: What the journal has.
@@ -41,21 +42,23 @@ class Fundings:
 
     def __init__(
         self,
-        instrument: Instrument,
-        start_ns: int,
+        instrument: Instrument | None = None,
+        start_ns: int = 0,
         first_run_ns: int = 0,
         known: Iterable[FundingRecord] = (),
     ) -> None:
-        self._settle, self._start_ns = instrument.settle, start_ns
-        self._first_run_ns = first_run_ns
-        self._there_are = instrument.kind is not ContractKind.SPOT
+        self._start_ns, self._first_run_ns = start_ns, first_run_ns
+        self.there_are = instrument is not None and instrument.kind is not ContractKind.SPOT
+        """Whether they are asked for."""
+        self._settle = instrument.settle if instrument is not None else ""
         self._ids: set[str] = set()
         self._last_ns = 0
         for one in known:
             self._ids.add(one.funding_id)
             self._last_ns = max(self._last_ns, one.ts_ns)
-        self.due_ns = start_ns if self._there_are else NEVER
-        """When to ask."""
+        self._asking = Retry(
+            start_ns if self.there_are else NEVER, _FIRST_WAIT_NS, _LONGEST_WAIT_NS
+        )
         self._answered_ns = -1
         """When it was asked to which there has been an answer."""
         self._refused = False
@@ -63,9 +66,11 @@ class Fundings:
         """Since when there has been no answer."""
         self.missed: list[FundingRecord] = []
         """What has been found to have been paid while no run was there, and not been told of."""
-        self._asked_ns = 0
-        self._under_way = False
-        self._wait_ns = _FIRST_WAIT_NS
+
+    @property
+    def due_ns(self) -> int:
+        """When to ask."""
+        return self._asking.due_ns
 
     @property
     def since_ns(self) -> int:
@@ -79,24 +84,25 @@ class Fundings:
 
     def want(self, now_ns: int) -> None:
         """Ask before long: the wallet is not what we know of."""
-        if self._there_are and not self._under_way:
-            soon = max(now_ns + _SOON_NS, self._asked_ns + _APART_NS)
-            self.due_ns = min(self.due_ns, soon)
+        asking = self._asking
+        if self.there_are and not asking.under_way:
+            soon = max(now_ns + _SOON_NS, asking.asked_ns + _APART_NS)
+            asking.due_ns = min(asking.due_ns, soon)
 
     def want_now(self, now_ns: int) -> None:
         """Ask at once: a look at the wallet has begun that is to be counted from."""
-        if self._there_are and not self._under_way:
-            self.due_ns = now_ns
+        if self.there_are and not self._asking.under_way:
+            self._asking.due_ns = now_ns
 
     def asked(self, now_ns: int) -> None:
         """Take notice that it is being asked."""
-        self._under_way, self.due_ns, self._asked_ns = True, NEVER, now_ns
+        self._asking.asked(now_ns)
 
     def told(self, records: Sequence[FundingRecord], now_ns: int) -> list[FundingRecord]:
         """Take in the answer; return what is new, in order of time."""
-        self._under_way, self._refused, self._answered_ns = False, False, self._asked_ns
+        self._refused, self._answered_ns = False, self._asking.asked_ns
         self._failing_ns = NEVER
-        self._wait_ns, self.due_ns = _FIRST_WAIT_NS, _next_round(now_ns)
+        self._asking.answered(_next_round(now_ns))
         new = []
         for one in sorted(records, key=lambda one: (one.ts_ns, one.funding_id)):
             if one.funding_id in self._ids or one.ts_ns < self._first_run_ns:
@@ -110,15 +116,14 @@ class Fundings:
 
     def unanswered(self, now_ns: int, *, refused: bool) -> None:
         """Take in that it was not answered, or refused: then it is not waited for."""
-        self._under_way, self._refused = False, refused
+        self._refused = refused
         self._failing_ns = min(self._failing_ns, now_ns)
-        self.due_ns = now_ns + self._wait_ns
-        self._wait_ns = min(2 * self._wait_ns, _LONGEST_WAIT_NS)
+        self._asking.again(now_ns)
 
     def settled(self, since_ns: int, now_ns: int) -> bool:
         """Return whether all that was paid before a time is known, or the venue does not say."""
         return (
-            not self._there_are
+            not self.there_are
             or self._answered_ns >= since_ns
             or self._refused
             or now_ns >= self._failing_ns + _GIVE_UP_NS

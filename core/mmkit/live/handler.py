@@ -153,8 +153,7 @@ class OrderHandler:
         self._asked_to_amend: set[str] = set()
         """Whose amend the engine has not had an answer to."""
         self._fills = Retry(NEVER)
-        self.fundings = fundings
-        """Those of a contract."""
+        self.fundings = Fundings() if fundings is None else fundings
         self._new_fundings: list[FundingRecord] = []
         self._check = Retry(NEVER)
         self._accepted: set[str] = set()
@@ -698,18 +697,16 @@ class OrderHandler:
     def fundings_told(self, records: Sequence[FundingRecord], now_ns: int) -> None:
         """Take in the answer to `AskFundings`."""
         self._now = now_ns
-        if self.fundings is not None:
-            for one in self.fundings.told(records, now_ns):
-                self._new_fundings.append(one)
-                event = self.fundings.event(one, now_ns)
-                if event is not None:
-                    self._events.append(event)
+        for one in self.fundings.told(records, now_ns):
+            self._new_fundings.append(one)
+            event = self.fundings.event(one, now_ns)
+            if event is not None:
+                self._events.append(event)
 
     def fundings_unanswered(self, now_ns: int, *, refused: bool = False) -> None:
         """Take in that `AskFundings` was not answered, or refused."""
         self._now = now_ns
-        if self.fundings is not None:
-            self.fundings.unanswered(now_ns, refused=refused)
+        self.fundings.unanswered(now_ns, refused=refused)
 
     def _fills_missing(self) -> bool:
         return any(order.filled < order.executed for order in self.orders.values())
@@ -823,8 +820,7 @@ class OrderHandler:
         self._now = now_ns
         self._check.due_ns = now_ns
         self._ask_fills(now_ns)
-        if self.fundings is not None:
-            self.fundings.want(now_ns)
+        self.fundings.want(now_ns)
         for order in self.orders.values():
             if order.stage is not Stage.INTENDED:
                 self._ask(order)
@@ -850,9 +846,7 @@ class OrderHandler:
 
     def next_ns(self) -> int:
         """Return when `wake` has something to ask; `NEVER` for not by time alone."""
-        soonest = self._fills.due_ns
-        if self.fundings is not None:
-            soonest = min(soonest, self.fundings.due_ns)
+        soonest = min(self._fills.due_ns, self.fundings.due_ns)
         if not self._check.under_way:
             soonest = min(soonest, self._check.due_ns)
         for retries in (self._asks, self._cancels):
@@ -880,7 +874,7 @@ class OrderHandler:
         if self._fills.due_ns <= now_ns:
             self._fills.asked(now_ns)
             self._requests.append(AskFills(self._fills_wanted_since()))
-        if self.fundings is not None and self.fundings.due_ns <= now_ns:
+        if self.fundings.due_ns <= now_ns:
             self.fundings.asked(now_ns)
             self._requests.append(AskFundings(self.fundings.since_ns))
         if self._check.due_ns <= now_ns and not self._check.under_way:

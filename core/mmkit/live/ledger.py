@@ -14,7 +14,7 @@ from mmkit.instruments import ContractKind, Instrument
 from mmkit.live.known import KnownFill
 
 # Not the caller's context, whose precision anyone may have changed. Only realised profit has more digits than that.
-_PRECISE = Context(prec=60)
+PRECISE = Context(prec=60)
 
 
 _TAIL = 1000
@@ -73,7 +73,7 @@ class Ledger:
         """What may be written down, as no fill is expected any more that belongs before its end; `None` for nothing."""
         self.in_order = True
         """Whether none was told too late to be counted in its place."""
-        for fill in sorted(fills, key=_when):
+        for fill in sorted(fills, key=when):
             self.apply(fill)
         for one in fundings:
             self.fund(one)
@@ -88,7 +88,7 @@ class Ledger:
         """What has come in, by asset, negative for gone: what was traded on spot, realised profit otherwise; fees; funding."""
         moved = dict(self._sum.moved)
         for asset, amount in self._funded.items():
-            moved[asset] = _PRECISE.add(moved.get(asset, Decimal(0)), amount)
+            moved[asset] = PRECISE.add(moved.get(asset, Decimal(0)), amount)
         return moved
 
     @property
@@ -99,7 +99,7 @@ class Ledger:
             return self.position, Decimal(0)
         held = self._sum.moved.get(instrument.base, Decimal(0))
         lots = -(Fraction(-held) // Fraction(instrument.lot))
-        return lots, _PRECISE.subtract(instrument.quantity(lots), held)
+        return lots, PRECISE.subtract(instrument.quantity(lots), held)
 
     def worth(self, price: int, outside: int = 0) -> Decimal:
         """Return what all has come to in the settlement currency, with the position valued at a price.
@@ -115,11 +115,11 @@ class Ledger:
         settled = moved.get(instrument.settle, Decimal(0))
         if instrument.kind is ContractKind.SPOT:
             held = moved.get(instrument.base, Decimal(0))
-            return _PRECISE.add(settled, _PRECISE.multiply(held, instrument.price(price)))
+            return PRECISE.add(settled, PRECISE.multiply(held, instrument.price(price)))
         open_profit = self._sum.open_profit(price, outside)
-        return _PRECISE.add(
+        return PRECISE.add(
             settled,
-            _PRECISE.divide(Decimal(open_profit.numerator), Decimal(open_profit.denominator)),
+            PRECISE.divide(Decimal(open_profit.numerator), Decimal(open_profit.denominator)),
         )
 
     @property
@@ -130,7 +130,7 @@ class Ledger:
     def apply(self, fill: KnownFill) -> None:
         """Take in one fill; the caller hands in each once."""
         late = fill.ts_ns <= self._until_ns
-        if not late and (not self._tail or _when(self._tail[-1]) <= _when(fill)):
+        if not late and (not self._tail or when(self._tail[-1]) <= when(fill)):
             self._tail.append(fill)
             self._sum.apply(fill)
             if len(self._tail) > 2 * _TAIL:
@@ -138,14 +138,14 @@ class Ledger:
             return
         if late:
             self.in_order, self.settled = False, None
-        insort(self._tail, fill, key=_when)
+        insort(self._tail, fill, key=when)
         self._sum = self._before.copy()
         for one in self._tail:
             self._sum.apply(one)
 
     def fund(self, one: FundingRecord) -> None:
         """Take in one payment of funding; the caller hands in each once."""
-        self._funded[one.asset] = _PRECISE.add(self._funded.get(one.asset, Decimal(0)), one.amount)
+        self._funded[one.asset] = PRECISE.add(self._funded.get(one.asset, Decimal(0)), one.amount)
 
     def _settle(self) -> None:
         """Add up the older half of the last few, but for those of the very time of a newer one."""
@@ -162,7 +162,8 @@ class Ledger:
         self.settled = self._before.sums(self._until_ns) if self.in_order else None
 
 
-def _when(fill: KnownFill) -> tuple[int, int, str, str]:
+def when(fill: KnownFill) -> tuple[int, int, str, str]:
+    """Return what fills are in order of time by: those of one time by their number, which is text."""
     return fill.ts_ns, len(fill.trade_id), fill.trade_id, fill.client_id
 
 
@@ -202,7 +203,7 @@ class _Sum:
         if instrument.kind is ContractKind.SPOT:
             quantity = instrument.quantity(lots)
             self._move(instrument.base, quantity)
-            self._move(instrument.quote, -_PRECISE.multiply(quantity, instrument.price(fill.price)))
+            self._move(instrument.quote, -PRECISE.multiply(quantity, instrument.price(fill.price)))
         else:
             self._realise(lots, self._worth(fill.price))
         self.position += lots
@@ -230,11 +231,11 @@ class _Sum:
             profit = -closed * worth - opened
             self._move(
                 self._instrument.settle,
-                _PRECISE.divide(Decimal(profit.numerator), Decimal(profit.denominator)),
+                PRECISE.divide(Decimal(profit.numerator), Decimal(profit.denominator)),
             )
             self._opened -= opened
             lots -= closed
         self._opened += lots * worth
 
     def _move(self, asset: str, amount: Decimal) -> None:
-        self.moved[asset] = _PRECISE.add(self.moved.get(asset, Decimal(0)), amount)
+        self.moved[asset] = PRECISE.add(self.moved.get(asset, Decimal(0)), amount)

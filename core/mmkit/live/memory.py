@@ -11,7 +11,7 @@ from mmkit.errors import RunError
 from mmkit.live.anchor import Anchor
 from mmkit.live.days import Day
 from mmkit.live.known import KnownFill, KnownOrder, Stage
-from mmkit.live.ledger import Sums
+from mmkit.live.ledger import Sums, when
 from mmkit.live.store import LEAST_ROOM, Found, Money
 
 
@@ -44,9 +44,7 @@ class MemoryStore:
     def fills(self) -> list[KnownFill]:
         """Return every fill, in order of time."""
         fills = [msgspec.json.decode(one, type=KnownFill) for one in self._fills.values()]
-        return sorted(
-            fills, key=lambda one: (one.ts_ns, len(one.trade_id), one.trade_id, one.client_id)
-        )
+        return sorted(fills, key=when)
 
     def money(self) -> Money:
         """Return what has moved money; fills that have been added up are in the sums alone."""

@@ -11,7 +11,8 @@ WINDOW_NS = 10_000_000_000
 """Venues count orders over ten seconds (Binance: ``ORDERS``, interval ``SECOND``, 10)."""
 LEAST_HOLD_NS = 1_000_000_000
 """How long nothing is sent after a refusal that says nothing of when to come back."""
-_FOR_NOW = frozenset({Refusal.RATE, Refusal.BUSY, Refusal.CLOCK})
+FOR_NOW = frozenset({Refusal.RATE, Refusal.BUSY, Refusal.CLOCK})
+"""What may be tried again later as it is."""
 
 
 class Pace:
@@ -51,7 +52,7 @@ class Pace:
 
     def refused(self, refused: Refused, now_ns: int, *, an_order: bool) -> None:
         """Take in that the venue has refused something, an order or anything else."""
-        if refused.refusal not in _FOR_NOW:
+        if refused.refusal not in FOR_NOW:
             return
         until = now_ns + max(refused.retry_ns, LEAST_HOLD_NS)
         self._hold(until, f"the venue refuses for now: {refused}")

@@ -200,7 +200,7 @@ class Reconciler:
             and self._instrument.settle in event.balances
             and not self._wallet(event.balances, state)
         ):
-            self._want_fundings(now_ns)
+            self._handler.fundings.want(now_ns)
 
     # --- a look ---
 
@@ -212,20 +212,15 @@ class Reconciler:
         self._states, self._locks_of = [self._state()], {}
         self._take_in_locks(begun=False)
         self._quiet = not self._handler.orders
-        fundings = self._handler.fundings
-        if fundings is not None and (not self.known or self._odd_ns != NEVER):
+        if not self.known or self._odd_ns != NEVER:
             # What is counted from has to hold all that was paid before, and nothing else.
-            fundings.want_now(now_ns)
+            self._handler.fundings.want_now(now_ns)
         return True
 
     @property
     def counts_locks(self) -> bool:
         """Whether what others' orders lock matters to this look, so that open orders are wanted before balances, too."""
         return self._spot and (self._quiet or bool(self._lost()))
-
-    def _want_fundings(self, now_ns: int) -> None:
-        if self._handler.fundings is not None:
-            self._handler.fundings.want(now_ns)
 
     def changed(self, fills: Iterable[KnownFill], fundings: Iterable[FundingRecord] = ()) -> None:
         """Take in new fills and payments of funding, and that orders may have changed."""
@@ -288,12 +283,11 @@ class Reconciler:
         """
         differences = self._differences(books, exact=True) if self.anchor is not None else []
         self.last = "; ".join(differences)
-        fundings = self._handler.fundings
         if not self._quiet or not self._handler.sure or len(self._states) > 1:
             return []
         if self._spot and not books.steady:
             return []
-        if fundings is not None and not fundings.settled(self._began_ns or 0, now_ns):
+        if not self._handler.fundings.settled(self._began_ns or 0, now_ns):
             return []
         self.known, self.last = True, ""
         self.anchor = self._counted_from(books)
@@ -319,10 +313,10 @@ class Reconciler:
             return
         if self._wallet(books.balances, self._states[0]):
             self._odd_ns = NEVER
-        elif fundings is not None and self._odd_ns == NEVER:
+        elif fundings.there_are and self._odd_ns == NEVER:
             self._odd_ns = began
-            self._want_fundings(now_ns)
-        elif fundings is None or fundings.settled(began, now_ns):
+            fundings.want(now_ns)
+        elif fundings.settled(began, now_ns):
             # What others do with the money: transfers, other markets.
             self.anchor = replace(self.anchor, rest=self._counted_from(books).rest)
             self._odd_ns = NEVER
@@ -347,7 +341,7 @@ class Reconciler:
                     and order.order_type is OrderType.LIMIT
                 ):
                     self._lock(locked, order)
-        return _State(dict(self.ledger.moved), locked, self.ledger.position)
+        return _State(self.ledger.moved, locked, self.ledger.position)
 
     def _lock(self, locked: dict[str, Decimal], order: KnownOrder) -> None:
         instrument = self._instrument

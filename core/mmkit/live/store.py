@@ -284,9 +284,7 @@ class Store:
         )
 
     def _commit(self, order_rows: list[Any], fill_rows: list[Any], *, late: bool) -> None:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction() as connection:
             if late:
                 # They are no longer what all of these fills come to: the next run adds up anew.
                 connection.execute("DELETE FROM sums")
@@ -301,6 +299,14 @@ class Store:
                     "INSERT INTO fills VALUES (?, ?, ?, ?) ON CONFLICT (client_id, trade_id) DO NOTHING",
                     fill_rows,
                 )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit what is done in it, or nothing of it."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -378,16 +384,9 @@ class Store:
         return disk.f_bavail * disk.f_frsize
 
     def _put(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        connection = self._connection
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with self._transaction() as connection:
                 connection.executemany(statement, rows)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
         except sqlite3.Error as error:
             raise self._cannot_write(error) from error
 

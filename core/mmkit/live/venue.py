@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -449,11 +450,8 @@ class LiveVenue(ExecutionVenue):
         sums = self.books.ledger.settled
         if sums is None or sums is self._kept_sums or self._journal_broken:
             return
-        try:
+        with self._writing():
             self._store.keep_sums(sums)
-        except RunError as error:
-            self._journal_broken = True
-            self._say_down("journal", str(error))
         self._kept_sums = sums
 
     def _tell_missed(self) -> None:
@@ -466,11 +464,8 @@ class LiveVenue(ExecutionVenue):
         self._fundings.missed.clear()
 
     def _keep(self, anchor: Anchor) -> None:
-        try:
+        with self._writing():
             self._store.keep(anchor)
-        except RunError as error:
-            self._journal_broken = True
-            self._say_down("journal", str(error))
 
     async def _look(self) -> None:
         client = self._client
@@ -517,11 +512,17 @@ class LiveVenue(ExecutionVenue):
     def _write(self, taken: Taken) -> None:
         if self._journal_broken:
             return
-        try:
+        with self._writing():
             self._store.write(taken.orders, taken.fills)
             if taken.fundings:
                 self._store.write_fundings(taken.fundings)
             self._mind_room()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Be down for good once the journal cannot be written."""
+        try:
+            yield
         except RunError as error:
             self._journal_broken = True
             self._say_down("journal", str(error))
@@ -575,16 +576,11 @@ class LiveVenue(ExecutionVenue):
     def _leave(self, request: Request) -> None:
         """Send a request, unless it may not leave."""
         now = self._clock.now_ns()
-        if isinstance(request, Place):
+        if isinstance(request, Place | Amend):
+            # An amend counts as an order (Binance: ``ORDERS``).
             refused = self._refused_here(now)
             if refused is not None:
-                self.handler.place_refused(request.placement.client_id, refused, now)
-                return
-        elif isinstance(request, Amend):
-            # It counts as an order (Binance: ``ORDERS``).
-            refused = self._refused_here(now)
-            if refused is not None:
-                self.handler.amend_refused(request.amendment.client_id, refused, now)
+                self._asking.refused(request, refused)
                 return
         elif self._pace.silent(now):
             self._waiting.append(request)

@@ -234,14 +234,15 @@ async def _differences(account: Account, opened: Mapping[str, Account]) -> list[
     instrument = account.instrument
     told = await account.client.position()
     if told is not None:
-        held = instrument.quantity(account.position + totals(account.fills)[0])
+        fills = account.fills
+        held = instrument.quantity(account.position + totals(fills)[0])
         shared = any(
             other is not account
             and (other.endpoint, other.instrument.market, other.instrument.settle)
             == (account.endpoint, instrument.market, instrument.settle)
             for other in opened.values()
         )
-        wallet = _wallet_differs(account, await account.client.balances(), shared)
+        wallet = [] if shared else await _wallet_differs(account, len(fills))
         if told == held:
             return wallet
         return [f"position {held} was expected, the venue says {told}", *wallet]
@@ -261,17 +262,17 @@ async def _differences(account: Account, opened: Mapping[str, Account]) -> list[
     return found
 
 
-def _wallet_differs(account: Account, balances: Mapping[str, Balance], shared: bool) -> list[str]:
+async def _wallet_differs(account: Account, fills: int) -> list[str]:
     """Return what a contract's wallet has otherwise than fills and funding come to, if that can be counted."""
     books, settle = account.venue.books, account.instrument.settle
     anchor = books.anchor
-    if shared or anchor is None or anchor.position or not books.ledger.in_order:
+    if anchor is None or anchor.position or not books.ledger.in_order:
         return []
     came = books.ledger.moved.get(settle, _ZERO) - account.moved
     expected = _whole(account.balances.get(settle)) + came
-    there = _whole(balances.get(settle))
+    there = _whole((await account.client.balances()).get(settle))
     # Venues round the profit of each fill to so many digits.
-    if abs(there - expected) <= _DIGIT * (1 + len(account.fills)):
+    if abs(there - expected) <= _DIGIT * (1 + fills):
         return []
     return [
         f"a wallet of {expected.normalize():f} {settle} was expected by fills and funding, the venue says {there:f}; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +13,7 @@ from mmkit.engine import Engine
 from mmkit.errors import RunError
 from mmkit.kill_switches import MaxLossPerDay
 from mmkit.live.days import DAY_NS, Day
-from mmkit.live.ledger import Ledger
-
-# Not the caller's context, whose precision anyone may have changed.
-_PRECISE = Context(prec=60)
+from mmkit.live.ledger import PRECISE, Ledger
 
 
 class Days(Protocol):
@@ -84,7 +81,7 @@ class DailyLoss:
         self._kept = self._days.day(day)
         if self._kept is not None:
             now = self._ledger.worth(price, self._kept.outside)
-            self._check.begin(day, _PRECISE.subtract(self._kept.worth, now))
+            self._check.begin(day, PRECISE.subtract(self._kept.worth, now))
         else:
             self._check.begin(day, Decimal(0))
 
@@ -99,7 +96,7 @@ class DailyLoss:
         day, equity = self._check.today
         kept, lost = self._kept, self._check.lost
         if kept is None or kept.day != day:
-            worth = _PRECISE.add(self._begun_at, equity)
+            worth = PRECISE.add(self._begun_at, equity)
             kept = Day(day=day, worth=worth, outside=self._outside)
         if lost is not None and kept.lost is None:
             kept = replace(kept, lost=lost)

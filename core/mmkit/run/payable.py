@@ -63,7 +63,7 @@ def _judge_spot(account: Account, price: int, lots: int, what: str, where: str) 
     instrument = account.instrument
     base, quote = instrument.base, instrument.quote
     quantity, value = instrument.quantity(lots), value_of(instrument, price, lots)
-    has_base = account.funds[base] + instrument.quantity(account.position)
+    has_base = account.funds[base] + account.opening
     has_quote = account.funds[quote]
     buys, sells = has_quote >= value, has_base >= quantity
     needed = f"{quantity:f} {base} to sell, or {value:.2f} {quote} to buy {quantity:f} {base}"

@@ -39,7 +39,6 @@ from mmkit.order_limits import (
     MinNotional,
     ValueLimit,
 )
-from mmkit.quoter import Quoter
 from mmkit.recorder import Recorder
 from mmkit.report import Report, report_json, report_of
 from mmkit.run.accounts import Account, accounts
@@ -349,9 +348,7 @@ def _set_out(engine: Engine, account: Account) -> list[DailyLoss]:
     engine.funds = account.funds
     info, context = account.info, Context(account.instrument)
     if info.orders_per_10s is not None:
-        amends = engine.quoter.amends
-        engine.quoter = Quoter(info.orders_per_10s)
-        engine.quoter.amends = amends
+        engine.quoter.orders_per_10s = info.orders_per_10s
     if info.min_notional:
         engine.risk.add(
             "venue_min_notional", MinNotional(ValueLimit(limit=info.min_notional), context)
@@ -360,12 +357,14 @@ def _set_out(engine: Engine, account: Account) -> list[DailyLoss]:
         engine.risk.add(
             "venue_max_open_orders", MaxOpenOrders(CountLimit(limit=info.max_open_orders), context)
         )
+    told = account.instrument.kind is ContractKind.SPOT or info.leverage is not None
+    if (
+        told
+        and not info.multi_assets
+        and not any(name == "balance" for name, _ in engine.risk.checks)
+    ):
+        engine.risk.add("venue_balance", FundsThere(Funds(), context))
     _agree_on_leverage(engine, info)
-    if not info.multi_assets and not any(name == "balance" for name, _ in engine.risk.checks):
-        funds = FundsThere(Funds(), context)
-        funds.leverage = info.leverage
-        if account.instrument.kind is ContractKind.SPOT or info.leverage is not None:
-            engine.risk.add("venue_balance", funds)
     return days
 
 
