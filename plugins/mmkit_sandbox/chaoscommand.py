@@ -72,16 +72,16 @@ def chaos(
         _for_real(numbers, jobs or os.cpu_count() or 1, as_json=as_json, verbose=verbose)
         return
     from mmkit_sandbox.chaos import lived
-    from mmkit_sandbox.chaosreport import Tally, lines_of, text_of
+    from mmkit_sandbox.chaosreport import VirtualTally, lines_of
 
-    tally = Tally()
+    tally = VirtualTally()
     for seed in range(first, first + (seeds or 300)):
         outcome = lived(seed, traced=verbose)
         tally.add(outcome)
         if outcome.violations or verbose:
             for line in lines_of(outcome):
                 click.echo(line, err=as_json)
-    click.echo(tally.json() if as_json else text_of(tally))
+    click.echo(tally.json() if as_json else tally.text())
     if tally.violations:
         raise SystemExit(1)
 
@@ -91,7 +91,7 @@ def _for_real(seeds: range, jobs: int, *, as_json: bool, verbose: bool) -> None:
 
     from mmkit_sandbox.chaosprocess import ProcessOutcome
     from mmkit_sandbox.chaosprocesses import run_processes
-    from mmkit_sandbox.chaosprocessreport import ProcessTally, lines_of_process, text_of_processes
+    from mmkit_sandbox.chaosprocessreport import ProcessTally, lines_of_process
 
     tally = ProcessTally()
 
@@ -102,7 +102,7 @@ def _for_real(seeds: range, jobs: int, *, as_json: bool, verbose: bool) -> None:
                 click.echo(line, err=as_json)
 
     whole = asyncio.run(run_processes(seeds, jobs, done))
-    click.echo(tally.json() if as_json else text_of_processes(tally))
+    click.echo(tally.json() if as_json else tally.text())
     if tally.violations:
         raise SystemExit(1)
     if not whole:

@@ -154,12 +154,8 @@ class SimExchange:
         """Take in an order that reaches the venue at `at`, by the venue's clock, ns."""
         if not self.book.known:
             return Arrival([], UNKNOWN, resting=False)
-        buy = order.side is Side.BUY
-        touch = self.book.best_ask if buy else self.book.best_bid
         market = order.order_type is OrderType.MARKET
-        crosses = touch is not None and (
-            market or (order.price >= touch if buy else order.price <= touch)
-        )
+        crosses = self._crosses(order.side, None if market else order.price)
         if order.reduce_only and order.quantity > self._reducible(order.side):
             return Arrival([], NOT_REDUCING, resting=False)
         if crosses and order.time_in_force is TimeInForce.POST_ONLY:
@@ -167,17 +163,12 @@ class SimExchange:
         fills = list(self._take(order)) if crosses else []
         if self._meets_own(order.side, fills[-1].price if market and fills else order.price):
             return Arrival([], SELF_TRADE, resting=False)
-        for fill in fills:
-            self.position += fill.side.sign * fill.quantity
+        self._hold(fills)
         self._expire_what_no_longer_reduces(fills)
         remaining = fills[-1].remaining if fills else order.quantity
         if market or not remaining or order.time_in_force is TimeInForce.IOC:
             return Arrival(fills, None, resting=False)
-        ladder = self.book.bids if buy else self.book.asks
-        ahead = self._queue.ahead(ladder.levels.get(order.price, 0))
-        resting = Resting(order, remaining, at, ahead)
-        self._orders[order.order_id] = resting
-        self._side(order.side).setdefault(order.price, []).append(resting)
+        self._rest(order, remaining, at)
         self._reducing = self._reducing or order.reduce_only
         return Arrival(fills, None, resting=True)
 
@@ -211,23 +202,17 @@ class SimExchange:
         if price == resting.price and left < before:
             resting.remaining = left
             return Amended([], None, canceled=False, remaining=left)
-        buy = resting.side is Side.BUY
-        touch = self.book.best_ask if buy else self.book.best_bid
-        crosses = touch is not None and (price >= touch if buy else price <= touch)
+        crosses = self._crosses(resting.side, price)
         self._remove(resting)
         if crosses and resting.order.time_in_force is TimeInForce.POST_ONLY:
             return Amended([], WOULD_TAKE, canceled=True, remaining=before)
         order = replace(resting.order, price=price, quantity=left)
         fills = list(self._take(order)) if crosses else []
-        for fill in fills:
-            self.position += fill.side.sign * fill.quantity
+        self._hold(fills)
         left = fills[-1].remaining if fills else left
         if left:
-            ladder = self.book.bids if buy else self.book.asks
-            again = Resting(order, left, at, self._queue.ahead(ladder.levels.get(price, 0)))
+            again = self._rest(order, left, at)
             again.order, again.filled = resting.order, quantity - left
-            self._orders[order_id] = again
-            self._side(order.side).setdefault(price, []).append(again)
         self._expire_what_no_longer_reduces(fills)
         return Amended(fills, None, canceled=False, remaining=left)
 
@@ -251,6 +236,26 @@ class SimExchange:
     def resting(self, order_id: int) -> Resting | None:
         """Return one of our orders on the book; `None` if it is not there."""
         return self._orders.get(order_id)
+
+    def _crosses(self, side: Side, price: int | None) -> bool:
+        """Whether an order at a price, or at any if that is `None`, would trade at once."""
+        if side is Side.BUY:
+            touch = self.book.best_ask
+            return touch is not None and (price is None or price >= touch)
+        touch = self.book.best_bid
+        return touch is not None and (price is None or price <= touch)
+
+    def _hold(self, fills: Iterable[Fill]) -> None:
+        for fill in fills:
+            self.position += fill.side.sign * fill.quantity
+
+    def _rest(self, order: SubmitOrder, left: int, at: int) -> Resting:
+        """Put what is left of an order at the end of the queue at its price."""
+        ladder = self.book.bids if order.side is Side.BUY else self.book.asks
+        ahead = self._queue.ahead(ladder.levels.get(order.price, 0))
+        resting = self._orders[order.order_id] = Resting(order, left, at, ahead)
+        self._side(order.side).setdefault(order.price, []).append(resting)
+        return resting
 
     def _meets_own(self, side: Side, limit: int) -> bool:
         """Whether one of ours rests on the other side at a price or a better one."""
