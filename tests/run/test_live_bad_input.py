@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -401,7 +402,7 @@ def test_a_disk_that_fills_up_stops_quoting_before_the_journal_fails(
         (userdir / "orders").symlink_to(disk)
         size = LEAST_ROOM // 2**20 + 6
         command = (
-            "python -c 'import sys; from mmkit.cli import main; sys.exit(main())' "
+            f"{sys.executable} -c 'import sys; from mmkit.cli import main; sys.exit(main())' "
             f"trade -c {userdir}/config.yml --yes"
         )
         process = subprocess.Popen(
