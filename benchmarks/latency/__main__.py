@@ -68,9 +68,10 @@ class OnAndOff(Strategy):
 '''
 
 SPANS = {
-    "decide": "bytes of the book to AccountClient.place, the commit to the disk in it",
-    "decide_without_commit": "the same less the commit",
+    "decide": "bytes of the book to the call on the venue: parsed, booked, decided, checked",
+    "handler": "from there to AccountClient.place, less the commit: the order handler",
     "journal": "the commit: the intent is on the disk before the order leaves",
+    "placed": "bytes of the book to AccountClient.place, the commit in it",
     "ccxt": "bytes of the book to the order's bytes sent, through ccxt",
     "ccxt_own": "of it, ccxt: create_order until the signed request is handed to aiohttp",
     "ccxt_aiohttp": "of it, aiohttp: until the bytes are sent",
@@ -84,11 +85,12 @@ Spans = dict[str, npt.NDArray[np.float64]]
 def spans(route: str, passages: Sequence[Passage]) -> Spans:
     """Return the times of every order, us, by span."""
     at = {name: np.array([getattr(one, name) for one in passages]) for name in Passage._fields}
-    decide, out = at["placed"] - at["arrived"], at["left"] - at["arrived"]
+    out = at["left"] - at["arrived"]
     found = {
-        "decide": decide,
-        "decide_without_commit": decide - at["committed"],
+        "decide": at["decided"] - at["arrived"],
+        "handler": at["placed"] - at["decided"] - at["committed"],
         "journal": at["committed"],
+        "placed": at["placed"] - at["arrived"],
         route: out,
     }
     if route == "ccxt":
@@ -175,7 +177,6 @@ def main() -> None:
             cells.append(f"{np.median(each):7.0f} ({min(each):.0f} to {max(each):.0f})")
         print(f"{span:22} {cells[0]:24} {cells[1]:24} {what}")
     answer["orders"] = sum(map(len, rounds["decide"]))
-    answer["decide_includes_commit"] = True
     answer["load_most"] = round(max(load), 1)
     print(json.dumps(answer))
 

@@ -384,6 +384,10 @@ class WireFormatContext:
     streams: tuple[str, ...]
 
 
+Receive: TypeAlias = Callable[[list[Row]], None]
+"""Takes rows of one message or of several, as `DataSource.stream` yields them; raises nothing."""
+
+
 class RawTap(Protocol):
     """Takes the messages of a live source as they were received, before anything is made of them."""
 
@@ -465,6 +469,13 @@ class DataSource(ABC):
         handed over once: the messages given to the venue's wire format again make the same rows.
         """
         return False
+
+    def deliver(self, receive: Receive) -> None:
+        """Hand rows to `receive` as soon as they are there, rather than yield them.
+
+        Called once, before `stream`, which is iterated over all the same: it yields what is not handed over, and raises what
+        there is to raise. What is handed over and what is yielded are in order, and each is told once.
+        """
 
     def ask_snapshot(self) -> None:
         """Request a snapshot of the book for the tap, although the book is known.

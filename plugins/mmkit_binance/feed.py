@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple
 
 from mmkit.errors import FeedError, OffGrid
-from mmkit.interfaces import RawTap
+from mmkit.interfaces import RawTap, Receive
 from mmkit.tape import GapReason, Row
 from mmkit_binance import messages
 from mmkit_binance.allowance import Rank, Weight, depth_weight
@@ -90,17 +90,22 @@ class Feed:
             await asyncio.gather(self._snapshot_task, return_exceptions=True)
         await self._streams.stop()
 
-    async def rows(self, now_ns: Callable[[], int], offset: int) -> AsyncIterator[list[Row]]:
+    async def rows(
+        self, now_ns: Callable[[], int], offset: int, receive: Receive | None = None
+    ) -> AsyncIterator[list[Row]]:
         """Yield what arrives as rows.
 
         Args:
             now_ns: The run's clock.
             offset: How far the venue's clock is ahead of it; taken off the venue's times.
+            receive: Is handed rows in place of their being yielded, where they can be made at once.
 
         Raises:
             FeedError: if a first contact failed, a message cannot be read, or a stream that must speak
                 never has.
         """
+        if receive is not None:
+            self._streams.offer(lambda item: self._hand_over(item, now_ns, offset, receive))
         async for item in self._streams:
             items = [item]
             if item.what is What.MESSAGE and self._synchronised:
@@ -109,13 +114,32 @@ class Feed:
                 items += self._streams.more(_AT_ONCE)
             while items:
                 # From here to the yield nothing is awaited: no timer of the run can come between.
-                now = now_ns()
-                rows = self._take(items, now, now + offset)
-                if offset:
-                    rows = [(row[0] - offset, now, *row[2:]) for row in rows]
-                self._ask_for_snapshot()
-                if rows:
+                if rows := self._rows(items, now_ns(), offset):
                     yield rows
+
+    def _hand_over(
+        self, item: Item, now_ns: Callable[[], int], offset: int, receive: Receive
+    ) -> bool:
+        """Take in a message now, as the iteration would; return False if it has to."""
+        if not self._synchronised:
+            return False
+        try:
+            rows = self._rows([item], now_ns(), offset)
+        except Exception as error:  # noqa: BLE001 - raised by the iteration
+            self._streams.offer(None)
+            self._streams.give(Item(What.FAILED, None, error))
+        else:
+            if rows:
+                receive(rows)
+        return True
+
+    def _rows(self, items: list[Item], now: int, offset: int) -> list[Row]:
+        """Take in the first of what has happened, and what belongs to it; remove them."""
+        rows = self._take(items, now, now + offset)
+        if offset:
+            rows = [(row[0] - offset, now, *row[2:]) for row in rows]
+        self._ask_for_snapshot()
+        return rows
 
     def ask_snapshot(self) -> None:
         """Request a snapshot, unless one is on its way or will be asked for anyway."""

@@ -106,6 +106,7 @@ class Group:
                 deliver_within_s=terms.deliver_within_s,
                 behind_s=terms.behind_s,
             )
+            self._streams.offer(self._take)
             self._streams.start()
             self._pumping = asyncio.get_running_loop().create_task(
                 self._guard(self._pump, self._streams)
@@ -184,6 +185,14 @@ class Group:
                 self._ending = asyncio.get_running_loop().create_task(self._end())
 
     # --- telling ----------------------------------------------------------------------------------
+
+    def _take(self, item: Item) -> bool:
+        """Hand a message on at once, if there is room for it; return whether it was."""
+        owner = self._owners.get(item.stream)
+        if owner is None or owner.full:
+            return False
+        owner.give(item)
+        return True
 
     async def _pump(self, streams: Streams) -> None:
         async for item in streams:

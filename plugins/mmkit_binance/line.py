@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +15,9 @@ from mmkit.errors import FeedError
 from mmkit_binance.endpoints import Addresses, Limits, Route
 from mmkit_binance.messages import excerpt
 from mmkit_binance.pace import Pace, attempts
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
 
 _log = logging.getLogger("mmkit.binance")
 
@@ -44,16 +48,43 @@ class Closed(Exception):  # noqa: N818 - in words, for whoever connects anew
     """A connection has ended; says how."""
 
 
+@cache
+def _sockets() -> type[ClientConnection]:
+    """Return a class of sockets that offer a message before they put it where `recv` finds it a turn of the loop later."""
+    from websockets.asyncio.client import ClientConnection
+    from websockets.frames import Frame, Opcode
+
+    begins = (Opcode.TEXT, Opcode.BINARY)
+
+    class Socket(ClientConnection):
+        came: Callable[[bytes], bool] | None = None
+        unread = 0  # messages, the one included of which only a part is there
+
+        def process_event(self, event: Any) -> None:
+            if isinstance(event, Frame) and event.opcode in begins:
+                # Behind one that waits to be read nothing may overtake it.
+                first = event.fin and not self.unread
+                if first and self.came is not None and self.came(bytes(event.data)):
+                    return
+                self.unread += 1
+            super().process_event(event)
+
+    return Socket
+
+
 class Line:
     """A socket that is open."""
 
     def __init__(self, socket: Any, route: Route, limits: Limits) -> None:
         self._socket, self._route = socket, route
+        socket.came = self._came
         self._pace = Pace(limits.messages, 1.0)
         self._asked: dict[int, asyncio.Future[_Answer]] = {}
         self._numbers = itertools.count(1)
         self.names = set(route.streams[: route.held])
         """The streams that have been asked for."""
+        self._offered: Callable[[bytes], bool] | None = None
+        self._reading = False
         self.leaving = False
         """Whether the server has said that it shuts down."""
 
@@ -80,6 +111,7 @@ class Line:
                 max_size=_MOST_BYTES,
                 close_timeout=_CLOSE_TIMEOUT_S,
                 ping_timeout=_PONG_WITHIN_S,
+                create_connection=_sockets(),
                 **options,
             )
         except InvalidStatus as error:
@@ -93,6 +125,17 @@ class Line:
             raise NotOpened(str(error) or type(error).__name__) from error
         return cls(socket, route, limits)
 
+    def offer(self, take: Callable[[bytes], bool] | None) -> None:
+        """Offer messages to `take` as soon as they are there, where none stands before them; what it takes is not read."""
+        self._offered = take
+
+    def _came(self, raw: bytes) -> bool:
+        if self._offered is None or not self._reading:
+            return False
+        if len(raw) < _SHORT and (b'"serverShutdown"' in raw or not raw.startswith(b'{"stream"')):
+            return False  # an answer, or a notice
+        return self._offered(raw)
+
     async def read(self) -> bytes:
         """Return the next message that is no answer to a request of ours and no notice.
 
@@ -103,7 +146,9 @@ class Line:
 
         while True:
             try:
+                self._reading = True
                 raw: bytes = await self._socket.recv(decode=False)
+                self._socket.unread -= 1
             except ConnectionClosed as error:
                 closed = error.rcvd or error.sent
                 code = f"code {closed.code}" if closed else "no closing handshake"
@@ -115,6 +160,8 @@ class Line:
                     if not future.done():
                         future.set_exception(Closed(reason))
                 raise Closed(reason) from error
+            finally:
+                self._reading = False
             if len(raw) < _SHORT:
                 # As it is raw, and as it is in the envelope.
                 if b'"serverShutdown"' in raw:

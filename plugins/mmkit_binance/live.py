@@ -9,7 +9,14 @@ from pydantic import BeforeValidator, Field
 
 from mmkit.errors import ConfigError, Mistake
 from mmkit.instruments import Instrument
-from mmkit.interfaces import DataSource, PluginConfig, RawTap, SourceContext, WireFormatContext
+from mmkit.interfaces import (
+    DataSource,
+    PluginConfig,
+    RawTap,
+    Receive,
+    SourceContext,
+    WireFormatContext,
+)
 from mmkit.tape import FeedStats, Row
 from mmkit.units import Duration
 from mmkit_binance.asked import clock_offset, exchange_info
@@ -134,6 +141,7 @@ class BinanceSource(DataSource):
             raise ConfigError(mistakes)
         self._instrument: Instrument | None = None
         self._tap: RawTap | None = None
+        self._receive: Receive | None = None
         self._feed: Feed | None = None
         self.stats = FeedStats()
 
@@ -213,10 +221,14 @@ class BinanceSource(DataSource):
             )
             try:
                 feed.start()
-                async for rows in feed.rows(self._context.clock.now_ns, offset):
+                async for rows in feed.rows(self._context.clock.now_ns, offset, self._receive):
                     yield rows
             finally:
                 await feed.stop()
+
+    def deliver(self, receive: Receive) -> None:
+        """Hand rows to `receive` in the turn of the loop in which their message came."""
+        self._receive = receive
 
     def tap(self, tap: RawTap) -> bool:
         """Hand every message to `tap` when it is taken in; answers of ``mode: rest`` are not handed over."""

@@ -70,6 +70,7 @@ class Connection:
         route: Where to, and the first streams.
         addresses: For what to advise when it cannot be reached.
         tell: Takes what happens; awaited, so that a full queue slows the reading.
+        hand_on: Takes a message at once if it can; returns whether it has.
         limits: The venue's.
         lifetime_s: How long a socket is used.
     """
@@ -79,10 +80,11 @@ class Connection:
         route: Route,
         addresses: Addresses,
         tell: Callable[[Item], Awaitable[None]],
+        hand_on: Callable[[Item], bool],
         limits: Limits,
         lifetime_s: float,
     ) -> None:
-        self.route, self._addresses, self._tell = route, addresses, tell
+        self.route, self._addresses, self._tell, self._hand_on = route, addresses, tell, hand_on
         self._limits, self._lifetime_s = limits, lifetime_s
         self._line: Line | None = None
         self._handover: Handover | None = None
@@ -226,6 +228,7 @@ class Connection:
         if rest or gone:
             asking = asyncio.ensure_future(self._ask_for(line, rest, gone))
         tell, route, last = self._tell, self.route, self._last
+        line.offer(self._at_once)
         try:
             while True:
                 raw = await line.read()
@@ -241,8 +244,20 @@ class Connection:
         except Closed as error:
             return str(error)
         finally:
+            line.offer(None)
             if asking is not None:
                 asking.cancel()
+
+    def _at_once(self, raw: bytes) -> bool:
+        """Tell a message that nothing stands before, without a turn of the loop; return False if it has to be read."""
+        if self._handover is not None:
+            return False
+        stream = stream_of(raw)
+        if not self._hand_on(Item(What.MESSAGE, self.route, raw, stream)):
+            return False
+        self._proven, self._failures = True, 0
+        self._last[stream] = raw
+        return True
 
     async def _ask_for(self, line: Line, names: Sequence[str], gone: Sequence[str]) -> None:
         """Subscribe to what a socket lacks, and unsubscribe; tell if the venue refuses."""

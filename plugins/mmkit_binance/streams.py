@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from mmkit.errors import FeedError
@@ -173,6 +173,21 @@ class Streams:
         self._watch.forget(names)
         await asyncio.gather(*asked)
 
+    def offer(self, take: Callable[[Item], bool]) -> None:
+        """Offer messages to `take` as soon as they are there, where nothing stands before them; what it does not take is iterated over."""
+
+        def direct(item: Item) -> bool:
+            try:
+                if not take(item):
+                    return False
+                self._heard(item)
+            except Exception as error:  # noqa: BLE001 - told to whoever takes what happens
+                self._inbox.direct = None
+                self._inbox.add(Item(What.FAILED, None, error))
+            return True
+
+        self._inbox.direct = direct
+
     async def put(self, item: Item) -> None:
         """Add to what happens, in order; return when there is room for more."""
         if not self._inbox.add(item):
@@ -185,8 +200,7 @@ class Streams:
         item = await self._inbox.take()
         what = item.what
         if what is What.MESSAGE:
-            self.heard = asyncio.get_running_loop().time()
-            self._hear(item)
+            self._heard(item)
         elif what is What.OPENED:
             self._opened(item)
         elif what is What.LOST:
@@ -207,6 +221,10 @@ class Streams:
         """Start `work`; a fault of ours in it ends the streams rather than silence them."""
         return asyncio.get_running_loop().create_task(self._guard(work))
 
+    def _heard(self, item: Item) -> None:
+        self.heard = asyncio.get_running_loop().time()
+        self._hear(item)
+
     def _hear(self, item: Item) -> None:
         told = not item.stream.endswith("@trade") or on_book(item.content)
         self._watch.hear(item.stream, self.heard, on_book=told)
@@ -219,7 +237,9 @@ class Streams:
         base = route.name.partition("-")[0]
         number = self._numbers[base] = self._numbers.get(base, 0) + 1
         route = route._replace(name=base if number == 1 else f"{base}-{number}")
-        connection = Connection(route, self._addresses, self.put, self._limits, self._lifetime_s)
+        connection = Connection(
+            route, self._addresses, self.put, self._inbox.hand_on, self._limits, self._lifetime_s
+        )
         self.closed.add(route.name)
         now = asyncio.get_running_loop().time()
         self._watch.ask(route.streams, now)

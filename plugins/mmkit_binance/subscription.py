@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmkit_binance.inbox import Inbox
@@ -35,6 +35,15 @@ class Subscription:
     def closed(self) -> bool:
         """Whether some of the streams have no connection at the moment."""
         return self.group is None or self.group.closed(self.names)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for more."""
+        return self._inbox.full
+
+    def offer(self, take: Callable[[Item], bool] | None) -> None:
+        """Offer messages to `take` as soon as they are there, where nothing stands before them; what it does not take is iterated over."""
+        self._inbox.direct = take
 
     def start(self) -> None:
         """Ask for the streams."""

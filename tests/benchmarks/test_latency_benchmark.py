@@ -32,7 +32,7 @@ def test_it_measures_both_routes_and_ends_with_its_figures(tmp_path: Path) -> No
             assert 0 < figures[name] <= figures[name.replace("p50", "p99")], run.stdout
     # What is part of another span is no longer than it.
     for part, whole in (
-        ("decide_without_commit", "decide"),
+        ("decide", "placed"),
         ("ccxt_own", "ccxt"),
         ("direct_own", "direct"),
     ):

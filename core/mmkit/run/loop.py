@@ -245,8 +245,15 @@ class Loop:
 
     async def _pump(self, market: str) -> None:
         number = list(self._sources).index(market)
+        self._sources[market].deliver(lambda rows: self._receive_now(rows, market, number))
         async for rows in self._rows(market):
             self._receive(rows, market, number)
+
+    def _receive_now(self, rows: list[Row], market: str, number: int) -> None:
+        """Take in what a source hands over, until the run ends or has failed."""
+        if not self._ended and self._failed is not None and not self._failed.done():
+            with self._failing():
+                self._receive(rows, market, number)
 
     async def _rows(self, market: str) -> AsyncIterator[list[Row]]:
         """Yield what the market's source does; its errors, and no others, say which market's they are."""
