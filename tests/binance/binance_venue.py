@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -182,18 +182,39 @@ def source(spec: InstrumentSpec, clock: Clock | None = None, **config: Any) -> B
     return BinanceSource(BinanceSourceConfig(**config), context)
 
 
+WAY: list[str] = ["yielded"]
+"""How `collect` gets rows: ``yielded``, or ``handed over`` where the source can."""
+
+
 async def collect(
     found: BinanceSource, until: Callable[[list[Row]], bool], timeout_s: float = 10
 ) -> list[Row]:
     """Return the rows up to and including those with which `until` is satisfied."""
     rows: list[Row] = []
-    stream = found.stream()
+    satisfied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def take(made: list[Row]) -> None:
+        if not satisfied.done():
+            rows.extend(made)
+            if until(rows):
+                satisfied.set_result(None)
+
+    async def read() -> None:
+        async with aclosing(found.stream()) as stream:  # type: ignore[type-var]
+            async for made in stream:
+                take(made)
+        raise AssertionError("a stream does not end")
+
+    if WAY == ["handed over"]:
+        found.deliver(take)
+    reading = asyncio.create_task(read())
     try:
         async with asyncio.timeout(timeout_s):
-            async for made in stream:
-                rows += made
-                if until(rows):
-                    return rows
+            await asyncio.wait({satisfied, reading}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await stream.aclose()  # type: ignore[attr-defined]
-    raise AssertionError("a stream does not end")
+        reading.cancel()
+        ended = await asyncio.gather(reading, return_exceptions=True)
+    if not satisfied.done():
+        assert isinstance(ended[0], BaseException)
+        raise ended[0]
+    return rows

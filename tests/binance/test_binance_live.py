@@ -11,6 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from http import HTTPStatus
 
+import binance_venue
 import pytest
 from aiohttp import web
 from binance_fixtures import MS, book_of, envelope, snapshot
@@ -53,6 +54,12 @@ def check_book(venue: Venue, rows: list[Row]) -> None:
     (quantity,) = book.bids.levels.values()
     assert 100_000 <= quantity <= venue.last * 1000
     assert book.asks.levels == {1010: 1000}
+
+
+@pytest.fixture(autouse=True, params=["yielded", "handed over"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all of this hold for rows that are yielded, and for those that are handed over."""
+    monkeypatch.setattr(binance_venue, "WAY", [request.param])
 
 
 async def steady(venue: Venue, socket: ServerConnection, number: int) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
+import binance_venue
 import pytest
 from binance_fixtures import book_of, envelope
 from binance_venue import Venue, collect, source, spec_of
@@ -56,16 +58,49 @@ def check_everything(found: Exchange, market: str, items: list[Item], *symbols: 
 # --- replaced without a hole --------------------------------------------------------------------
 
 
+async def all_of(
+    streams: Streams, handed_on: bool, until: Callable[[list[Item]], bool]
+) -> list[Item]:
+    """Return what is iterated over and, if it is to be, what is handed on, in order."""
+    items: list[Item] = []
+
+    async def read() -> None:
+        async for item in streams:
+            items.append(item)
+
+    def take(item: Item) -> bool:
+        items.append(item)
+        return True
+
+    if handed_on:
+        streams.offer(take)
+    reading = asyncio.create_task(read())
+    async with asyncio.timeout(20):
+        while not until(items):
+            await asyncio.sleep(0.01)
+    reading.cancel()
+    return items
+
+
+@pytest.mark.parametrize("handed_on", [False, True])
 @pytest.mark.parametrize("market", ["spot", "usdm"])
-def test_a_connection_is_replaced_and_no_message_is_lost_or_told_twice(market: str) -> None:
+def test_a_connection_is_replaced_and_no_message_is_lost_or_told_twice(
+    market: str, handed_on: bool
+) -> None:
     async def inside() -> None:
         async with exchange("BTC/USDT" if market == "spot" else "BTC/USDT:USDT") as found:
             names = stream_names(market, "BTCUSDT", ALL[market], "100ms")
             async with Streams(found.at(market), market, names, lifetime_s=0.5) as streams:
                 most = 2 if market == "spot" else 4
-                items = await take(streams, lambda _: streams.renewed >= most)
-                # Some more, so that the last seam is among what is compared.
-                items += await take(streams, lambda more: len(more) > 100)
+                so_many: list[int] = []
+
+                def enough(items: list[Item]) -> bool:
+                    # Some more, so that the last seam is among what is compared.
+                    if streams.renewed >= most and not so_many:
+                        so_many.append(len(items) + 100)
+                    return bool(so_many) and len(items) > so_many[0]
+
+                items = await all_of(streams, handed_on, enough)
             assert set(whats(items)) == {What.OPENED}
             assert len(whats(items)) == (1 if market == "spot" else 2)
             assert len(payloads(items)) == len(ALL[market])
@@ -89,7 +124,12 @@ def test_a_shutdown_that_is_announced_costs_nothing() -> None:
     asyncio.run(inside())
 
 
-def test_through_several_connections_the_book_stays_known_and_is_the_exchanges() -> None:
+@pytest.mark.parametrize("way", ["yielded", "handed over"])
+def test_through_several_connections_the_book_stays_known_and_is_the_exchanges(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binance_venue, "WAY", [way])
+
     async def inside() -> None:
         async with exchange("BTC/USDT") as found:
             live = source(

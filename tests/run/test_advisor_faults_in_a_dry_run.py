@@ -49,14 +49,16 @@ class Follow(Strategy):
         self._file.write(f"{view.now} {time.time_ns()} {bid} {ask}\\n")
         mid = (bid + ask) / 2
         advice = view.advice.get("structure")
+        half = 10
         if advice is not None:
+            half = 8  # so that quotes change with the first advice, whatever it says
             answer = advice.answer
             assert isinstance(answer, MarketStructure)
             # As it comes, with no bound but that of the answer itself.
             mid += 4 * answer.confidence * {"BUY": 1, "SELL": -1, "NEUTRAL": 0}[answer.signal]
         return Quotes(
-            bid=(min(round(mid - 10), ask - 1), self._size) if view.position < 5 * self._size else None,
-            ask=(max(round(mid + 10), bid + 1), self._size) if view.position > -5 * self._size else None,
+            bid=(min(round(mid - half), ask - 1), self._size) if view.position < 5 * self._size else None,
+            ask=(max(round(mid + half), bid + 1), self._size) if view.position > -5 * self._size else None,
         )
 '''
 

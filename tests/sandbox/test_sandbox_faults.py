@@ -15,7 +15,7 @@ from mmkit.book import Book
 from mmkit.clock import SystemClock
 from mmkit.instruments import InstrumentSpec
 from mmkit.interfaces import SourceContext
-from mmkit.tape import KIND, GapReason, Kind
+from mmkit.tape import KIND, GapReason, Kind, Row
 from mmkit_binance.live import BinanceSource, BinanceSourceConfig
 from mmkit_binance.wire import BinanceWire
 from mmkit_sandbox.faults import parse_fault
@@ -63,7 +63,7 @@ SCENARIOS = [
 ]
 
 
-async def endured(scenario: Scenario, wires: dict[int, BinanceWire]) -> str:
+async def endured(scenario: Scenario, wires: dict[int, BinanceWire], handed_over: bool) -> str:
     """Return what went wrong with the client; empty if its book was never wrong and came back."""
     symbol = SYMBOLS[scenario.market]
     sandbox = service(symbols=(symbol,), faults={"at": ["1h drop"]})
@@ -84,40 +84,59 @@ async def endured(scenario: Scenario, wires: dict[int, BinanceWire]) -> str:
         {"endpoint": "sandbox", "silence": "2s", "snapshot_limit": 1000}
     )
     source = BinanceSource(config, context)
-    stream = source.stream()
     book, gaps = Book(), set[GapReason]()
     compared = since = 0
     last = len(scenario.faults)
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def take(rows: list[Row]) -> None:
+        nonlocal compared, since
+        for row in rows:
+            book.apply(row)
+            if row[2] & KIND == Kind.GAP and row[3] != GapReason.START:
+                gaps.add(GapReason(row[3]))
+        known = book.known and any(row[2] & KIND == Kind.LEVEL for row in rows)
+        if not known or ended.done():
+            return
+        update_id = wires[id(source.stats)].sync.book
+        assert update_id is not None
+        # What was sent before a restart may be read after it, up to the lost connection.
+        market = exchange.market(listing) if CONNECTION in gaps else before
+        assert market.truth is not None
+        truth = market.truth.at(update_id)
+        if truth is None or (book.bids.levels, book.asks.levels) != truth[2:]:
+            ended.set_result(f"wrong while trusted at {update_id}")
+            return
+        compared += 1
+        if compared == 5:
+            for text in scenario.faults:
+                trouble.begin(parse_fault(text))
+        # Once everything has happened, a second and more of a book that is right.
+        since += trouble.count >= last
+        if since >= 15:
+            ended.set_result("")
+
+    async def read() -> None:
+        async with contextlib.aclosing(source.stream()) as stream:  # type: ignore[type-var]
+            async for rows in stream:
+                take(rows)
+
+    if handed_over:
+        source.deliver(take)
+    reading = asyncio.create_task(read())
     try:
         async with asyncio.timeout(20):
-            async for rows in stream:
-                for row in rows:
-                    book.apply(row)
-                    if row[2] & KIND == Kind.GAP and row[3] != GapReason.START:
-                        gaps.add(GapReason(row[3]))
-                if not book.known or not any(row[2] & KIND == Kind.LEVEL for row in rows):
-                    continue
-                update_id = wires[id(source.stats)].sync.book
-                assert update_id is not None
-                # What was sent before a restart may be read after it, up to the lost connection.
-                market = exchange.market(listing) if CONNECTION in gaps else before
-                assert market.truth is not None
-                truth = market.truth.at(update_id)
-                if truth is None or (book.bids.levels, book.asks.levels) != truth[2:]:
-                    return f"wrong while trusted at {update_id}"
-                compared += 1
-                if compared == 5:
-                    for text in scenario.faults:
-                        trouble.begin(parse_fault(text))
-                # Once everything has happened, a second and more of a book that is right.
-                since += trouble.count >= last
-                if since >= 15:
-                    break
+            await asyncio.wait({ended, reading}, return_when=asyncio.FIRST_COMPLETED)
     except TimeoutError:
         return f"not known again; gaps {gaps}; {list(trouble.happened)}"
     finally:
-        await stream.aclose()  # type: ignore[attr-defined]
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
         await sandbox.stop()
+    if not ended.done():
+        return f"the stream ended: {reading!r}"
+    if wrong := ended.result():
+        return wrong
     # After a silence we hang up; what came in between is a connection that was lost.
     allowed = scenario.gaps | ({CONNECTION} if SILENCE in scenario.gaps else set())
     if not scenario.gaps <= gaps <= allowed:
@@ -125,8 +144,9 @@ async def endured(scenario: Scenario, wires: dict[int, BinanceWire]) -> str:
     return ""
 
 
+@pytest.mark.parametrize("handed_over", [False, True])
 def test_after_every_fault_the_live_book_is_the_exchanges_again_and_never_wrong_before(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, handed_over: bool
 ) -> None:
     wires: dict[int, BinanceWire] = {}
     build = BinanceWire.__init__
@@ -140,7 +160,7 @@ def test_after_every_fault_the_live_book_is_the_exchanges_again_and_never_wrong_
     async def main() -> dict[tuple[str, ...], str]:
         async def one(number: int, scenario: Scenario) -> str:
             await asyncio.sleep(0.05 * number)  # not everything at the same moment
-            return await endured(scenario, wires)
+            return await endured(scenario, wires, handed_over)
 
         found = await asyncio.gather(*(one(*item) for item in enumerate(SCENARIOS)))
         return {
