@@ -19,7 +19,7 @@ from mmkit_sandbox.chatfaults import ChatFaultKind
 
 pytest.importorskip("openai")
 
-HALF, LEAN, LOTS = 10, 4, 10  # ticks, ticks, lots of 0.001
+HALF, NEAR, LEAN, LOTS = 10, 8, 4, 10  # ticks, ticks with advice, ticks, lots of 0.001
 EVERY = 50_000_000  # ns
 SIGN = {"buy": 1, "sell": -1}
 STRATEGY = '''
@@ -224,7 +224,7 @@ def within_bounds(ran: Ran) -> None:
         mid = (asked.bid + asked.ask) / 2
         # Rounded, and it never crosses the book.
         away = (mid - order["price"]) * SIGN[order["side"]]
-        assert HALF - LEAN - 1 <= away <= HALF + LEAN + 1
+        assert NEAR - LEAN - 1 <= away <= HALF + LEAN + 1
         assert order["quantity"] == LOTS
     held = 0
     sides = {one["order_id"]: SIGN[one["side"]] for one in orders}
