@@ -154,6 +154,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         trades: Market trades among them.
         orders: Orders sent.
         cancels: Cancels sent.
+        amends: Amends sent.
+        amends_rejected: Those of them that the venue refused; the order stays as it was, or is gone.
         rejected: Orders the venue refused, such as post-only orders that would have taken.
         self_trades: Those of them that would have traded with our own.
         fills: Times one of our orders was filled, in whole or in part.
@@ -198,6 +200,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     trades: int
     orders: int
     cancels: int
+    amends: int
+    amends_rejected: int
     rejected: int
     self_trades: int
     fills: int
@@ -310,6 +314,8 @@ def _report_of(
         trades=counts["trades"],
         orders=counts["orders"],
         cancels=counts["cancels"],
+        amends=counts["amends"],
+        amends_rejected=counts["amends_rejected"],
         rejected=counts["rejected"],
         self_trades=counts["self_trades"],
         fills=counts["fills"],
@@ -397,6 +403,12 @@ def _events(report: Report) -> str:
     return f"{own:,} rows{in_all}, {report.trades:,} trades, {report.gaps} gaps"
 
 
+def _amend_rows(report: Report) -> list[tuple[str, str]]:
+    if not report.amends:
+        return []
+    return [("amends", f"{report.amends:,} sent, {report.amends_rejected:,} rejected")]
+
+
 def _market_rows(report: Report) -> list[tuple[str, str]]:
     """Return what was done in one market and what came of it."""
     money = f" {report.currency}"
@@ -405,6 +417,7 @@ def _market_rows(report: Report) -> list[tuple[str, str]]:
             "orders",
             f"{report.orders:,} sent, {report.cancels:,} canceled, {report.rejected:,} rejected",
         ),
+        *_amend_rows(report),
         ("fills", f"{report.fills:,} ({report.maker_fills:,} maker, {report.taker_fills:,} taker)"),
         ("volume", f"{report.volume:,f} (value {_money(report.turnover)}{money})"),
         ("position", f"{report.position:,f}"),

@@ -159,6 +159,7 @@ class RiskGate:
 
     def __init__(self, checks: Sequence[tuple[str, RiskCheck]] = ()) -> None:
         self.checks: tuple[tuple[str, RiskCheck], ...] = ()
+        self._vetoing: list[tuple[str, RiskCheck]] = []
         self._counting: list[tuple[str, RiskCheck]] = []
         self._listening: list[tuple[str, RiskCheck]] = []
         self._pulling: list[tuple[str, RiskCheck]] = []
@@ -176,6 +177,7 @@ class RiskGate:
         self.checks += ((name, check),)
         # Most checks do one or two of these, and all of them are asked with every message of a book.
         for method, asked in (
+            ("veto", self._vetoing),
             ("sent", self._counting),
             ("heard", self._listening),
             ("pull", self._pulling),
@@ -187,7 +189,7 @@ class RiskGate:
 
     def approve(self, order: SubmitOrder, view: RiskView) -> RiskApproved | None:
         """Return the order as approved, or `None` if a check refused it."""
-        for name, check in self.checks:
+        for name, check in self._vetoing:
             with _named(name):
                 reason = check.veto(order, view)
             if reason is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 
 from mmkit.cli import main
 from mmkit.config import Config, draft_plain
-from mmkit.config.real import KILL_SWITCHES
+from mmkit.config.real import KILL_SWITCHES, is_real_money
 from mmkit.errors import ConfigError, UsageError
+from mmkit.run.accounts import words_before
 from mmkit.run.trade import refuse_unready
 
 LIVE: dict[str, Any] = {
@@ -82,16 +84,32 @@ def test_a_simulated_venue_and_another_endpoint_than_the_datas_are_refused(tmp_p
     assert "found testnet" in message
 
 
-def test_real_money_is_refused_in_plain_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "real"),
+    [("live", True), ("demo", False), ("testnet", False), ("sandbox", False)],
+)
+def test_real_money_is_held_to_the_same_limits_and_is_called_what_it_is(
+    tmp_path: Path, endpoint: str, real: bool
+) -> None:
     changed = {
-        "venue": {**LIVE["venue"], "endpoint": "live"},
-        "data": {**LIVE["data"], "endpoint": "live"},
+        "venue": {**LIVE["venue"], "endpoint": endpoint},
+        "data": {**LIVE["data"], "endpoint": endpoint},
     }
-    ((path, message),) = keeps(tmp_path, **changed)
-    assert path == "venue.endpoint"
-    assert message.startswith("orders with real money are not let through")
-    with pytest.raises(ConfigError, match="real money"):
-        refuse_unready(config(tmp_path, **changed), confirmed=True)
+    whole = config(tmp_path, **changed)
+    assert whole.keeps_from_live == ()
+    with pytest.raises(UsageError, match="nothing has been sent"):
+        refuse_unready(whole, confirmed=False)
+    assert is_real_money(whole.markets["main"].venue) is real
+    assert ("REAL MONEY" in words_before(whole)[0]) is real
+    ((path, _),) = keeps(tmp_path, **changed, risk={**LIVE["risk"], "max_drawdown": None})
+    assert path == "risk"
+
+
+def test_money_is_real_where_nobody_has_said_that_it_is_for_practice(tmp_path: Path) -> None:
+    venue = config(tmp_path).venue
+    for endpoint in ("mainnet", "production", "eu"):
+        changed = venue.config.model_copy(update={"endpoint": endpoint})
+        assert is_real_money(replace(venue, config=changed))
 
 
 def test_every_market_is_held_to_it(tmp_path: Path) -> None:
@@ -122,10 +140,9 @@ def test_config_check_tells_all_of_it_with_its_line(
     )
     assert main(["config", "check", "-c", str(path)]) == 3
     told = capsys.readouterr().err
-    assert f"{path}:6: venue.endpoint: orders with real money" in told
     for place in ("venue.secret", "risk.max_order", "risk.stale_after", "risk: mode: live needs"):
         assert place in told
-    assert "5 mistakes" in told
+    assert "4 mistakes" in told
 
 
 def test_without_a_terminal_and_yes_nothing_is_sent(

@@ -111,10 +111,15 @@ def test_a_live_run_that_amends_agrees_to_the_last_digit(
 
     assert ended.status in (130, -signal.SIGINT), ended.stderr[-3000:]
     assert venue.open_orders() == []
-    live = json.loads(ended.stdout, parse_float=Decimal)["live"]["main"]
+    report = json.loads(ended.stdout, parse_float=Decimal)
+    live = report["live"]["main"]
     assert live["differences"] == live["left"] == []
     kinds = [entry["type"] for entry in journal(run)]
     amends = kinds.count("AmendOrder")
+    assert (report["amends"], report["amends_rejected"]) == (
+        amends,
+        kinds.count("AmendRejected"),
+    )
     assert amends == kinds.count("OrderAmended") + kinds.count("AmendRejected")
     assert kinds.count("OrderAmended") > 0
     store = Store(the_journal(userdir))

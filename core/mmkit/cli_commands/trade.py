@@ -72,6 +72,7 @@ def trade(
 
 def _confirmed(config: Config, *, yes: bool) -> bool:
     """Show what is about to be traded with real orders; return whether somebody agrees."""
+    from mmkit.config.real import is_real_money
     from mmkit.errors import ConfigError, UsageError
     from mmkit.run.accounts import words_before
 
@@ -87,4 +88,6 @@ def _confirmed(config: Config, *, yes: bool) -> bool:
             "real orders have to be confirmed, and there is no terminal to ask on; look at the lines above, and add "
             "'--yes' if that is what you want"
         )
-    return click.confirm("Send real orders?", default=False, err=True)
+    real = any(is_real_money(market.venue) for market in config.markets.values())
+    question = "Send orders that cost real money?" if real else "Send real orders?"
+    return click.confirm(question, default=False, err=True)

@@ -11,9 +11,7 @@ from mmkit.config.yaml_source import Place, Written, dotted
 from mmkit.errors import Mistake
 from mmkit.interfaces import AccountConfig
 
-REAL_MONEY = False
-"""Whether orders may go where money is real. Not before everything that issue 7 asks for has been shown."""
-_MONEY = frozenset({"live", "mainnet", "production"})
+_PLAY_MONEY = frozenset({"sandbox", "testnet", "demo"})
 _LIMITS = {
     "max_position": "the position that orders may lead to",
     "max_order": "the quantity of a single order",
@@ -26,6 +24,12 @@ KILL_SWITCHES = ("max_drawdown", "max_loss_per_day", "max_rejects_per_minute", "
 def is_account(chosen: Chosen) -> bool:
     """Return whether real orders go there."""
     return issubclass(chosen.provider.config, AccountConfig)
+
+
+def is_real_money(chosen: Chosen) -> bool:
+    """Return whether orders there are paid for with money; an endpoint that is not known to be for practice is taken for one where they are."""
+    config = chosen.config
+    return isinstance(config, AccountConfig) and config.endpoint not in _PLAY_MONEY
 
 
 def mistakes_of(
@@ -92,13 +96,6 @@ def _judge_venue(wrong: Callable[[Place, str, str], None], data: Chosen, venue: 
             "such as venue: {plugin: ccxt, endpoint: sandbox, key: ..., secret: ...}, or mode: dry_run",
         )
         return
-    if config.endpoint in _MONEY and not REAL_MONEY:
-        wrong(
-            ("venue", "endpoint"),
-            "orders with real money are not let through by this version of mmkit: what has to be shown of its order "
-            "handling before that is not all shown yet",
-            "use sandbox, testnet or demo",
-        )
     for name, variable in (("key", "KEY"), ("secret", "SECRET")):
         value = getattr(config, name, None)
         if value is None or (isinstance(value, SecretStr) and not value.get_secret_value()):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mmkit.accounts import AccountClient, AccountContext, AccountInfo, Balance
 from mmkit.clock import Clock
+from mmkit.config.real import is_real_money
 from mmkit.errors import VenueError
 from mmkit.events import MAIN
 from mmkit.instruments import ContractKind, Instrument
@@ -300,7 +301,7 @@ def words_before(config: Config) -> list[str]:
         where = "" if name == MAIN else f"{name}: "
         lines.append(
             f"{where}{spec.symbol} at {spec.venue} {spec.market}, orders by '{market.venue.name}', endpoint "
-            f"{endpoint_of(market.venue)}"
+            f"{endpoint_of(market.venue)}{': REAL MONEY' if is_real_money(market.venue) else ''}"
         )
         risk = config.resolved if name == MAIN else config.resolved["markets"][name]
         limits = dict(config.resolved["risk"]) | dict(risk.get("risk", {}))
