@@ -158,6 +158,31 @@ def test_an_order_that_is_amended_is_never_worth_less_to_us_than_to_the_venue(se
             assert not ours.amending
 
 
+@pytest.mark.parametrize(
+    ("seed", "trouble", "hide_s", "crashes", "amends"),
+    [
+        # Paid between the venue's list of payments and its balances.
+        (10191, 0.3, 1800, 0.02, True),
+        # The venue did not tell for so long that the run began to count without.
+        (10678, 0.6, 4 * 3600, 0.002, False),
+        (11302, 0.6, 4 * 3600, 0.002, False),
+    ],
+)
+def test_funding_that_is_told_only_after_the_wallet_was_counted_is_not_counted_twice(
+    seed: int, trouble: float, hide_s: int, crashes: float, amends: bool
+) -> None:
+    world = lived(
+        seed,
+        instrument=BTCUSDT,
+        trouble=trouble,
+        hide_ns=hide_s * S,
+        crashes=crashes,
+        amends=amends,
+    )
+    assert wrong(world) == []
+    assert world.proven or not world.lost
+
+
 def last_written(world: World, client_id: str) -> KnownOrder:
     assert isinstance(world.store, MemoryStore)
     return msgspec.json.decode(world.store._over[client_id], type=KnownOrder)

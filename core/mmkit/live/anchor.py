@@ -14,8 +14,10 @@ class Anchor(msgspec.Struct, frozen=True, kw_only=True):
         rest: By asset, free and locked; of a contract, of the wallet in the settlement currency.
         locked: By asset, by nobody's orders in this market: those of other markets, for example.
         position: Of a contract.
+        funded_ns: Of a contract: what funding was paid before is in `rest`, whether it was known then or is told later.
     """
 
     rest: dict[str, Decimal]
     locked: dict[str, Decimal]
     position: Decimal = Decimal(0)
+    funded_ns: int = 0

@@ -59,6 +59,8 @@ class Fundings:
         self._asking = Retry(
             start_ns if self.there_are else NEVER, _FIRST_WAIT_NS, _LONGEST_WAIT_NS
         )
+        self._after_this = False
+        """Whether to ask again once what is being asked has been answered."""
         self._answered_ns = -1
         """When it was asked to which there has been an answer."""
         self._refused = False
@@ -90,8 +92,10 @@ class Fundings:
             asking.due_ns = min(asking.due_ns, soon)
 
     def want_now(self, now_ns: int) -> None:
-        """Ask at once: a look at the wallet has begun that is to be counted from."""
-        if self.there_are and not self._asking.under_way:
+        """Ask at once: a wallet has been seen that is to be counted from."""
+        if self._asking.under_way:
+            self._after_this = True
+        elif self.there_are:
             self._asking.due_ns = now_ns
 
     def asked(self, now_ns: int) -> None:
@@ -102,7 +106,8 @@ class Fundings:
         """Take in the answer; return what is new, in order of time."""
         self._refused, self._answered_ns = False, self._asking.asked_ns
         self._failing_ns = NEVER
-        self._asking.answered(_next_round(now_ns))
+        self._asking.answered(now_ns if self._after_this else _next_round(now_ns))
+        self._after_this = False
         new = []
         for one in sorted(records, key=lambda one: (one.ts_ns, one.funding_id)):
             if one.funding_id in self._ids or one.ts_ns < self._first_run_ns:

@@ -68,7 +68,7 @@ class Ledger:
             self._until_ns = sums.until_ns
         self._tail: list[KnownFill] = []
         self._sum = self._before.copy()
-        self._funded: dict[str, Decimal] = {}
+        self._fundings: list[FundingRecord] = []
         self.settled = sums
         """What may be written down, as no fill is expected any more that belongs before its end; `None` for nothing."""
         self.in_order = True
@@ -86,9 +86,14 @@ class Ledger:
     @property
     def moved(self) -> dict[str, Decimal]:
         """What has come in, by asset, negative for gone: what was traded on spot, realised profit otherwise; fees; funding."""
+        return self.moved_since(0)
+
+    def moved_since(self, funded_ns: int) -> dict[str, Decimal]:
+        """Return the same, but for funding that was paid before a time."""
         moved = dict(self._sum.moved)
-        for asset, amount in self._funded.items():
-            moved[asset] = PRECISE.add(moved.get(asset, Decimal(0)), amount)
+        for one in self._fundings:
+            if one.ts_ns >= funded_ns:
+                moved[one.asset] = PRECISE.add(moved.get(one.asset, Decimal(0)), one.amount)
         return moved
 
     @property
@@ -145,7 +150,7 @@ class Ledger:
 
     def fund(self, one: FundingRecord) -> None:
         """Take in one payment of funding; the caller hands in each once."""
-        self._funded[one.asset] = PRECISE.add(self._funded.get(one.asset, Decimal(0)), one.amount)
+        self._fundings.append(one)
 
     def _settle(self) -> None:
         """Add up the older half of the last few, but for those of the very time of a newer one."""

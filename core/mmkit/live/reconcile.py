@@ -146,6 +146,8 @@ class Reconciler:
         self._asked_ns = NEVER
         """When another look is due that was asked for while one was under way, which may have been too early to see why."""
         self._began_ns: int | None = None
+        self._seen_ns = NEVER
+        """When it had been seen what the account has."""
         self._judge_ns = NEVER
         self._books: Books | None = None
         self._states: list[_State] = []
@@ -212,9 +214,6 @@ class Reconciler:
         self._states, self._locks_of = [self._state()], {}
         self._take_in_locks(begun=False)
         self._quiet = not self._handler.orders
-        if not self.known or self._odd_ns != NEVER:
-            # What is counted from has to hold all that was paid before, and nothing else.
-            self._handler.fundings.want_now(now_ns)
         return True
 
     @property
@@ -238,7 +237,11 @@ class Reconciler:
 
     def looked(self, books: Books, now_ns: int) -> None:
         """Take in what was seen."""
-        self._books, self._judge_ns = books, now_ns + SETTLE_NS
+        self._books, self._seen_ns, self._judge_ns = books, now_ns, now_ns + SETTLE_NS
+        if not self.known or self._odd_ns != NEVER:
+            # What was paid while the wallet was looked at may be in it or not. Asked for only now, as it is in the answer then:
+            # another state, and nothing is counted from a look with several.
+            self._handler.fundings.want_now(now_ns)
 
     def not_looked(self, now_ns: int) -> None:
         """Take in that the account could not be looked at."""
@@ -274,6 +277,7 @@ class Reconciler:
         self._due_ns = max(min(began + wait_ns, self._asked_ns), now_ns)
         self._asked_ns = NEVER
         self._began_ns, self._judge_ns, self._books, self._states = None, NEVER, None, []
+        self._seen_ns = NEVER
 
     def _first(self, books: Books, now_ns: int) -> list[str]:
         """Find out from where to count: before the first order of a run, what differs is not its doing.
@@ -287,10 +291,10 @@ class Reconciler:
             return []
         if self._spot and not books.steady:
             return []
-        if not self._handler.fundings.settled(self._began_ns or 0, now_ns):
+        if not self._handler.fundings.settled(self._seen_ns, now_ns):
             return []
         self.known, self.last = True, ""
-        self.anchor = self._counted_from(books)
+        self.anchor = self._counted_from(books, self._funded_ns)
         return differences
 
     def _next(self, books: Books, now_ns: int) -> None:
@@ -303,7 +307,8 @@ class Reconciler:
             self._mind_the_wallet(books, now_ns)
         elif self._quiet and books.steady:
             # Orders in other markets come and go, and what they lock is of no concern.
-            self.anchor = replace(self.anchor, locked=self._counted_from(books).locked)
+            now = self._counted_from(books, self.anchor.funded_ns)
+            self.anchor = replace(self.anchor, locked=now.locked)
 
     def _mind_the_wallet(self, books: Books, now_ns: int) -> None:
         """Count a contract's wallet from anew, once it is known that no funding of ours explains what it has."""
@@ -316,9 +321,10 @@ class Reconciler:
         elif fundings.there_are and self._odd_ns == NEVER:
             self._odd_ns = began
             fundings.want(now_ns)
-        elif fundings.settled(began, now_ns):
+        elif fundings.settled(self._seen_ns, now_ns):
             # What others do with the money: transfers, other markets.
-            self.anchor = replace(self.anchor, rest=self._counted_from(books).rest)
+            now = self._counted_from(books, self._funded_ns)
+            self.anchor = replace(self.anchor, rest=now.rest, funded_ns=now.funded_ns)
             self._odd_ns = NEVER
 
     @property
@@ -341,7 +347,8 @@ class Reconciler:
                     and order.order_type is OrderType.LIMIT
                 ):
                     self._lock(locked, order)
-        return _State(self.ledger.moved, locked, self.ledger.position)
+        funded_ns = self.anchor.funded_ns if self.anchor is not None else 0
+        return _State(self.ledger.moved_since(funded_ns), locked, self.ledger.position)
 
     def _lock(self, locked: dict[str, Decimal], order: KnownOrder) -> None:
         instrument = self._instrument
@@ -364,28 +371,30 @@ class Reconciler:
         """Begin to count an asset in which a fee has been charged for the first time."""
         if self.anchor is None or len(self._states) > 1:
             return
-        now = self._counted_from(books)
+        now = self._counted_from(books, self.anchor.funded_ns)
         self.anchor = replace(
             self.anchor,
             rest={**now.rest, **self.anchor.rest},
             locked={**now.locked, **self.anchor.locked},
         )
 
-    def _counted_from(self, books: Books) -> Anchor:
-        """Return the anchor by which what was seen is as it should be."""
-        state = self._states[-1]
-        foreign = self._foreign(books)
+    @property
+    def _funded_ns(self) -> int:
+        """Return when the look began: what funding was paid before is in the wallet that it has seen."""
+        return 0 if self._spot or self._began_ns is None else self._began_ns
+
+    def _counted_from(self, books: Books, funded_ns: int) -> Anchor:
+        """Return the anchor by which what was seen is as it should be; our state is to be that of the whole look."""
+        moved, foreign = self.ledger.moved_since(funded_ns), self._foreign(books)
         rest, locked = {}, {}
         for asset in self._assets():
             balance = books.balances.get(asset, _NOTHING)
-            rest[asset] = (
-                balance.free + balance.locked - state.moved.get(asset, Decimal(0))
-            ).normalize()
+            rest[asset] = (balance.free + balance.locked - moved.get(asset, Decimal(0))).normalize()
             locked[asset] = (balance.locked - foreign.get(asset, Decimal(0))).normalize()
         position = Decimal(0)
         if books.position is not None:
-            position = books.position - self._instrument.quantity(state.position)
-        return Anchor(rest=rest, locked=locked, position=position.normalize())
+            position = books.position - self._instrument.quantity(self.ledger.position)
+        return Anchor(rest=rest, locked=locked, position=position.normalize(), funded_ns=funded_ns)
 
     def _foreign(self, books: Books) -> dict[str, Decimal]:
         locked: dict[str, Decimal] = {}
