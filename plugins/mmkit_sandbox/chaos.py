@@ -42,8 +42,6 @@ _LONG_S = 40
 """A market rests while an order is hidden for longer."""
 _ALLOWED_S = 8
 """Likewise while nothing may be asked for."""
-_COUNTED_NS = 5 * _S
-"""A run has looked at the account for the first time so long before it begins to quote."""
 _GONE_AFTER_S = 5
 """It rests after so long once the run is being stopped: what is traded by then is traded."""
 _SYMBOLS = {SPOT: "BTC/USDT", USDM: "BTC/USDT:USDT", COINM: "BTC/USD:BTC"}
@@ -227,7 +225,7 @@ class Chaos:
         now, traded_ns = self.clock.now_ns(), self.others.traded_ns
         if self.trader is None or self.trader.session is None:
             return
-        if self.others.net_lots(self.began_ns - _COUNTED_NS, self.began_ns):
+        if self.others.net_lots(self.started_ns, self.began_ns):
             return  # whether the run has counted from before that or after depends on when it looked
         net = self.others.net_lots(self.began_ns, now)
         if net and traded_ns < now - SEEN_WITHIN_S * _S and not self.trader.venue.books.differs:
