@@ -35,6 +35,7 @@ _MOVES_PER_SECOND = 1.48
 """How often the reference price moves with the default intensities: measured, 20 seeds of 200 s. It
 depends on neither tick nor lot, because queues are counted in orders."""
 
+_OUTER_LIFE_S = 20.0
 _THETA = 0.6
 
 # Mean value of a limit and of a market order in quote currency: what BTCUSDT's best queue and trades
@@ -66,7 +67,7 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Queue size over which the intensity of market orders falls by a factor of e."""
     outer: float = 30.0
     """Limit orders beyond the queues, on each side."""
-    outer_life: float = 20.0
+    outer_life: float = _OUTER_LIFE_S
     """Mean seconds until an order beyond the queues is canceled."""
     theta: float = _THETA
     """Probability that the reference price moves when a best queue is depleted."""
@@ -98,7 +99,7 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, listing: Listing, volatility: float, liveliness: float = 1.0) -> FlowParameters:
         """Return constants that give `listing` a volatility, in basis points per square root of a second.
 
-        A market that is less lively moves further at a time, so that it is as volatile.
+        A market that is less lively moves further at a time, so that it is as volatile, and fewer orders rest beyond its queues.
         """
         lot_value = listing.lot_value
         sigma = volatility * 1e-4 * float(listing.price / listing.tick)  # ticks in one second
@@ -111,6 +112,7 @@ class FlowParameters(msgspec.Struct, frozen=True, kw_only=True):
             outer_distance=max(8.0, 4.6 * sigma),
             order_size=max(1.0, _ORDER_VALUE[listing.market] / lot_value),
             market_size=max(1.0, _MARKET_VALUE[listing.market] / lot_value),
+            outer_life=_OUTER_LIFE_S * liveliness,
             liveliness=liveliness,
         )
 
