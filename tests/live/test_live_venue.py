@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from small_account import SmallAccount, too_fast
-from small_venue import SPOT, START, SmallVenue
+from small_venue import SPOT, START, S, SmallVenue
 
 from mmkit.accounts import FateUnknown, OrderState, Placement, Refusal, Refused
 from mmkit.commands import CancelOrder, SubmitOrder, TimeInForce
 from mmkit.errors import RunError, VenueError
 from mmkit.events import FundingPaid, OrderFilled, Side, VenueDown, VenueEvent, VenueUp
 from mmkit.instruments import Instrument
+from mmkit.live import venue
 from mmkit.live.handler import OVERLAP_NS
 from mmkit.live.known import KnownFill, KnownOrder
 from mmkit.live.memory import MemoryStore
@@ -534,6 +535,64 @@ def test_what_cannot_be_canceled_in_time_is_returned_and_the_countdown_goes_on()
     run(work())
 
 
+async def trades_on(desk: Desk, seconds: float) -> None:
+    """Sell as much again and again, each order for less than half a second, as one that has never arrived would have."""
+
+    def cut(what: str) -> None:
+        desk.account.at_the_venue = lambda what: None
+        raise FateUnknown("connection lost")
+
+    desk.account.at_the_venue = cut
+    desk.submit(side=Side.SELL)
+    end = desk.clock.now_ns() + round(seconds * 1e9)
+    while desk.clock.now_ns() < end:
+        await asyncio.sleep(0.4)
+        desk.hear()
+        for order in desk.orders.active:
+            if not order.in_flight and order.order_id != 1:
+                desk.cancel(order.order_id)
+        if desk.venue.down is None:
+            desk.submit(side=Side.SELL)
+
+
+def test_an_order_that_may_be_lost_among_others_like_it_is_looked_for_with_nothing_else_on_the_book() -> (
+    None
+):
+    async def work(desk: Desk) -> None:
+        await trades_on(desk, 90)
+        downs = [one for one in desk.heard if isinstance(one, VenueDown)]
+        (quiet,) = [one for one in downs if "with no other of ours on the book" in one.reason]
+        # 20 s in which it might arrive, and 30 s of looks that others could explain.
+        assert 50 <= (quiet.ts_local - START) / 1e9 < 65
+        (up,) = [
+            one for one in desk.heard if isinstance(one, VenueUp) and one.ts_local > quiet.ts_local
+        ]
+        assert (up.ts_local - quiet.ts_local) / 1e9 < 10
+        assert not desk.orders.lost
+        assert not desk.venue.unknown
+        assert desk.open()
+
+    at_the_desk(work)
+
+
+def test_a_lost_order_is_over_within_ten_seconds_of_the_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(venue, "_CONFUSED_NS", 3600 * S)
+
+    async def work() -> None:
+        desk = Desk()
+        await desk.venue.start()
+        desk.hear()
+        await trades_on(desk, 90)
+        (lost,) = desk.venue.unknown
+        assert lost.client_id == desk.venue.handler.client_id(1)
+        assert await desk.venue.stop(10) == []
+        await desk.venue.close()
+
+    run(work())
+
+
 def test_after_the_stop_no_order_leaves() -> None:
     async def work() -> None:
         desk = Desk()
@@ -650,7 +709,7 @@ def test_runs_that_die_on_a_line_that_loses_requests_and_answers_end_with_what_t
                     luck.choice([Side.BUY, Side.SELL]),
                 )
             for one in desk.market.open():
-                if luck.random() < 0.05:
+                if luck.random() < 0.1:
                     desk.market.fill(one.client_id, luck.randrange(1, 30), desk.clock.now_ns())
             if luck.random() < 0.02:
                 desk.account.drop(luck.uniform(0, 10))

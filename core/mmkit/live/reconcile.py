@@ -155,6 +155,8 @@ class Reconciler:
         """On spot: asset, and what it may have locked of it at any time of a look, by order."""
         self._quiet = False
         """Whether there has been no order since the look began: one may lock something before we know that it is there."""
+        self._confused: dict[str, int] = {}
+        """When the first look began that others of our orders, which came or went, could explain as well, by lost order."""
         self._agreed: dict[str, int] = {}
         """When the first look began that agreed without it, by lost order."""
         self._counted: dict[str, int] = {}
@@ -443,6 +445,13 @@ class Reconciler:
 
     # --- orders that came to nothing ---
 
+    def confused_ns(self, now_ns: int) -> int:
+        """Return for how long a lost order could not be told from others of ours that come and go."""
+        if not self._confused:
+            return 0
+        lost = {one.client_id for one in self._lost()}
+        return max((now_ns - ns for one, ns in self._confused.items() if one in lost), default=0)
+
     def _lost(self) -> list[KnownOrder]:
         return [
             one
@@ -462,11 +471,15 @@ class Reconciler:
                 agrees, counts = agrees or not self._spot, counts or counted
         before, self._agreed = self._agreed, {}
         before_counted, self._counted = self._counted, {}
+        self._confused = {one: since for one, since in self._confused.items() if one in lost}
         absent = {}
         for client_id, order in lost.items():
             if client_id in there or began_ns < order.intended_ns + VALID_NS:
                 continue
-            if self._spot and (not books.steady or self._may_be_there(books, order)):
+            if self._spot and not books.steady:
+                continue
+            if self._spot and self._may_be_there(books, order):
+                self._confused.setdefault(client_id, began_ns)
                 continue
             since = counted_since = began_ns
             if agrees:

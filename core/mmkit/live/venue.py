@@ -59,6 +59,10 @@ RECOVER_WITHIN_S = 60.0
 """How long the start waits for the fate of what earlier runs left."""
 COUNTDOWN_MS = 60_000
 """After so long without a word from us the venue is to cancel every order, where it can; said anew four times as often."""
+_S = 1_000_000_000
+_CONFUSED_NS, _QUIET_NS, _QUIET_AGAIN_NS = 30 * _S, 20 * _S, 600 * _S
+"""A lost order that could not be told from others of ours for the first of them is looked for with nothing else on the book, for the second of
+them at the most; again after the third."""
 _AGAIN_S = 0.25
 _LAST_FUNDING_S = 3.0
 """How long the end of a run waits to hear of funding; what is not heard of then, the next run finds."""
@@ -173,6 +177,7 @@ class LiveVenue(ExecutionVenue):
         self._waiting: list[Request] = []
         """What leaves once the venue may be spoken to again."""
         self._foreign: frozenset[str] = frozenset()
+        self._quiet_until_ns, self._quiet_again_ns, self._only_lost = NEVER, 0, False
         self._turning = self._journal_broken = self._stopping = self._closed = False
         self._recovering = self._told_clocks = False
         self._has_been_up = False
@@ -443,8 +448,28 @@ class LiveVenue(ExecutionVenue):
             else:
                 self._down.pop("books", None)
             self._hand_on()
+        self._mind_lost(now)
         if not self._pace.silent(now) and self.books.wants_look(now):
             self._spawn(self._look(), "look")
+
+    def _mind_lost(self, now: int) -> None:
+        """Look at once when nothing but lost orders is left, and have it so for a while if that is what it takes to tell."""
+        orders = self.handler.orders.values()
+        before, self._only_lost = self._only_lost, all(one.stage is Stage.LOST for one in orders)
+        if orders and self._only_lost and not before:
+            self.books.soon(now)
+        confused_ns = self.books.confused_ns(now)
+        if "quiet" in self._down:
+            if not confused_ns or now >= self._quiet_until_ns:
+                self._quiet_until_ns = NEVER
+                self._down.pop("quiet")
+        elif confused_ns >= _CONFUSED_NS and now >= self._quiet_again_ns and not self._stopping:
+            self._quiet_until_ns, self._quiet_again_ns = now + _QUIET_NS, now + _QUIET_AGAIN_NS
+            self._say_down(
+                "quiet",
+                "an order may be lost, and whether it is can only be told with no other of ours on the book; "
+                f"quoting goes on within {_QUIET_NS // _S} s",
+            )
 
     def _keep_sums(self) -> None:
         sums = self.books.ledger.settled
@@ -565,7 +590,8 @@ class LiveVenue(ExecutionVenue):
 
     def _schedule(self, now: int) -> None:
         look = max(self.books.next_ns(), self._pace.silent_until_ns)
-        self._alarm.set(min(self.handler.next_ns(), look, self._pace.next_ns(now)))
+        pace = min(self._pace.next_ns(now), self._quiet_until_ns)
+        self._alarm.set(min(self.handler.next_ns(), look, pace))
 
     def _on_alarm(self) -> None:
         self.handler.wake(self._clock.now_ns())
