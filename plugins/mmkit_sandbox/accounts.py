@@ -63,6 +63,8 @@ class Accounts:
         """The next order that is placed is not found for so long, whoever asks (a fault)."""
         self._said: list[Said] = []
         self._countdowns: dict[tuple[str, str], tuple[int, Account, Listing]] = {}
+        self.counted_down: set[str] = set()
+        """Orders that a countdown has canceled, by client order id: it takes every order of an account in a market."""
         self._funded_ns = self._next_funding_ns(now_ns)
         self._executions = 0
         self._names = 0
@@ -83,6 +85,7 @@ class Accounts:
             for key, (ends, account, listing) in sorted(self._countdowns.items()):
                 if ends <= due:
                     del self._countdowns[key]
+                    self.counted_down |= {one.client_id for one in account.open_orders(listing)}
                     self.cancel_all(account, listing)
             if self._funded_ns <= due:
                 self._fund()

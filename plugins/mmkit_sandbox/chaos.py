@@ -225,7 +225,7 @@ class Chaos:
         now, traded_ns = self.clock.now_ns(), self.others.traded_ns
         if self.trader is None or self.trader.session is None:
             return
-        if self.others.net_lots(self.started_ns, self.began_ns):
+        if self.others.traded(self.started_ns, self.began_ns):
             return  # whether the run has counted from before that or after depends on when it looked
         net = self.others.net_lots(self.began_ns, now)
         if net and traded_ns < now - SEEN_WITHIN_S * _S and not self.trader.venue.books.differs:

@@ -352,8 +352,9 @@ def _cannot_be_proven(chaos: Chaos, client_id: str) -> bool:
 def _others(chaos: Chaos) -> list[str]:
     """Look at the orders of others: they are as they were left, and known."""
     found, trader = [], chaos.trader
+    expected = chaos.others.canceled | chaos.venue.accounts.counted_down
     for one in chaos.others.orders:
-        if one.status is Status.CANCELED and one.client_id not in chaos.others.canceled:
+        if one.status is Status.CANCELED and one.client_id not in expected:
             found.append(f"order {one.client_id} is not ours, and was canceled")
     if trader is not None and trader.session is not None and trader.venue.down is None:
         open_now = {

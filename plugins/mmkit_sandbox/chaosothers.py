@@ -73,6 +73,14 @@ class Others:
         """Every order of theirs there has been."""
         return [one for one in self._venue.account.all_orders() if not is_ours(one.client_id)]
 
+    def traded(self, since_ns: int, until_ns: int) -> bool:
+        """Return whether they have traded after one time and until another."""
+        return any(
+            since_ns < trade.ts_ns <= until_ns
+            for order, trade in self._venue.account.trades
+            if not is_ours(order.client_id)
+        )
+
     def net_lots(self, since_ns: int, until_ns: int) -> int:
         """Return what they have bought in lots, less what they have sold, after one time and until another."""
         listing = self._venue.listing
