@@ -4,6 +4,8 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from small_venue import S
 from test_live_venue import Desk, at_the_desk
 from test_order_handler import lived, wrong
@@ -11,6 +13,7 @@ from test_order_handler import lived, wrong
 from mmkit.accounts import FundingRecord
 from mmkit.events import FundingPaid, Side
 from mmkit.live.fundings import Fundings
+from mmkit.live.ledger import Ledger
 from mmkit.testing import BTCUSDT
 from mmkit.virtual_time import run
 
@@ -165,3 +168,25 @@ def test_every_payment_is_counted_once_on_a_line_that_loses_and_repeats_and_in_r
     world = lived(seed, crashes=0.01)
     assert wrong(world) == []
     assert world.venue.fundings
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["USDT", "BNB"]), st.integers(-9, 9))),
+    st.lists(st.integers(0, 20), min_size=1),
+)
+def test_what_was_paid_since_a_time_is_its_sum_whatever_was_asked_before(
+    paid: list[tuple[int, str, int]], asked: list[int]
+) -> None:
+    ledger, known = Ledger(BTCUSDT), list[FundingRecord]()
+    for number, (ts_ns, asset, amount) in enumerate(paid):
+        one = FundingRecord(
+            funding_id=str(number), amount=Decimal(amount), asset=asset, ts_ns=ts_ns
+        )
+        ledger.fund(one)
+        known.append(one)
+        for since_ns in (asked[number % len(asked)], 0):
+            expected: dict[str, Decimal] = {}
+            for each in known:
+                if each.ts_ns >= since_ns:
+                    expected[each.asset] = expected.get(each.asset, Decimal(0)) + each.amount
+            assert ledger.moved_since(since_ns) == expected

@@ -69,6 +69,8 @@ class Ledger:
         self._tail: list[KnownFill] = []
         self._sum = self._before.copy()
         self._fundings: list[FundingRecord] = []
+        self._funded: dict[int, dict[str, Decimal]] = {0: {}}
+        """What those paid from a time on come to, by asset: from the beginning, and from the time that was asked for last."""
         self.settled = sums
         """What may be written down, as no fill is expected any more that belongs before its end; `None` for nothing."""
         self.in_order = True
@@ -90,10 +92,15 @@ class Ledger:
 
     def moved_since(self, funded_ns: int) -> dict[str, Decimal]:
         """Return the same, but for funding that was paid before a time."""
+        if funded_ns not in self._funded:
+            funded: dict[str, Decimal] = {}
+            for one in self._fundings:
+                if one.ts_ns >= funded_ns:
+                    _add(funded, one.asset, one.amount)
+            self._funded = {0: self._funded[0], funded_ns: funded}
         moved = dict(self._sum.moved)
-        for one in self._fundings:
-            if one.ts_ns >= funded_ns:
-                moved[one.asset] = PRECISE.add(moved.get(one.asset, Decimal(0)), one.amount)
+        for asset, amount in self._funded[funded_ns].items():
+            _add(moved, asset, amount)
         return moved
 
     @property
@@ -151,6 +158,9 @@ class Ledger:
     def fund(self, one: FundingRecord) -> None:
         """Take in one payment of funding; the caller hands in each once."""
         self._fundings.append(one)
+        for since_ns, funded in self._funded.items():
+            if one.ts_ns >= since_ns:
+                _add(funded, one.asset, one.amount)
 
     def _settle(self) -> None:
         """Add up the older half of the last few, but for those of the very time of a newer one."""
@@ -243,4 +253,8 @@ class _Sum:
         self._opened += lots * worth
 
     def _move(self, asset: str, amount: Decimal) -> None:
-        self.moved[asset] = PRECISE.add(self.moved.get(asset, Decimal(0)), amount)
+        _add(self.moved, asset, amount)
+
+
+def _add(sums: dict[str, Decimal], asset: str, amount: Decimal) -> None:
+    sums[asset] = PRECISE.add(sums.get(asset, Decimal(0)), amount)
